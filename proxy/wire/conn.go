@@ -1,0 +1,413 @@
+package wire
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Conn is a connection that saves system calls and scheduler work where the kernel lets it.
+//
+//   - On a TCP or unix socket it reads and writes with raw non-blocking calls inside RawConn callbacks. The
+//     goroutine still parks in the ordinary netpoller and deadlines go on working; what is saved is the
+//     scheduler's bookkeeping around calls that never block. Every other net.Conn (TLS, an in-memory pipe) is
+//     used through its own methods.
+//   - Deadlines are not timers: Arm stores when the owner's current wait has to end, and a Sweeper looks at all
+//     of its connections every tick. A wait therefore ends up to one tick late.
+//
+// One goroutine may read while another writes. Arm, Disarm and Kick may be called by any goroutine.
+type Conn struct {
+	net.Conn
+	raw syscall.RawConn // nil where only the methods of Conn may be used
+
+	// State of the callbacks below, which are bound once so that calling them allocates nothing.
+	reading struct {
+		p    []byte
+		need *Reader // fill this reader's buffer, taking it from the pool only when bytes are there
+		send []byte  // written first, see Converse
+		sent int
+		n    int
+		err  error
+		step func(fd uintptr) bool
+	}
+	writing struct {
+		p    []byte
+		n    int
+		err  error
+		step func(fd uintptr) bool
+	}
+
+	stopped    atomic.Bool  // InterruptRead is in force
+	armed      atomic.Int64 // when the current wait ends (Now); 0: no limit; negative: kicked, minus the Reason
+	armedWrite atomic.Int64 // the same for writes alone; 0: no limit
+	hangup     atomic.Int64 // from when on to ask the kernel whether the peer has reset; 0: not
+	onReset    func()
+	Owner      any // whoever owns the connection may leave itself here, for those who meet it in a Sweeper
+	slot       int // in the sweeper's list
+}
+
+// Reason is why a connection's wait was ended from outside.
+type Reason int64
+
+// The reasons of Kick.
+const (
+	Expired  Reason = 1 + iota // the time given with Arm has passed
+	Canceled                   // nobody waits for the outcome any more
+	Draining                   // the process is going down
+)
+
+// KickedError is what reads and writes return after a kick.
+type KickedError struct{ Reason Reason }
+
+func (e *KickedError) Error() string {
+	switch e.Reason {
+	case Expired:
+		return "timed out"
+	case Canceled:
+		return "canceled"
+	}
+	return "shutting down"
+}
+
+// Timeout makes it a net.Error's timeout.
+func (e *KickedError) Timeout() bool { return e.Reason == Expired }
+
+var kickedErrors = [...]*KickedError{Expired: {Expired}, Canceled: {Canceled}, Draining: {Draining}}
+
+// NewConn wraps c. onReset, which may be nil, is called by the sweeper when WatchReset is on and the peer has
+// reset the connection.
+func NewConn(c net.Conn, onReset func()) *Conn {
+	w := &Conn{Conn: c, onReset: onReset, slot: -1}
+	switch s := c.(type) {
+	case *net.TCPConn:
+		w.raw, _ = s.SyscallConn() // fails only for a nil conn
+	case *net.UnixConn:
+		w.raw, _ = s.SyscallConn()
+	}
+	w.reading.step = w.readStep
+	w.writing.step = w.writeStep
+	return w
+}
+
+// Read reads at least one byte, or returns io.EOF.
+func (c *Conn) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if c.raw == nil {
+		n, err := c.Conn.Read(p)
+		return n, c.cause(err)
+	}
+	r := &c.reading
+	r.p, r.n, r.err = p, 0, nil
+	err := c.raw.Read(r.step)
+	r.p = nil
+	if err == nil {
+		err = r.err
+	}
+	return r.n, c.cause(err)
+}
+
+// Write writes all of p.
+func (c *Conn) Write(p []byte) (int, error) {
+	if c.raw == nil {
+		n, err := c.Conn.Write(p)
+		return n, c.cause(err)
+	}
+	w := &c.writing
+	w.p, w.n, w.err = p, 0, nil
+	err := c.raw.Write(w.step)
+	w.p = nil
+	if err == nil {
+		err = w.err
+	}
+	return w.n, c.cause(err)
+}
+
+// Converse writes p and then reads the first bytes of what comes back into r. The write happens inside the read
+// callback, after the poller was reset: the wake-up for the answer cannot be lost, so the goroutine parks at
+// once instead of asking the kernel for bytes that cannot be there yet, which saves a system call. It returns
+// how much of p was written; p is written whole if err is nil.
+func (c *Conn) Converse(p []byte, r *Reader) (written int, err error) {
+	if c.raw == nil {
+		n, err := c.Write(p)
+		if err != nil {
+			return n, err
+		}
+		return n, r.Fill()
+	}
+	s := &c.reading
+	s.need, s.send, s.sent, s.n, s.err = r, p, 0, 0, nil
+	err = c.raw.Read(s.step)
+	s.need = nil
+	written, s.send = s.sent, nil
+	if err == nil {
+		err = s.err
+	}
+	if err == errShortWrite {
+		// The kernel's buffer is full: go on in the ordinary way.
+		n, err := c.Write(p[written:])
+		written += n
+		if err != nil {
+			return written, err
+		}
+		return written, r.Fill()
+	}
+	return written, c.cause(err)
+}
+
+var errShortWrite = errors.New("short write")
+
+func (c *Conn) readStep(fd uintptr) bool {
+	s := &c.reading
+	if len(s.send) > 0 {
+		n, e := rawSend(fd, s.send)
+		if e == 0 {
+			s.sent = n
+			if n == len(s.send) {
+				s.send = nil
+				return false // park; the answer wakes us
+			}
+		}
+		if e == 0 || e == syscall.EAGAIN {
+			s.err = errShortWrite
+		} else {
+			s.err = os.NewSyscallError("sendto", e)
+		}
+		return true
+	}
+	p := s.p
+	var fresh *Buf
+	if s.need != nil {
+		if s.need.buf == nil {
+			fresh = GetBuf(s.need.size)
+			p = fresh.B
+		} else {
+			p = s.need.buf.B[s.need.w:]
+		}
+	}
+	for {
+		n, e := rawReceive(fd, p)
+		switch {
+		case e == 0 && n > 0:
+			s.n = n
+			if s.need != nil {
+				if fresh != nil {
+					s.need.buf = fresh
+				}
+				s.need.w += n
+			}
+			return true
+		case e == syscall.EINTR:
+			continue
+		}
+		fresh.Free()
+		switch e {
+		case 0:
+			s.err = io.EOF
+		case syscall.EAGAIN:
+			return false
+		default:
+			s.err = os.NewSyscallError("recvfrom", e)
+		}
+		return true
+	}
+}
+
+func (c *Conn) writeStep(fd uintptr) bool {
+	s := &c.writing
+	for s.n < len(s.p) {
+		n, e := rawSend(fd, s.p[s.n:])
+		switch e {
+		case 0:
+			s.n += n
+		case syscall.EAGAIN:
+			return false
+		default:
+			s.err = os.NewSyscallError("sendto", e)
+			return true
+		}
+	}
+	return true
+}
+
+// rawSend and rawReceive are sendto and recvfrom without the scheduler's entry and exit: they never block,
+// because the sockets are non-blocking. MSG_NOSIGNAL spares a SIGPIPE.
+func rawSend(fd uintptr, p []byte) (int, syscall.Errno) {
+	for {
+		n, _, e := syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
+			syscall.MSG_NOSIGNAL, 0, 0)
+		if e != syscall.EINTR {
+			return int(n), e
+		}
+	}
+}
+
+func rawReceive(fd uintptr, p []byte) (int, syscall.Errno) {
+	n, _, e := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), 0, 0, 0)
+	return int(n), e
+}
+
+// Arm limits the waits from now on: when Now reaches deadline, they fail with a KickedError of reason Expired.
+// It does nothing on a connection that was kicked.
+func (c *Conn) Arm(deadline int64) {
+	for {
+		old := c.armed.Load()
+		if old < 0 || c.armed.CompareAndSwap(old, deadline) {
+			return
+		}
+	}
+}
+
+// ArmWrite limits the writes alone, so that the two directions can be waited for by two goroutines. 0 takes the
+// limit away.
+func (c *Conn) ArmWrite(deadline int64) { c.armedWrite.Store(deadline) }
+
+// Disarm takes the limit away and reports whether the connection can still be used.
+func (c *Conn) Disarm() bool {
+	c.Arm(0)
+	return c.armed.Load() >= 0
+}
+
+// Kick ends the waits of a connection for good: reads and writes under way and later ones fail with a
+// KickedError. The owner finds out and closes; Kick never closes what another goroutine is using.
+func (c *Conn) Kick(why Reason) {
+	for {
+		old := c.armed.Load()
+		if old < 0 {
+			return
+		}
+		if c.armed.CompareAndSwap(old, -int64(why)) {
+			break
+		}
+	}
+	c.unblock()
+}
+
+func (c *Conn) unblock() {
+	// A deadline in the past wakes whoever is parked. It fails only on a connection that is closed already.
+	_ = c.Conn.SetDeadline(time.Unix(1, 0))
+}
+
+// Kicked returns why the connection was kicked, or 0.
+func (c *Conn) Kicked() Reason {
+	if v := c.armed.Load(); v < 0 {
+		return Reason(-v)
+	}
+	return 0
+}
+
+// cause replaces the poller's timeout by the reason for it.
+func (c *Conn) cause(err error) error {
+	if err == nil || err == io.EOF {
+		return err
+	}
+	if why := c.Kicked(); why > 0 {
+		return kickedErrors[why]
+	}
+	if c.stopped.Load() {
+		return kickedErrors[Canceled]
+	}
+	return err
+}
+
+// InterruptRead ends the read under way and fails later ones, until ResumeRead; writes go on.
+func (c *Conn) InterruptRead() {
+	c.stopped.Store(true)
+	_ = c.Conn.SetReadDeadline(time.Unix(1, 0)) // fails only on a closed connection
+}
+
+// ResumeRead ends what InterruptRead began. No read may be under way.
+func (c *Conn) ResumeRead() {
+	c.stopped.Store(false)
+	if c.Kicked() == 0 {
+		_ = c.Conn.SetReadDeadline(time.Time{}) // fails only on a closed connection
+		if c.Kicked() != 0 {
+			c.unblock() // a kick came in between and must win
+		}
+	}
+}
+
+// WatchReset asks the sweeper to look out, from the given time on, for a peer that resets the connection.
+// Zero ends it. A peer that only closes its sending side has not gone away.
+func (c *Conn) WatchReset(from int64) { c.hangup.Store(from) }
+
+// ResetByPeer asks the kernel whether the peer has reset the connection. On other than sockets it says false.
+func (c *Conn) ResetByPeer() bool {
+	gone := false
+	c.control(func(fd int) {
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		if _, err := unix.Poll(p, 0); err == nil {
+			gone = p[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0
+		}
+	})
+	return gone
+}
+
+// Stale reports whether an idle connection can no longer be used: the peer has closed it, or has sent bytes that
+// nobody asked for. Under TLS such bytes may be a session ticket, and do not count.
+func (c *Conn) Stale() bool {
+	stale := false
+	c.control(func(fd int) {
+		var b [1]byte
+		n, _, err := unix.Recvfrom(fd, b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		stale = err != unix.EAGAIN && (err != nil || n == 0 || c.raw != nil)
+	})
+	return stale
+}
+
+func (c *Conn) control(f func(fd int)) {
+	raw := c.raw
+	if raw == nil {
+		inner := c.Conn
+		if t, ok := inner.(interface{ NetConn() net.Conn }); ok {
+			inner = t.NetConn()
+		}
+		s, ok := inner.(syscall.Conn)
+		if !ok {
+			return
+		}
+		var err error
+		if raw, err = s.SyscallConn(); err != nil {
+			return
+		}
+	}
+	// Control fails only on a closed connection, of which there is nothing left to ask.
+	_ = raw.Control(func(fd uintptr) { f(int(fd)) })
+}
+
+// CloseWrite closes the sending side, where the connection can.
+func (c *Conn) CloseWrite() error {
+	if h, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return h.CloseWrite()
+	}
+	return nil
+}
+
+// ShutdownHard ends both directions at once while another goroutine may still use the connection. The peer sees a
+// close without whatever would have made the message whole.
+func (c *Conn) ShutdownHard() {
+	c.control(func(fd int) {
+		_ = unix.Shutdown(fd, unix.SHUT_RDWR) // fails only on a connection that is gone
+	})
+}
+
+// Abort closes so that the peer sees a reset: a message that was cut short must not look as if it were whole.
+func (c *Conn) Abort() {
+	inner := c.Conn
+	if t, ok := inner.(interface{ NetConn() net.Conn }); ok {
+		inner = t.NetConn()
+	}
+	if t, ok := inner.(*net.TCPConn); ok {
+		_ = t.SetLinger(0) // fails only on a closed connection
+		_ = t.Close()
+	}
+	_ = c.Conn.Close()
+}

@@ -1,0 +1,119 @@
+package wire
+
+import (
+	"sync"
+	"time"
+)
+
+// Sweeper ends waits that last too long. It looks at every connection given to it once per tick; arming a
+// deadline is then a store into memory where a timer would cost a lock and a heap operation per request.
+// All methods are safe for concurrent use.
+type Sweeper struct {
+	tick  time.Duration
+	mu    sync.Mutex
+	conns []*Conn
+	stop  chan struct{}
+	done  chan struct{}
+}
+
+// Tick is how late a deadline may be noticed.
+const Tick = 50 * time.Millisecond
+
+// resetEvery is how often the kernel is asked about a peer of whom nothing is read: twice per second, so that
+// a reset is noticed within one.
+const resetEvery = 500 * time.Millisecond
+
+// NewSweeper starts a sweeper. Stop ends it.
+func NewSweeper() *Sweeper {
+	s := &Sweeper{tick: Tick, stop: make(chan struct{}), done: make(chan struct{})}
+	go s.run()
+	return s
+}
+
+// Stop ends the sweeper's goroutine and waits for it. Deadlines are no longer kept afterwards.
+func (s *Sweeper) Stop() {
+	close(s.stop)
+	<-s.done
+}
+
+// Add puts a connection under the sweeper's eyes.
+func (s *Sweeper) Add(c *Conn) {
+	s.mu.Lock()
+	c.slot = len(s.conns)
+	s.conns = append(s.conns, c)
+	s.mu.Unlock()
+}
+
+// Remove forgets a connection; it must be called before or soon after it is closed.
+func (s *Sweeper) Remove(c *Conn) {
+	s.mu.Lock()
+	if i := c.slot; i >= 0 {
+		last := len(s.conns) - 1
+		s.conns[i] = s.conns[last]
+		s.conns[i].slot = i
+		s.conns[last] = nil
+		s.conns = s.conns[:last]
+		c.slot = -1
+	}
+	s.mu.Unlock()
+}
+
+// Each runs f on every connection.
+func (s *Sweeper) Each(f func(*Conn)) {
+	s.mu.Lock()
+	conns := append([]*Conn(nil), s.conns...)
+	s.mu.Unlock()
+	for _, c := range conns {
+		f(c)
+	}
+}
+
+func (s *Sweeper) run() {
+	defer close(s.done)
+	t := time.NewTicker(s.tick)
+	defer t.Stop()
+	var batch [256]*Conn
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-t.C:
+		}
+		now := Now()
+		// The lock is given up between batches: accepting a connection must not wait for the sweep. A
+		// connection that moves in between is seen one tick later.
+		for from := 0; ; from += len(batch) {
+			s.mu.Lock()
+			n := 0
+			if from < len(s.conns) {
+				n = copy(batch[:], s.conns[from:])
+			}
+			s.mu.Unlock()
+			if n == 0 {
+				break
+			}
+			for _, c := range batch[:n] {
+				c.sweep(now)
+			}
+			clear(batch[:n])
+		}
+	}
+}
+
+func (c *Conn) sweep(now int64) {
+	if d := c.armed.Load(); d > 0 && now >= d && c.armed.CompareAndSwap(d, -int64(Expired)) {
+		c.unblock()
+		return
+	}
+	if d := c.armedWrite.Load(); d > 0 && now >= d {
+		c.Kick(Expired)
+		return
+	}
+	if h := c.hangup.Load(); h > 0 && now >= h && c.ResetByPeer() {
+		if c.hangup.CompareAndSwap(h, 0) {
+			c.onReset()
+		}
+	} else if h > 0 && now >= h {
+		c.hangup.CompareAndSwap(h, now+int64(resetEvery))
+	}
+}

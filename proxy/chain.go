@@ -1,0 +1,99 @@
+package proxy
+
+// Policy is one step of a route. It answers, refuses by returning an error, or hands on to next; after next.Serve
+// returned nil it may change the response head and wrap or replace the response body. Policies are immutable and
+// shared by all exchanges.
+type Policy interface {
+	Serve(x *Exchange, next *Chain) error
+}
+
+// Guard is a policy that says yes (nil), or no with an *Error: limits, identity, address lists.
+type Guard interface {
+	Check(x *Exchange) error
+}
+
+// Chain is a policy and what follows it. It is linked when the route is compiled, in the order of the
+// configuration.
+type Chain struct {
+	name   string
+	policy Policy
+	next   *Chain
+}
+
+// Link is a named policy on its way into a chain.
+type Link struct {
+	Name   string
+	Policy Policy
+}
+
+// NewChain links policies in order. The last one must answer without calling next.
+func NewChain(links ...Link) *Chain {
+	if len(links) == 0 {
+		panic("BUG: a chain needs a policy that answers")
+	}
+	chain := make([]Chain, len(links))
+	for i, l := range links {
+		chain[i].name, chain[i].policy = l.Name, l.Policy
+		if i+1 < len(links) {
+			chain[i].next = &chain[i+1]
+		}
+	}
+	return &chain[0]
+}
+
+// Serve runs the chain from here on. When it returns nil the response head is ready and the body may still flow.
+func (c *Chain) Serve(x *Exchange) error {
+	err := c.policy.Serve(x, c.next)
+	if err != nil && x.FailedAt == "" {
+		x.FailedAt = c.name
+	}
+	return err
+}
+
+// Names lists the policies from here on, for explain.
+func (c *Chain) Names() []string {
+	var names []string
+	for ; c != nil; c = c.next {
+		names = append(names, c.name)
+	}
+	return names
+}
+
+// Mode is what a guard's no means.
+type Mode uint8
+
+// The modes of a guard.
+const (
+	Enforce Mode = iota // refuse
+	Report              // let pass and say so in the log and the metrics
+	Off                 // do not ask
+)
+
+func (m Mode) String() string { return [...]string{"enforce", "report", "off"}[m] }
+
+// Guarded turns a guard into a policy. refusals, which may be nil, is called with the name for every no.
+func Guarded(name string, g Guard, m Mode, refusals func(x *Exchange, reported bool)) Policy {
+	return &guarded{name: name, guard: g, mode: m, refusals: refusals}
+}
+
+type guarded struct {
+	name     string
+	guard    Guard
+	mode     Mode
+	refusals func(x *Exchange, reported bool)
+}
+
+func (g *guarded) Serve(x *Exchange, next *Chain) error {
+	if g.mode != Off {
+		if err := g.guard.Check(x); err != nil {
+			if g.refusals != nil {
+				g.refusals(x, g.mode == Report)
+			}
+			if g.mode == Enforce {
+				return err
+			}
+			x.WouldRefuse = g.name
+		}
+	}
+	return next.Serve(x)
+}

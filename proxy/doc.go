@@ -1,0 +1,30 @@
+// Package proxy is the vocabulary of the data plane. Read it first: everything else speaks in its words.
+//
+// Heads are data, bodies are streams, and Serve returns when the response head is ready.
+//
+//   - An Exchange is one request and its response, whichever protocol carried them.
+//   - A Policy is one step of a route's Chain: it answers, refuses by returning an error, or hands on to next.
+//   - A Guard is the common simple policy: it says yes, or no with an *Error.
+//   - A Body owns what a message carries: an in-memory prefix and a flow that is still on its way.
+//   - An Error is a refusal or failure as a value: status, stable code, side, and whether a retry is safe.
+//   - A Route is a name, a pattern and a chain; a Snapshot is everything one configuration compiled into.
+//
+// Rules that go with it:
+//
+//  1. Bytes from a head or body are valid until the exchange finishes; copy to keep. Built with the tag
+//     invariants, pooled memory is overwritten when it is taken back, so that a late use fails loudly in tests.
+//  2. Only edges write to clients.
+//  3. Hop-by-hop fields go at the edge before the first policy, and from upstream responses before the chain sees
+//     them. What is matched, judged and sent is one message: a strict scan (package wire) first proves the head
+//     unambiguous, else it is refused; fields that no policy edited reach the other side byte for byte and in
+//     order. Framing derives from the Body alone, never from a field.
+//  4. Lent bodies are gated: when an exchange finishes, the edge stops reads of its request body, interrupts and
+//     joins the one in flight. A late reader never sees the next request's bytes.
+//  5. Retry only while no response head was accepted, the request body can be sent again, and the method is
+//     idempotent or no byte was written.
+//  6. One recover at each edge goroutine and in Go: a panic is a bug, is counted, answers 500, and never takes
+//     another request with it.
+//
+// Heads are wire.Head, an index over the received bytes, and not fasthttp's header types: package wire says why
+// and what the difference costs.
+package proxy

@@ -1,0 +1,287 @@
+package proxy
+
+import (
+	"net/netip"
+	"sync"
+
+	"sluice/proxy/wire"
+	"sluice/router"
+)
+
+// Exchange is one request and its response. It is pooled: nothing of it may be used after it finished. Unless a
+// method says otherwise, it belongs to the goroutine that serves it.
+type Exchange struct {
+	Request  Request
+	Response Response
+	Received Received
+	Client   Client
+	Edge     Edge
+
+	Snapshot *Snapshot
+	Route    *Route
+	Lookup   router.Request // what Match was found with; lives here so that looking up allocates nothing
+	Match    router.Match
+	// MatchedPath is the path that was matched; what Match captured lies in it, whatever the path becomes.
+	MatchedPath []byte
+
+	ID []byte // request id, sent upstream and back as X-Request-Id
+
+	Started  int64 // wire.Now when the first byte of the request was there
+	Deadline int64 // wire.Now by which the response head must be there; 0: none
+
+	// What the last step learned, for logs and metrics. Names are configured ones, so that labels stay bounded.
+	Service     string
+	Endpoint    string
+	Attempts    int   // tries to get an answer from an endpoint
+	UpstreamAt  int64 // wire.Now when the last try began; 0: no upstream was asked
+	HeadAt      int64 // wire.Now when the response head was ready
+	BytesIn     int64 // request body bytes taken from the client
+	BytesOut    int64 // bytes written to the client, head included
+	Err         *Error
+	ErrCause    error
+	FailedAt    string // the policy that refused or failed
+	Aborted     bool   // the response was cut short
+	WouldRefuse string // a guard in report mode that would have refused
+	Bucket      uint32 // which part of a sticky split the client belongs to
+
+	finishers []Finisher
+	editors   []HeadEditor
+	held      [4]*wire.Buf
+	heldCount int
+	scratch   []byte
+	jsonState jsonCache
+
+	cancel struct {
+		sync.Mutex
+		done     chan struct{}
+		target   *wire.Conn
+		canceled bool
+	}
+	background sync.WaitGroup
+}
+
+// Request is the request as the chain sees it: what was received, then edited by policies.
+type Request struct {
+	Method   string
+	Scheme   string    // "http" or "https", as the client sees it
+	Host     []byte    // lower case, with its port if one was sent
+	Path     []byte    // normalised; "*" for OPTIONS *
+	Query    []byte    // without "?"
+	HasQuery bool      // "/x?" is not "/x"
+	Head     wire.Head // without Host and hop-by-hop fields
+	Body     Body
+	// Upgrade is the protocol the client wants to switch to ("websocket"), or empty.
+	Upgrade string
+	// ExpectContinue is set while the client waits for 100 Continue before it sends the body.
+	ExpectContinue bool
+	Trailers       wire.Head
+}
+
+// Response is the response as the chain sees it.
+type Response struct {
+	Status   int
+	Reason   []byte    // as received; empty: the standard phrase
+	Head     wire.Head // without hop-by-hop fields and Content-Length
+	Body     Body
+	Trailers wire.Head
+	// Tunnel is set with status 101: the edge connects the client to it after the head.
+	Tunnel Tunnel
+}
+
+// Received is what was received, kept beside the current form: rewriting never destroys evidence. It is valid
+// until the exchange finishes.
+type Received struct {
+	Method []byte
+	Target []byte // as on the wire
+	Minor  int    // of HTTP/1
+	Proto  string // "HTTP/1.1"
+}
+
+// Client is whom the exchange is with.
+type Client struct {
+	Addr    netip.Addr     // the peer, or behind a trusted one the nearest untrusted address it reports
+	Peer    netip.AddrPort // the other end of the connection
+	Trusted bool           // the peer is in the listener's trust list
+	Text    []byte         // Addr as text
+}
+
+// Edge is the protocol side of an exchange that policies and upstreams may need. Only edges write to clients.
+type Edge interface {
+	// Interim sends an informational response (1xx but 101) if the client's protocol can carry it.
+	Interim(x *Exchange, status int, h *wire.Head) error
+}
+
+// Tunnel is a connection that was handed over by 101 Switching Protocols.
+type Tunnel interface {
+	Read(p []byte) (int, error)
+	Write(p []byte) (int, error)
+	CloseWrite() error
+	Close() error
+}
+
+// Finisher runs once the response is sent or dropped and the request's pump has stopped, last registered first.
+type Finisher interface{ Finish(x *Exchange) }
+
+// HeadEditor edits the final response head, errors included.
+type HeadEditor interface{ EditHead(x *Exchange) }
+
+// OnFinish registers f. Slots, in-flight counts and the access log belong there: a download is not over when its
+// head is known.
+func (x *Exchange) OnFinish(f Finisher) { x.finishers = append(x.finishers, f) }
+
+// OnHead registers an editor of the final response head. Editors run in the order of registration.
+func (x *Exchange) OnHead(e HeadEditor) { x.editors = append(x.editors, e) }
+
+// EditHead runs the registered editors. Edges call it once.
+func (x *Exchange) EditHead() {
+	for _, e := range x.editors {
+		e.EditHead(x)
+	}
+}
+
+// Hold frees b when the exchange finishes: its bytes are lent to the heads or bodies.
+func (x *Exchange) Hold(b *wire.Buf) {
+	if b == nil {
+		return
+	}
+	if x.heldCount == len(x.held) {
+		panic("BUG: exchange holds too many buffers")
+	}
+	x.held[x.heldCount] = b
+	x.heldCount++
+}
+
+// Scratch returns an empty slice to append to, in memory of the exchange. What was appended stays valid until the
+// exchange finishes if it is handed to KeepScratch; until then nobody else may call Scratch.
+func (x *Exchange) Scratch() []byte {
+	if cap(x.scratch)-len(x.scratch) < scratchRoom {
+		// Those who hold slices of the old array keep it alive. The new one is larger, so that a pooled exchange soon
+		// needs no other.
+		x.scratch = make([]byte, 0, max(4*scratchRoom, 2*cap(x.scratch)))
+	}
+	return x.scratch[len(x.scratch):]
+}
+
+// scratchRoom is how much can be appended to Scratch without moving it.
+const scratchRoom = 1 << 10
+
+// KeepScratch keeps what was appended to Scratch and returns it.
+func (x *Exchange) KeepScratch(b []byte) []byte {
+	used := len(x.scratch)
+	switch {
+	case len(b) == 0:
+		return b
+	case used < cap(x.scratch) && &b[0] == &x.scratch[:used+1][used]:
+		x.scratch = x.scratch[:used+len(b)]
+	default:
+		x.scratch = b // appending moved it to a larger array
+	}
+	return b[:len(b):len(b)]
+}
+
+// Cancel ends the exchange early: waits of its upstream fail, Done is closed. Safe for concurrent use.
+func (x *Exchange) Cancel() {
+	c := &x.cancel
+	c.Lock()
+	defer c.Unlock()
+	if c.canceled {
+		return
+	}
+	c.canceled = true
+	if c.done != nil {
+		close(c.done)
+	}
+	if c.target != nil {
+		c.target.Kick(wire.Canceled)
+	}
+}
+
+// Canceled reports whether the exchange was canceled. Safe for concurrent use.
+func (x *Exchange) Canceled() bool {
+	x.cancel.Lock()
+	defer x.cancel.Unlock()
+	return x.cancel.canceled
+}
+
+// Done is closed when the exchange is canceled. It is made on first use; safe for concurrent use.
+func (x *Exchange) Done() <-chan struct{} {
+	c := &x.cancel
+	c.Lock()
+	defer c.Unlock()
+	if c.done == nil {
+		c.done = make(chan struct{})
+		if c.canceled {
+			close(c.done)
+		}
+	}
+	return c.done
+}
+
+// CancelKicks makes Cancel interrupt the waits of conn, nil for none. It returns false, changing nothing, if the
+// exchange was canceled already.
+func (x *Exchange) CancelKicks(conn *wire.Conn) bool {
+	c := &x.cancel
+	c.Lock()
+	defer c.Unlock()
+	if conn != nil && c.canceled {
+		return false
+	}
+	c.target = conn
+	return true
+}
+
+var exchanges = sync.Pool{New: func() any { return new(Exchange) }}
+
+// Acquire returns an empty exchange. Only edges call it; Release ends it.
+func Acquire() *Exchange { return exchanges.Get().(*Exchange) }
+
+// Finish runs the finishers, last registered first.
+func (x *Exchange) Finish() {
+	for i := len(x.finishers) - 1; i >= 0; i-- {
+		x.finishers[i].Finish(x)
+	}
+}
+
+// Release gives the exchange and every buffer it holds back to the pools. The bodies must have been closed.
+func (x *Exchange) Release() {
+	for i := range x.held[:x.heldCount] {
+		x.held[i].Free()
+		x.held[i] = nil
+	}
+	clear(x.finishers)
+	clear(x.editors)
+	if cap(x.scratch) > scratchKeepMax {
+		x.scratch = nil
+	}
+	if wire.Invariants {
+		for i := range x.scratch[:cap(x.scratch)] {
+			x.scratch[:cap(x.scratch)][i] = 0xCC
+		}
+	}
+	req, resp := &x.Request, &x.Response
+	req.Head.Reset()
+	req.Trailers.Reset()
+	resp.Head.Reset()
+	resp.Trailers.Reset()
+	req.Method, req.Scheme, req.Upgrade = "", "", ""
+	req.Host, req.Path, req.Query = nil, nil, nil
+	req.HasQuery, req.ExpectContinue = false, false
+	req.Body = Body{}
+	resp.Status, resp.Reason, resp.Tunnel = 0, nil, nil
+	resp.Body = Body{}
+	x.Received = Received{}
+	x.Client = Client{}
+	x.Edge, x.Snapshot, x.Route, x.ID, x.MatchedPath = nil, nil, nil, nil, nil
+	x.Started, x.Deadline = 0, 0
+	x.Lookup = router.Request{}
+	x.Service, x.Endpoint, x.Attempts, x.UpstreamAt, x.HeadAt, x.BytesIn, x.BytesOut = "", "", 0, 0, 0, 0, 0
+	x.Err, x.ErrCause, x.FailedAt, x.Aborted, x.WouldRefuse = nil, nil, "", false, ""
+	x.finishers, x.editors = x.finishers[:0], x.editors[:0]
+	x.heldCount, x.scratch = 0, x.scratch[:0]
+	x.jsonState.reset()
+	x.cancel.done, x.cancel.target, x.cancel.canceled = nil, nil, false
+	exchanges.Put(x)
+}
+
+// scratchKeepMax caps what a pooled exchange keeps.
+const scratchKeepMax = 64 << 10

@@ -1,0 +1,54 @@
+package proxy
+
+import (
+	"time"
+
+	"sluice/router"
+)
+
+// Snapshot is everything that one configuration compiled into. It is immutable; an exchange ends on the snapshot
+// it began with, and old ones die with their last exchange by garbage collection.
+type Snapshot struct {
+	Generation uint64
+	Table      *router.Table[*Route]
+	// Fallback serves what no route takes; its name is a label in metrics and logs. Its chain is not run.
+	Fallback *Route
+	Limits   Limits
+}
+
+// Limits are what a request may cost before a route is known. Zero means no limit unless a field says otherwise.
+type Limits struct {
+	Connections           int // in all
+	PerClient             int // connections of one address
+	HeadBytes             int
+	Fields                int
+	TargetBytes           int
+	BodyBytes             int64
+	RequestsPerConnection int
+	Idle                  time.Duration // keep-alive silence between requests
+	HeadTimeout           time.Duration // from the first byte of a head to its last
+	MinRate               int64         // bytes per second of a body, either way, while the client is waited for
+}
+
+// Route is a pattern's destination.
+type Route struct {
+	Name      string
+	Pattern   router.Pattern
+	Chain     *Chain
+	Timeout   time.Duration // until the response head, retries included; 0: none
+	BodyLimit int64         // of the request body; 0: Limits.BodyBytes
+	Errors    ErrorRenderer
+	Observer  Observer
+}
+
+// Observer sees every exchange of a route begin and finish.
+type Observer interface {
+	Begin(x *Exchange)
+	Finisher
+}
+
+// ErrorRenderer turns an error into a response body.
+type ErrorRenderer interface {
+	// Render sets the response's Content-Type and body for err. The status is set already.
+	Render(x *Exchange, err *Error)
+}

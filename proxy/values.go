@@ -1,0 +1,202 @@
+package proxy
+
+import (
+	"bytes"
+
+	"github.com/valyala/fasthttp"
+	"github.com/valyala/fastjson"
+
+	"sluice/proxy/wire"
+)
+
+// Header returns a request field for a routing predicate. The first of several fields of one name counts.
+func (x *Exchange) Header(name string) ([]byte, bool) {
+	if name == "Host" || name == "host" {
+		return x.Request.Host, x.Request.Host != nil
+	}
+	v := x.Request.Head.Get(name)
+	return v, v != nil
+}
+
+// Query returns the first value of a query parameter, decoded. It is valid until the exchange finishes.
+func (x *Exchange) Query(name string) ([]byte, bool) {
+	value, ok := x.rawQuery(name)
+	if ok && needsUnescape(value) {
+		value = x.KeepScratch(appendUnescaped(x.Scratch(), value))
+	}
+	return value, ok
+}
+
+// rawQuery returns the first value of a query parameter as it was sent.
+func (x *Exchange) rawQuery(name string) ([]byte, bool) {
+	for q := x.Request.Query; len(q) > 0; {
+		pair := q
+		if i := bytes.IndexByte(q, '&'); i >= 0 {
+			pair, q = q[:i], q[i+1:]
+		} else {
+			q = nil
+		}
+		if key, value, _ := bytes.Cut(pair, equals); unescapesTo(key, name) {
+			return value, true
+		}
+	}
+	return nil, false
+}
+
+var equals = []byte("=")
+
+func needsUnescape(b []byte) bool {
+	return bytes.IndexByte(b, '%') >= 0 || bytes.IndexByte(b, '+') >= 0
+}
+
+// unescapesTo compares a parameter's name, which is rarely escaped.
+func unescapesTo(b []byte, s string) bool {
+	if !needsUnescape(b) {
+		return string(b) == s
+	}
+	i := 0
+	for len(b) > 0 {
+		c, n := unescapeByte(b)
+		if i == len(s) || s[i] != c {
+			return false
+		}
+		b = b[n:]
+		i++
+	}
+	return i == len(s)
+}
+
+func appendUnescaped(dst, b []byte) []byte {
+	for len(b) > 0 {
+		c, n := unescapeByte(b)
+		dst = append(dst, c)
+		b = b[n:]
+	}
+	return dst
+}
+
+// unescapeByte decodes %XX and "+". A broken escape stays as it is: the origin sees the same bytes.
+func unescapeByte(b []byte) (byte, int) {
+	switch {
+	case b[0] == '+':
+		return ' ', 1
+	case b[0] == '%' && len(b) > 2 && unhex(b[1]) < 16 && unhex(b[2]) < 16:
+		return unhex(b[1])<<4 | unhex(b[2]), 3
+	}
+	return b[0], 1
+}
+
+func unhex(c byte) byte {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0'
+	case 'a' <= c|0x20 && c|0x20 <= 'f':
+		return c | 0x20 - 'a' + 10
+	}
+	return 16
+}
+
+// Cookie returns the value of the first request cookie called name (RFC 6265 section 5.4: names are case-sensitive).
+func (x *Exchange) Cookie(name string) ([]byte, bool) {
+	for field := range x.Request.Head.ValuesKnown(wire.Cookie) {
+		for len(field) > 0 {
+			pair := field
+			if i := bytes.IndexByte(field, ';'); i >= 0 {
+				pair, field = field[:i], field[i+1:]
+			} else {
+				field = nil
+			}
+			pair = bytes.Trim(pair, " \t")
+			if len(pair) > len(name) && pair[len(name)] == '=' && string(pair[:len(name)]) == name {
+				value := pair[len(name)+1:]
+				if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' {
+					value = value[1 : n-1]
+				}
+				return value, true
+			}
+		}
+	}
+	return nil, false
+}
+
+// JSONBodyMax bounds how much of a request body is read ahead for a predicate on a JSON field.
+const JSONBodyMax = 64 << 10
+
+// jsonCache remembers the parsed body while several routes are asked about it.
+type jsonCache struct {
+	tried  bool
+	value  *fastjson.Value
+	parser *fastjson.Parser
+	err    error // of reading the body; the request is refused with it
+}
+
+var jsonParsers fastjson.ParserPool
+
+func (j *jsonCache) reset() {
+	if j.parser != nil {
+		jsonParsers.Put(j.parser)
+	}
+	*j = jsonCache{}
+}
+
+// JSON returns a field of the JSON request body by its dotted path: a string's content, or the JSON text of any other
+// value. A body that is no JSON, is longer than JSONBodyMax or has another content type has no fields.
+func (x *Exchange) JSON(path string) ([]byte, bool) {
+	j := &x.jsonState
+	if !j.tried {
+		j.tried = true
+		x.parseJSON()
+	}
+	v := j.value
+	for v != nil && path != "" {
+		key := path
+		if i := indexDot(path); i >= 0 {
+			key, path = path[:i], path[i+1:]
+		} else {
+			path = ""
+		}
+		v = v.Get(key)
+	}
+	if v == nil {
+		return nil, false
+	}
+	if v.Type() == fastjson.TypeString {
+		return v.GetStringBytes(), true
+	}
+	return x.KeepScratch(v.MarshalTo(x.Scratch())), true
+}
+
+func indexDot(s string) int {
+	for i := range len(s) {
+		if s[i] == '.' {
+			return i
+		}
+	}
+	return -1
+}
+
+func (x *Exchange) parseJSON() {
+	j := &x.jsonState
+	mime := x.Request.Head.GetKnown(wire.ContentType)
+	if !bytes.Contains(mime, []byte("json")) || x.Request.Body.Size() > JSONBodyMax {
+		return
+	}
+	var body []byte
+	if body, j.err = x.Peek(&x.Request.Body, JSONBodyMax+1); j.err != nil || len(body) > JSONBodyMax {
+		return
+	}
+	j.parser = jsonParsers.Get()
+	// Not JSON: it has no fields, and the route without that predicate may still take it.
+	j.value, _ = j.parser.ParseBytes(body)
+}
+
+// BodyError is why the body could not be read when a predicate asked for it.
+func (x *Exchange) BodyError() error { return x.jsonState.err }
+
+// StatusText returns the standard reason phrase.
+func StatusText(status int) string {
+	if status == 499 {
+		return "Client Closed Request"
+	}
+	return fasthttp.StatusMessage(status)
+}

@@ -1,0 +1,10 @@
+// Package upstream sends exchanges to origins: it balances over a service's endpoints, keeps their HTTP/1.1
+// connections alive and speaks the protocol itself.
+//
+// Read service.go first (choose an endpoint, try, try again where that is safe), then h1.go (one request and its
+// response over one connection), pump.go (the request body, while the response is already being read) and pool.go.
+//
+// A response that fits into the buffer its head came in is whole when Serve returns, and the connection is free
+// for the next request before the client has read a byte. Everything else flows: at most one buffer of it is in
+// memory at a time.
+package upstream

@@ -1,0 +1,164 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"math/rand/v2"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"sluice/proxy"
+	"sluice/proxy/wire"
+)
+
+// endpoint is one address that requests can be sent to.
+type endpoint struct {
+	name    string // "10.0.0.1:8080", or the path of a socket
+	network string
+	target  *Target
+	options *Options
+	host    string // of Host: origin or literal; empty: the client's
+	pool    pool
+
+	inFlight atomic.Int64
+	requests atomic.Uint64
+	failures atomic.Uint64
+	// After a failed connection the endpoint is left out until this moment, and longer the next time.
+	leftOutUntil atomic.Int64
+	leftOutFor   atomic.Int64
+}
+
+func newEndpoint(address string, t *Target, o *Options) *endpoint {
+	e := &endpoint{name: address, network: t.Network, target: t, options: o}
+	switch o.Host {
+	case "":
+	case "origin":
+		e.host = t.authority()
+	default:
+		e.host = o.Host
+	}
+	e.pool.endpoint = e
+	return e
+}
+
+// How long an endpoint that cannot be reached is left out: short at first, so that a restart is hardly noticed,
+// doubling while it lasts.
+const (
+	leftOutMin = 100 * time.Millisecond
+	leftOutMax = 10 * time.Second
+)
+
+// failed leaves the endpoint out for a time that grows with every failure in a row, give or take a quarter, so
+// that endpoints that fell together do not come back together.
+func (e *endpoint) failed() {
+	e.failures.Add(1)
+	now := wire.Now()
+	if now < e.leftOutUntil.Load() {
+		return // several requests failed at the same time: that is one failure
+	}
+	d := e.leftOutFor.Load() * 2
+	d = min(max(d, int64(leftOutMin)), int64(leftOutMax))
+	e.leftOutFor.Store(d)
+	e.leftOutUntil.Store(now + d - d/4 + rand.Int64N(d/2))
+}
+
+// reached ends a time of failures.
+func (e *endpoint) reached() {
+	if e.leftOutFor.Load() != 0 {
+		e.leftOutFor.Store(0)
+		e.leftOutUntil.Store(0)
+	}
+}
+
+func (e *endpoint) usable(now int64) bool {
+	until := e.leftOutUntil.Load()
+	return until == 0 || now >= until
+}
+
+// serve sends the request over a pooled connection or a new one. A pooled connection that turns out to be dead is
+// replaced, once, if that is safe.
+func (e *endpoint) serve(x *proxy.Exchange) error {
+	e.inFlight.Add(1)
+	e.requests.Add(1)
+	fresh := false
+	for {
+		x.Attempts++
+		x.UpstreamAt = wire.Now()
+		c, err := e.pool.get(x, fresh)
+		if err != nil {
+			e.inFlight.Add(-1)
+			return err
+		}
+		pooled := c.served > 0
+		if err = c.roundTrip(x); err == nil {
+			return nil // in flight until the connection is released
+		}
+		stale := pooled && !fresh && !c.answered && c.Kicked() == 0 && !x.Canceled()
+		unsent := c.written == 0
+		e.pool.discard(c)
+		if !stale || !x.Request.Body.Rewind() || !(unsent || idempotent(x.Request.Method)) {
+			e.inFlight.Add(-1)
+			return err
+		}
+		fresh = true
+	}
+}
+
+// idempotent methods may be sent twice (RFC 9110 section 9.2.2).
+func idempotent(method string) bool {
+	switch method {
+	case "GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE":
+		return true
+	}
+	return false
+}
+
+// dial opens a connection. The time allowed is Connect, or less if the exchange's deadline is nearer.
+func (e *endpoint) dial(x *proxy.Exchange) (*conn, error) {
+	limit := e.options.Connect
+	if x.Deadline != 0 {
+		limit = min(limit, time.Duration(x.Deadline-wire.Now()))
+	}
+	if limit <= 0 {
+		return nil, errTimeout
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	gone := x.Done()
+	go func() {
+		select {
+		case <-gone:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	var d net.Dialer
+	nc, err := d.DialContext(ctx, e.network, e.name)
+	if err != nil {
+		return nil, e.dialFailed(x, err)
+	}
+	if e.target.TLS {
+		t := tls.Client(nc, e.options.TLS)
+		if err := t.HandshakeContext(ctx); err != nil {
+			_ = nc.Close() // the handshake's error is what counts
+			return nil, e.dialFailed(x, err)
+		}
+		nc = t
+	}
+	e.reached()
+	c := newConn(nc, e)
+	e.options.Sweeper.Add(c.Conn)
+	return c, nil
+}
+
+func (e *endpoint) dialFailed(x *proxy.Exchange, err error) error {
+	if x.Canceled() {
+		return proxy.ErrClientGone
+	}
+	if expired(x) {
+		return errTimeout
+	}
+	e.failed()
+	return errConnect.With(err)
+}

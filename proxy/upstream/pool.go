@@ -1,0 +1,186 @@
+package upstream
+
+import (
+	"sync"
+	"time"
+
+	"sluice/proxy"
+	"sluice/proxy/wire"
+)
+
+// pool keeps an endpoint's connections. The one used last is used next, so that the surplus of a busy hour idles
+// out. When the limit is reached, requests wait in a queue, first come first served.
+type pool struct {
+	endpoint *endpoint
+
+	mu      sync.Mutex
+	idle    []*conn // the longest idle first
+	open    int     // idle, in use and being dialled
+	waiting []chan *conn
+	retired bool
+}
+
+// probeAfter is from when on an idle connection is looked at before it is used again: one system call then saves
+// a retry. Requests that must not be sent twice always pay for the look.
+const probeAfter = 250 * time.Millisecond
+
+// get returns a connection for x: an idle one unless fresh is set, else a new one.
+func (p *pool) get(x *proxy.Exchange, fresh bool) (*conn, error) {
+	for {
+		p.mu.Lock()
+		if n := len(p.idle); n > 0 && !fresh {
+			c := p.idle[n-1]
+			p.idle[n-1] = nil
+			p.idle = p.idle[:n-1]
+			p.mu.Unlock()
+			if (x.UpstreamAt-c.idleSince > int64(probeAfter) || !idempotent(x.Request.Method)) && c.Stale() {
+				p.discard(c)
+				continue
+			}
+			return c, nil
+		}
+		limit := p.endpoint.options.MaxConns
+		if limit == 0 || p.open < limit {
+			p.open++
+			p.mu.Unlock()
+			return p.dial(x)
+		}
+		if fresh && len(p.idle) > 0 {
+			// At the limit with idle connections that may be as stale as the one before: make room.
+			c := p.idle[0]
+			p.idle = append(p.idle[:0], p.idle[1:]...)
+			p.mu.Unlock()
+			p.discard(c)
+			continue
+		}
+		turn := make(chan *conn, 1)
+		p.waiting = append(p.waiting, turn)
+		p.mu.Unlock()
+		c, err := p.wait(x, turn)
+		if c != nil || err != nil {
+			return c, err
+		}
+		return p.dial(x) // the slot of a closed connection was handed over
+	}
+}
+
+func (p *pool) dial(x *proxy.Exchange) (*conn, error) {
+	c, err := p.endpoint.dial(x)
+	if err != nil {
+		p.slotFree()
+	}
+	return c, err
+}
+
+// wait returns a connection, or nil for the right to open one.
+func (p *pool) wait(x *proxy.Exchange, turn chan *conn) (*conn, error) {
+	limit := p.endpoint.options.Wait
+	if x.Deadline != 0 {
+		limit = min(limit, time.Duration(x.Deadline-wire.Now()))
+	}
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	var err error
+	select {
+	case c := <-turn:
+		return c, nil
+	case <-t.C:
+		err = errBusy
+	case <-x.Done():
+		err = proxy.ErrClientGone
+	}
+	p.mu.Lock()
+	for i, w := range p.waiting {
+		if w == turn {
+			p.waiting = append(p.waiting[:i], p.waiting[i+1:]...)
+			p.mu.Unlock()
+			return nil, err
+		}
+	}
+	p.mu.Unlock()
+	// The turn came at the same moment: pass it on.
+	if c := <-turn; c != nil {
+		p.put(c)
+	} else {
+		p.slotFree()
+	}
+	return nil, err
+}
+
+// put takes back a connection that is ready for another request.
+func (p *pool) put(c *conn) {
+	p.mu.Lock()
+	switch {
+	case p.retired:
+	case len(p.waiting) > 0:
+		turn := p.waiting[0]
+		p.waiting = append(p.waiting[:0], p.waiting[1:]...)
+		p.mu.Unlock()
+		turn <- c
+		return
+	case len(p.idle) < p.endpoint.options.MaxIdle:
+		p.idle = append(p.idle, c)
+		p.mu.Unlock()
+		return
+	}
+	p.mu.Unlock()
+	p.discard(c)
+}
+
+// discard closes a connection and gives its slot away.
+func (p *pool) discard(c *conn) {
+	c.close()
+	p.slotFree()
+}
+
+func (p *pool) slotFree() {
+	p.mu.Lock()
+	if len(p.waiting) > 0 {
+		turn := p.waiting[0]
+		p.waiting = append(p.waiting[:0], p.waiting[1:]...)
+		p.mu.Unlock()
+		turn <- nil
+		return
+	}
+	p.open--
+	p.mu.Unlock()
+}
+
+// expire closes connections that idled too long or that the origin has closed.
+func (p *pool) expire(now int64) {
+	oldest := now - int64(p.endpoint.options.IdleFor)
+	var dead []*conn
+	p.mu.Lock()
+	kept := p.idle[:0]
+	for _, c := range p.idle {
+		if c.idleSince <= oldest || c.Stale() {
+			dead = append(dead, c)
+		} else {
+			kept = append(kept, c)
+		}
+	}
+	clear(p.idle[len(kept):])
+	p.idle = kept
+	p.mu.Unlock()
+	for _, c := range dead {
+		p.discard(c)
+	}
+}
+
+// retire closes what is idle, and from now on every connection after its exchange.
+func (p *pool) retire() {
+	p.mu.Lock()
+	p.retired = true
+	idle := p.idle
+	p.idle = nil
+	p.mu.Unlock()
+	for _, c := range idle {
+		p.discard(c)
+	}
+}
+
+func (p *pool) counts() (open, idle int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.open, len(p.idle)
+}

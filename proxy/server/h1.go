@@ -1,0 +1,274 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/proxy"
+	"sluice/proxy/wire"
+)
+
+// h1 is one HTTP/1.1 connection of a client. One goroutine serves its requests one after the other, in order; while a
+// request body is on its way upstream, another one reads it through requestBody.
+type h1 struct {
+	*wire.Conn
+	server   *Server
+	listener *Listener
+	settings *Settings // of the current request
+	limits   *proxy.Limits
+	in       wire.Reader
+	message  wire.Message
+	upload   requestBody
+
+	peer     netip.AddrPort
+	peerText []byte
+	counted  netip.Addr // what admit counted
+
+	state  atomic.Int32 // idle, busy or doomed
+	served int
+	hello  bool // the head of an answer to the current request was written, at least in part
+	out    int64
+
+	current struct { // the sweeper looks in to cancel
+		sync.Mutex
+		x *proxy.Exchange
+	}
+}
+
+const (
+	idle   int32 = iota // between requests: a drain may end it
+	busy                // a request is being served
+	doomed              // a drain has ended it
+)
+
+func newH1(nc net.Conn, l *Listener, peer netip.AddrPort, counted netip.Addr) *h1 {
+	c := &h1{server: l.server, listener: l, peer: peer, counted: counted}
+	if peer.IsValid() {
+		c.peerText = peer.Addr().AppendTo(nil)
+	}
+	c.Conn = wire.NewConn(nc, c.onReset)
+	c.Conn.Owner = c
+	c.in.Init(c.Conn, wire.Small)
+	c.upload.c = c
+	c.upload.idle.L = &c.upload.mu
+	return c
+}
+
+func (c *h1) run() {
+	defer c.close()
+	defer func() {
+		if p := recover(); p != nil {
+			proxy.Caught(p)
+			if x := c.current.x; x != nil {
+				c.finish(x, false)
+			}
+		}
+	}()
+	for c.next() {
+	}
+}
+
+func (c *h1) close() {
+	c.server.sweeper.Remove(c.Conn)
+	c.in.Close()
+	_ = c.Conn.Close() // nothing is left that a failure could lose
+	c.server.dismiss(c.counted)
+}
+
+// next serves one request and reports whether another may follow on the connection.
+func (c *h1) next() bool {
+	if c.server.draining.Load() || c.listener.retired.Load() {
+		if c.served > 0 {
+			return false
+		}
+	}
+	c.limits = &c.server.snapshot.Load().Limits
+	x := proxy.Acquire()
+	if err := c.awaitHead(x); err != nil {
+		var r *wire.Refusal
+		if !errors.As(err, &r) {
+			x.Release()
+			return false // silence, or a connection that ended: nobody to answer
+		}
+		c.begin(x)
+		return c.answer(x, c.server.refuse(x, r))
+	}
+	c.begin(x)
+	err := c.fillRequest(x)
+	if err == nil {
+		c.server.serve(x, c.settings.Instead)
+	} else {
+		c.server.refuse(x, err)
+	}
+	return c.answer(x, err != nil)
+}
+
+// answer writes the response and finishes the exchange. A refusal of the head ends the connection: what comes after
+// bytes that nobody understood is not a request.
+func (c *h1) answer(x *proxy.Exchange, last bool) bool {
+	return c.finish(x, c.respond(x, last))
+}
+
+// awaitHead waits, without holding a buffer, for the next request and reads its head into x.
+func (c *h1) awaitHead(x *proxy.Exchange) error {
+	lim := wire.Limits{HeadBytes: c.limits.HeadBytes, TargetBytes: c.limits.TargetBytes, Fields: c.limits.Fields}
+	if c.in.Buffered() == 0 {
+		c.Arm(wire.Now() + int64(c.limits.Idle))
+		if err := c.in.Fill(); err != nil {
+			return err
+		}
+	}
+	if !c.state.CompareAndSwap(idle, busy) {
+		return io.EOF
+	}
+	x.Started = wire.Now()
+	c.Arm(x.Started + int64(c.limits.HeadTimeout))
+	c.settings = c.listener.settings.Load()
+	m := &c.message
+	m.Reset()
+	if err := c.skipEmptyLine(); err != nil {
+		return err
+	}
+	for {
+		done, err := wire.ScanRequest(c.in.Bytes(), &lim, m, &x.Request.Head)
+		if err != nil {
+			return err
+		}
+		if done {
+			c.Disarm()
+			c.in.Pin(m.Bytes())
+			return nil
+		}
+		ok, err := c.in.FillMore(c.limits.HeadBytes + 1)
+		if !ok {
+			return wire.ErrHeadTooLarge
+		}
+		if err != nil {
+			if c.Kicked() == wire.Expired {
+				c.Abort() // too slow to be answered: a slow head is an attack more often than a bad line
+			}
+			return err
+		}
+	}
+}
+
+// skipEmptyLine passes over one empty line before the request line (RFC 9112 section 2.2).
+func (c *h1) skipEmptyLine() error {
+	if c.in.Bytes()[0] != '\r' {
+		return nil
+	}
+	for c.in.Buffered() < 3 {
+		if b := c.in.Bytes(); len(b) == 2 && b[1] != '\n' {
+			break
+		}
+		if ok, err := c.in.FillMore(c.limits.HeadBytes); !ok || err != nil {
+			return err
+		}
+	}
+	if c.in.Bytes()[1] == '\n' {
+		c.in.Skip(2)
+	}
+	return nil
+}
+
+// begin makes x the connection's current exchange.
+func (c *h1) begin(x *proxy.Exchange) {
+	x.Edge = c
+	c.hello, c.out = false, 0
+	c.current.Lock()
+	c.current.x = x
+	c.current.Unlock()
+	c.WatchReset(x.Started + int64(resetLook))
+}
+
+// resetLook is how long an exchange may take before the kernel is asked whether its client is still there.
+const resetLook = 250 * time.Millisecond
+
+func (c *h1) onReset() {
+	c.current.Lock()
+	defer c.current.Unlock()
+	if c.current.x != nil {
+		c.current.x.Cancel()
+	}
+}
+
+// finish ends the exchange in the order that keeps everybody's promises: nobody reads the request any more, the
+// upstream's use of it has ended, then the finishers run, then memory goes back. It reports whether the connection can
+// carry another request.
+func (c *h1) finish(x *proxy.Exchange, again bool) bool {
+	c.WatchReset(0)
+	c.current.Lock()
+	c.current.x = nil
+	c.current.Unlock()
+	untouched := c.upload.gate()
+	_ = x.Response.Body.Close() // whatever it says, the response is over
+	if x.Response.Tunnel != nil {
+		again = false
+	}
+	x.Wait()
+	x.BytesIn, x.BytesOut = c.upload.taken, c.out
+	x.Finish()
+	if again && !c.upload.body.Done() {
+		again = untouched && c.discardUpload()
+	}
+	linger := !c.upload.body.Done() && c.hello && !again
+	x.Release()
+	c.in.Unpin()
+	c.served++
+	if linger {
+		c.linger()
+	}
+	return again && c.state.CompareAndSwap(busy, idle)
+}
+
+// discardMax is how much of a body that no policy wanted is read to keep the connection.
+const discardMax = 256 << 10
+
+// discardUpload reads what is left of the request body, if that is little enough.
+func (c *h1) discardUpload() bool {
+	if c.upload.expecting || c.upload.body.Left() > discardMax {
+		return false
+	}
+	buf := wire.GetBuf(wire.Large)
+	defer buf.Free()
+	c.Arm(wire.Now() + int64(c.limits.HeadTimeout))
+	for total := 0; total <= discardMax; {
+		n, err := c.upload.body.Read(buf.B)
+		total += n
+		if err == io.EOF {
+			return c.Disarm()
+		}
+		if err != nil {
+			return false
+		}
+	}
+	return false
+}
+
+// lingerFor and lingerMax bound how long a connection is read after its last response while the client still sends.
+// Closing at once would make its kernel throw the response away (RFC 9112 section 9.6).
+const (
+	lingerFor = 2 * time.Second
+	lingerMax = 4 << 20
+)
+
+func (c *h1) linger() {
+	if c.Kicked() != 0 || c.CloseWrite() != nil {
+		return
+	}
+	c.ResumeRead()
+	buf := wire.GetBuf(wire.Large)
+	defer buf.Free()
+	c.Arm(wire.Now() + int64(lingerFor))
+	for total := 0; total < lingerMax; {
+		n, err := c.Conn.Read(buf.B)
+		if total += n; err != nil {
+			return
+		}
+	}
+}

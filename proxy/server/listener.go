@@ -1,0 +1,147 @@
+package server
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/proxy"
+	"sluice/proxy/wire"
+)
+
+// Listener accepts connections on one address.
+type Listener struct {
+	Name     string
+	net      net.Listener
+	server   *Server
+	settings atomic.Pointer[Settings]
+	retired  atomic.Bool
+	gone     chan struct{}
+}
+
+// Settings are what a reload may change about a listener while it goes on accepting.
+type Settings struct {
+	// Trust lists the proxies whose word about the client is believed.
+	Trust []netip.Prefix
+	// Instead, if not nil, answers every request of this listener in the place of the routes.
+	Instead *proxy.Route
+}
+
+func (s *Settings) trusts(a netip.Addr) bool {
+	for _, p := range s.Trust {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// Listen begins to accept on nl and returns at once.
+func (s *Server) Listen(name string, nl net.Listener, settings Settings) *Listener {
+	l := &Listener{Name: name, net: nl, server: s, gone: make(chan struct{})}
+	l.settings.Store(&settings)
+	s.mu.Lock()
+	s.listeners[l] = struct{}{}
+	s.mu.Unlock()
+	go l.accept()
+	return l
+}
+
+// Addr is what the listener listens on.
+func (l *Listener) Addr() net.Addr { return l.net.Addr() }
+
+// Set replaces the settings for requests that begin from now on.
+func (l *Listener) Set(s Settings) { l.settings.Store(&s) }
+
+// Retire stops accepting. Connections go on until their next response, which ends them; idle ones end now.
+func (l *Listener) Retire() {
+	l.retired.Store(true)
+	l.close()
+	l.server.sweeper.Each(func(c *wire.Conn) {
+		if h, ok := c.Owner.(*h1); ok && h.listener == l {
+			kickIdle(c)
+		}
+	})
+}
+
+func (l *Listener) close() {
+	// A listener that cannot be closed is closed already.
+	_ = l.net.Close()
+	<-l.gone
+}
+
+func (l *Listener) accept() {
+	defer close(l.gone)
+	defer func() {
+		l.server.mu.Lock()
+		delete(l.server.listeners, l)
+		l.server.mu.Unlock()
+	}()
+	delay := time.Duration(0)
+	for {
+		c, err := l.net.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			// Out of file descriptors, mostly: wait for connections to end, and say so once per pause.
+			delay = min(max(2*delay, 5*time.Millisecond), time.Second)
+			slog.Error("cannot accept a connection", "listener", l.Name, "error", err, "pause", delay)
+			time.Sleep(delay)
+			continue
+		}
+		delay = 0
+		l.handle(c)
+	}
+}
+
+func (l *Listener) handle(c net.Conn) {
+	peer := peerOf(c)
+	client := peer.Addr()
+	if l.settings.Load().trusts(client) {
+		client = netip.Addr{} // a balancer brings everybody's connections
+	}
+	if err := l.server.admit(client); err != nil {
+		refuseConnection(c)
+		return
+	}
+	tune(c)
+	h := newH1(c, l, peer, client)
+	l.server.sweeper.Add(h.Conn)
+	go h.run()
+}
+
+// refuseConnection says why in passing: if the few bytes do not fit into the socket at once they are not worth waiting
+// for.
+func refuseConnection(c net.Conn) {
+	const answer = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\n" +
+		"Connection: close\r\nContent-Length: 106\r\n\r\n" +
+		`{"type":"urn:sluice:problem:too_many_connections","title":"Service Unavailable","status":503,"retry":true}`
+	_ = c.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
+	_, _ = c.Write([]byte(answer))
+	_ = c.Close()
+}
+
+// unsentMax is how much the kernel may hold of what a slow reader has not taken, beyond what is on its way to it: a
+// stalled client costs this and a copy buffer, not the megabytes that an autotuned send buffer grows to.
+const unsentMax = 512 << 10
+
+func tune(c net.Conn) {
+	t, ok := c.(*net.TCPConn)
+	if !ok {
+		return
+	}
+	raw, err := t.SyscallConn()
+	if err != nil {
+		return // closed already: the first read will say so
+	}
+	_ = raw.Control(func(fd uintptr) {
+		// An option that an old kernel does not know is one less protection, not a failure.
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentMax)
+	})
+}

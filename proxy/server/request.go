@@ -1,0 +1,308 @@
+package server
+
+import (
+	"bytes"
+	"encoding/hex"
+	"math/rand/v2"
+	"net/netip"
+
+	"sluice/proxy"
+	"sluice/proxy/wire"
+)
+
+// fillRequest turns the scanned head into the exchange's request. After it, what is matched, judged and sent is one
+// message: hop-by-hop fields and framing are gone, and the fields that tell the origin about the client are ours.
+func (c *h1) fillRequest(x *proxy.Exchange) error {
+	m, r := &c.message, &x.Request
+	x.Received = proxy.Received{Method: m.Method, Target: m.Target, Minor: m.Minor, Proto: protos[m.Minor]}
+	r.Method = methodString(m.Method)
+	r.Scheme = "http"
+	authority := r.Head.GetKnown(wire.Host)
+	target, err := splitTarget(m, r.Method, &authority)
+	if err != nil {
+		return err
+	}
+	r.Host = lowerHost(x, authority)
+	r.Path, r.Query, r.HasQuery = target, nil, false
+	if i := bytes.IndexByte(target, '?'); i >= 0 {
+		r.Path, r.Query, r.HasQuery = target[:i], target[i+1:], true
+	}
+	if err := c.fillBody(x); err != nil {
+		return err
+	}
+	// Only WebSocket is switched to: any other protocol (h2c above all) would carry requests past the routes.
+	if m.Upgrade && m.Minor == 1 && !r.Body.Flowing() && r.Body.Size() == 0 &&
+		wire.EqualFold(r.Head.GetKnown(wire.Upgrade), "websocket") {
+		r.Upgrade = "websocket"
+	}
+	wire.DropHopByHop(m, &r.Head)
+	r.Head.DelKnown(wire.Host.Bit() | wire.Expect.Bit())
+	c.identify(x)
+	return nil
+}
+
+var protos = [...]string{"HTTP/1.0", "HTTP/1.1"}
+
+// methodString spares an allocation for the methods in use.
+func methodString(m []byte) string {
+	switch string(m) {
+	case "GET":
+		return "GET"
+	case "POST":
+		return "POST"
+	case "PUT":
+		return "PUT"
+	case "DELETE":
+		return "DELETE"
+	case "HEAD":
+		return "HEAD"
+	case "OPTIONS":
+		return "OPTIONS"
+	case "PATCH":
+		return "PATCH"
+	}
+	return string(m)
+}
+
+// splitTarget returns path and query of the request target (RFC 9112 section 3.2). The authority of an absolute form
+// takes the place of Host, whatever that says.
+func splitTarget(m *wire.Message, method string, authority *[]byte) ([]byte, error) {
+	t := m.Target
+	switch {
+	case method == "CONNECT":
+		return nil, errConnectMethod
+	case t[0] == '/':
+		return t, nil
+	case len(t) == 1 && t[0] == '*' && method == "OPTIONS":
+		return t, nil
+	}
+	rest, ok := cutScheme(t)
+	if !ok {
+		return nil, wire.ErrTarget
+	}
+	end := bytes.IndexAny(rest, "/?")
+	if end < 0 {
+		end = len(rest)
+	}
+	if !wire.ValidHost(rest[:end]) {
+		return nil, wire.ErrTarget
+	}
+	*authority = rest[:end]
+	switch {
+	case end == len(rest):
+		return slash, nil
+	case rest[end] == '?':
+		return append(append(make([]byte, 0, len(rest)), '/'), rest[end:]...), nil
+	}
+	return rest[end:], nil
+}
+
+var slash = []byte("/")
+
+var errConnectMethod = &wire.Refusal{Status: 501, Code: "connect_not_supported", Detail: "CONNECT asks for a forward proxy; this is a gateway"}
+var errExpectation = &wire.Refusal{Status: 417, Code: "expectation_failed", Detail: "the only expectation that can be met is 100-continue"}
+
+func cutScheme(t []byte) ([]byte, bool) {
+	for _, scheme := range [...]string{"http://", "https://"} {
+		if len(t) > len(scheme) && wire.EqualFold(t[:len(scheme)], scheme) {
+			return t[len(scheme):], true
+		}
+	}
+	return nil, false
+}
+
+// lowerHost makes a host comparable. Nearly all are lower case already.
+func lowerHost(x *proxy.Exchange, h []byte) []byte {
+	for _, b := range h {
+		if 'A' <= b && b <= 'Z' {
+			s := append(x.Scratch(), h...)
+			for i, b := range s {
+				if 'A' <= b && b <= 'Z' {
+					s[i] = b + 'a' - 'A'
+				}
+			}
+			return x.KeepScratch(s)
+		}
+	}
+	return h
+}
+
+// fillBody derives the body from its framing. What arrived with the head is its prefix.
+func (c *h1) fillBody(x *proxy.Exchange) error {
+	m, r, u := &c.message, &x.Request, &c.upload
+	expect := r.Head.GetKnown(wire.Expect)
+	if expect != nil && m.Minor == 1 {
+		if !wire.EqualFold(expect, "100-continue") {
+			return errExpectation
+		}
+	}
+	u.reset(x, c.limits)
+	switch {
+	case m.Chunked:
+		u.body.Init(&c.in, wire.Chunked, 0, &r.Trailers, &u.limits)
+		r.Body.SetFlow(nil, u, -1)
+	case m.ContentLength > 0:
+		prefix := c.in.Bytes()
+		if int64(len(prefix)) >= m.ContentLength {
+			prefix = prefix[:m.ContentLength]
+			c.in.Skip(len(prefix))
+			u.body.Init(&c.in, wire.NoBody, 0, nil, nil)
+			u.taken = m.ContentLength
+			r.Body.SetWhole(prefix)
+			return nil
+		}
+		c.in.Skip(len(prefix))
+		u.taken = int64(len(prefix))
+		u.body.Init(&c.in, wire.Length, m.ContentLength-int64(len(prefix)), nil, nil)
+		r.Body.SetFlow(prefix, u, m.ContentLength)
+	default:
+		u.body.Init(&c.in, wire.NoBody, 0, nil, nil)
+		return nil
+	}
+	if expect != nil && m.Minor == 1 && c.in.Buffered() == 0 && u.taken == 0 {
+		r.ExpectContinue = true
+		u.expecting = true
+	}
+	return nil
+}
+
+// identify decides who the client is and tells the origin: X-Forwarded-For, -Proto and -Host, Forwarded (RFC 7239),
+// Via and X-Request-Id. What an untrusted peer claims in these fields is thrown away; what a trusted one claims is
+// kept and added to.
+func (c *h1) identify(x *proxy.Exchange) {
+	h := &x.Request.Head
+	x.Client = proxy.Client{Addr: c.peer.Addr(), Peer: c.peer, Text: c.peerText, Trusted: c.settings.trusts(c.peer.Addr())}
+	if x.Client.Trusted {
+		c.believe(x)
+	} else {
+		h.DelKnown(wire.XForwardedFor.Bit() | wire.XForwardedHost.Bit() | wire.XForwardedProto.Bit() | wire.Forwarded.Bit() |
+			wire.XRequestID.Bit())
+	}
+	if x.ID == nil {
+		x.ID = appendRequestID(x)
+		h.Add("X-Request-Id", x.ID)
+	}
+	peer := c.peerText
+	if len(peer) == 0 {
+		peer = unknown
+	}
+	c.addTo(x, wire.XForwardedFor, "X-Forwarded-For", peer)
+	if !x.Client.Trusted || !h.HasKnown(wire.XForwardedProto) {
+		h.AddString("X-Forwarded-Proto", x.Request.Scheme)
+	}
+	if (!x.Client.Trusted || !h.HasKnown(wire.XForwardedHost)) && len(x.Request.Host) > 0 {
+		h.Add("X-Forwarded-Host", x.Request.Host)
+	}
+	c.addTo(x, wire.Forwarded, "Forwarded", forwardedElement(x, peer))
+	h.AddString("Via", via[x.Received.Minor])
+}
+
+var unknown = []byte("unknown")
+
+// via names the protocol that the message was received with (RFC 9110 section 7.6.3).
+var via = [...]string{"1.0 sluice", "1.1 sluice"}
+
+// addTo appends an element to a list field.
+func (c *h1) addTo(x *proxy.Exchange, k wire.Known, name string, element []byte) {
+	h := &x.Request.Head
+	if !h.HasKnown(k) {
+		h.Add(name, element)
+		return
+	}
+	list := x.Scratch()
+	for v := range h.ValuesKnown(k) {
+		list = append(append(list, v...), ", "...)
+	}
+	h.Set(name, x.KeepScratch(append(list, element...)))
+}
+
+// forwardedElement is this hop's element of Forwarded: for=192.0.2.1;host=example.com;proto=http.
+func forwardedElement(x *proxy.Exchange, peer []byte) []byte {
+	b := append(x.Scratch(), "for="...)
+	if bytes.IndexByte(peer, ':') >= 0 {
+		b = append(append(append(b, `"[`...), peer...), `]"`...)
+	} else {
+		b = append(b, peer...)
+	}
+	if host := x.Request.Host; len(host) > 0 {
+		b = append(b, ";host="...)
+		if bytes.IndexByte(host, ':') >= 0 {
+			b = append(append(append(b, '"'), host...), '"')
+		} else {
+			b = append(b, host...)
+		}
+	}
+	b = append(append(b, ";proto="...), x.Request.Scheme...)
+	return x.KeepScratch(b)
+}
+
+// believe takes over what a trusted proxy says about the client: the nearest untrusted address of X-Forwarded-For, the
+// scheme it came with, and its request id.
+func (c *h1) believe(x *proxy.Exchange) {
+	h := &x.Request.Head
+	for v := range h.ValuesKnown(wire.XForwardedProto) {
+		switch {
+		case wire.EqualFold(v, "https"):
+			x.Request.Scheme = "https"
+		case wire.EqualFold(v, "http"):
+			x.Request.Scheme = "http"
+		}
+	}
+	if id := h.GetKnown(wire.XRequestID); validRequestID(id) {
+		x.ID = id
+	} else {
+		h.DelKnown(wire.XRequestID.Bit())
+	}
+	// From the right: each trusted hop vouches for the one before it. Several fields are one list.
+	addr := x.Client.Addr
+	for i := h.CountKnown(wire.XForwardedFor) - 1; i >= 0 && c.settings.trusts(addr); i-- {
+		list := h.NthKnown(wire.XForwardedFor, i)
+		for len(list) > 0 && c.settings.trusts(addr) {
+			item := list
+			if j := bytes.LastIndexByte(list, ','); j >= 0 {
+				item, list = list[j+1:], list[:j]
+			} else {
+				list = nil
+			}
+			next, ok := parseForwarded(bytes.TrimSpace(item))
+			if !ok {
+				i = 0 // whoever stands behind something unreadable is not known
+				break
+			}
+			addr = next
+		}
+	}
+	if addr != x.Client.Addr {
+		x.Client.Addr = addr
+		x.Client.Text = x.KeepScratch(addr.AppendTo(x.Scratch()))
+	}
+}
+
+// parseForwarded reads an address with or without a port.
+func parseForwarded(b []byte) (netip.Addr, bool) {
+	if len(b) == 0 || len(b) > 64 {
+		return netip.Addr{}, false
+	}
+	if a, err := netip.ParseAddr(string(b)); err == nil {
+		return a.Unmap().WithZone(""), true
+	}
+	if p, err := netip.ParseAddrPort(string(b)); err == nil {
+		return p.Addr().Unmap().WithZone(""), true
+	}
+	return netip.Addr{}, false
+}
+
+// validRequestID bounds what is taken over into logs and answers.
+func validRequestID(id []byte) bool {
+	return len(id) >= 8 && len(id) <= 128 && wire.IsToken(id)
+}
+
+// appendRequestID makes 128 random bits in hex: unique across hosts without asking anybody. They are no secret.
+func appendRequestID(x *proxy.Exchange) []byte {
+	var raw [16]byte
+	a, b := rand.Uint64(), rand.Uint64()
+	for i := range 8 {
+		raw[i], raw[8+i] = byte(a>>(8*i)), byte(b>>(8*i))
+	}
+	return x.KeepScratch(hex.AppendEncode(x.Scratch(), raw[:]))
+}

@@ -1,0 +1,273 @@
+package server
+
+import (
+	"io"
+
+	"sluice/proxy"
+	"sluice/proxy/wire"
+)
+
+// respond writes the response and reports whether the connection may carry another request. last ends it in any case.
+func (c *h1) respond(x *proxy.Exchange, last bool) bool {
+	r := &x.Response
+	waits := c.upload.responseBegins()
+	again := !last && c.mayGoOn(x, waits)
+	if r.Tunnel != nil {
+		c.tunnel(x)
+		return false
+	}
+	out := wire.GetBuf(wire.Medium)
+	defer out.Free()
+	bodyless := x.Request.Method == "HEAD" || r.Status == 204 || r.Status == 304 || r.Body.Absent()
+	size := r.Body.Size()
+	chunked := !bodyless && size < 0 && c.message.Minor == 1 && x.Received.Proto != ""
+	if !bodyless && size < 0 && !chunked {
+		again = false // HTTP/1.0: the end of the connection ends the body
+	}
+	head := c.appendHead(out.B[:0], x, size, chunked, again)
+	var err error
+	switch {
+	case bodyless:
+		err = c.send(head)
+	case !r.Body.Flowing() && len(head)+len(r.Body.Prefix()) <= len(out.B):
+		err = c.send(append(head, r.Body.Prefix()...))
+	case chunked:
+		err = c.sendChunked(x, out.B, head)
+	default:
+		err = c.sendSized(x, out.B, head, size)
+	}
+	if err == nil {
+		return again
+	}
+	x.Aborted = true
+	if x.ErrCause == nil {
+		x.ErrCause = err
+	}
+	if !chunked && size < 0 && !bodyless {
+		c.Abort() // a plain close would look like the end of the body
+	}
+	c.hello = false // there is nothing to linger for
+	return false
+}
+
+// mayGoOn decides, before the head is written, whether the connection is to carry another request.
+func (c *h1) mayGoOn(x *proxy.Exchange, waits bool) bool {
+	m := &c.message
+	if m.Close || m.Minor == 0 && !m.KeepAlive || waits || x.Canceled() {
+		return false
+	}
+	if c.server.draining.Load() || c.listener.retired.Load() {
+		return false
+	}
+	if most := c.limits.RequestsPerConnection; most > 0 && c.served+1 >= most {
+		return false
+	}
+	if c.upload.untouched() && !c.upload.body.Done() {
+		return c.upload.body.Left() <= discardMax // a chunked body says nothing about its length: it is tried
+	}
+	return true
+}
+
+// appendHead writes status line and fields. Framing derives from the body alone.
+func (c *h1) appendHead(dst []byte, x *proxy.Exchange, size int64, chunked, again bool) []byte {
+	r := &x.Response
+	dst = append(dst, "HTTP/1.1 "...)
+	dst = wire.AppendUint(dst, uint64(r.Status))
+	dst = append(dst, ' ')
+	if len(r.Reason) > 0 {
+		dst = append(dst, r.Reason...)
+	} else {
+		dst = append(dst, proxy.StatusText(r.Status)...)
+	}
+	dst = append(dst, '\r', '\n')
+	dst = r.Head.AppendTo(dst)
+	if !r.Head.HasKnown(wire.Date) {
+		dst = append(dst, "Date: "...)
+		dst = wire.AppendDate(dst, x.HeadAt)
+		dst = append(dst, '\r', '\n')
+	}
+	if len(x.ID) > 0 && !r.Head.HasKnown(wire.XRequestID) {
+		dst = append(dst, "X-Request-Id: "...)
+		dst = append(dst, x.ID...)
+		dst = append(dst, '\r', '\n')
+	}
+	dst = append(dst, "Via: 1.1 sluice\r\n"...)
+	switch {
+	case chunked:
+		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
+	case size >= 0 && r.Status != 204:
+		dst = append(dst, "Content-Length: "...)
+		dst = wire.AppendUint(dst, uint64(size))
+		dst = append(dst, '\r', '\n')
+	}
+	switch {
+	case r.Tunnel != nil:
+		dst = append(dst, "Connection: Upgrade\r\nUpgrade: "...)
+		dst = append(dst, x.Request.Upgrade...)
+		dst = append(dst, '\r', '\n')
+	case !again:
+		dst = append(dst, "Connection: close\r\n"...)
+	case c.message.Minor == 0:
+		dst = append(dst, "Connection: keep-alive\r\n"...)
+	}
+	return append(dst, '\r', '\n')
+}
+
+// send writes, giving the client as long as the minimum rate allows for so many bytes.
+func (c *h1) send(p []byte) error {
+	c.hello = true
+	if rate := c.limits.MinRate; rate > 0 {
+		c.ArmWrite(wire.Now() + int64(c.limits.HeadTimeout) + int64(len(p))*int64(1e9)/rate)
+		defer c.ArmWrite(0)
+	}
+	n, err := c.Conn.Write(p)
+	c.out += int64(n)
+	return err
+}
+
+// sendSized writes a body whose length was announced, or that ends with the connection (size -1).
+func (c *h1) sendSized(x *proxy.Exchange, out, head []byte, size int64) error {
+	b := &x.Response.Body
+	head, err := c.sendHead(head, out, b)
+	if err != nil {
+		return err
+	}
+	sent := int64(len(b.Prefix()))
+	if sent == size {
+		return c.send(head)
+	}
+	var buf *wire.Buf
+	if size < 0 || size-sent > wire.Large {
+		buf = wire.GetBuf(wire.Bulk)
+	} else {
+		buf = wire.GetBuf(wire.Large)
+	}
+	defer buf.Free()
+	n := copy(buf.B, head)
+	for {
+		// What can be had without waiting goes out together.
+		if n > 0 && (n == len(buf.B) || b.Buffered() == 0) {
+			if err := c.send(buf.B[:n]); err != nil {
+				return err
+			}
+			n = 0
+		}
+		k, err := b.Read(buf.B[n:])
+		n += k
+		if sent += int64(k); size >= 0 && sent > size {
+			return errTooLong
+		}
+		if err == io.EOF || err == nil && sent == size {
+			break
+		}
+		if err != nil {
+			if n > 0 {
+				_ = c.send(buf.B[:n]) // the body's error is what counts
+			}
+			return err
+		}
+	}
+	if n > 0 {
+		if err := c.send(buf.B[:n]); err != nil {
+			return err
+		}
+	}
+	if size >= 0 && sent != size {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
+var errTooLong = &proxy.Error{Status: 502, Code: "body_too_long", Detail: "The response body is longer than announced.", Side: proxy.ByUpstream}
+
+// sendHead writes the head and the body's prefix if together they are more than fits into out; else it returns them to
+// be sent with what follows.
+func (c *h1) sendHead(head, out []byte, b *proxy.Body) ([]byte, error) {
+	prefix := b.Prefix()
+	b.SkipPrefix()
+	if len(head)+len(prefix) <= len(out) {
+		return append(head, prefix...), nil
+	}
+	if err := c.send(head); err != nil {
+		return nil, err
+	}
+	return nil, c.send(prefix)
+}
+
+// sendChunked writes a body of unknown length. Each time nothing more can be had without waiting, what there is goes
+// out as one chunk: an event stream's events are not held back, and a short body leaves in a single write.
+func (c *h1) sendChunked(x *proxy.Exchange, out, head []byte) error {
+	b := &x.Response.Body
+	buf := wire.GetBuf(wire.Large)
+	defer buf.Free()
+	if len(head) > len(buf.B)/2 {
+		if err := c.send(head); err != nil {
+			return err
+		}
+		head = nil
+	}
+	n := copy(buf.B, head)
+	if n > 0 && b.Buffered() == 0 {
+		if err := c.send(buf.B[:n]); err != nil {
+			return err
+		}
+		n = 0
+	}
+	for {
+		from := n + wire.ChunkHeadMax
+		to, err := c.gatherChunk(b, buf.B[:len(buf.B)-2], from)
+		// The chunk's head is put right before its bytes, and what stands before both is moved up to it.
+		begin := 0
+		if to > from {
+			at := wire.PutChunkHead(buf.B, from, to-from)
+			begin = at - n
+			copy(buf.B[begin:at], buf.B[:n])
+			to += copy(buf.B[to:], "\r\n")
+		} else {
+			to = n
+		}
+		if err == io.EOF {
+			end := append(buf.B[begin:to:to], "0\r\n"...)
+			end = x.Response.Trailers.AppendTo(end)
+			return c.send(append(end, "\r\n"...))
+		}
+		if to > begin {
+			if err := c.send(buf.B[begin:to]); err != nil {
+				return err
+			}
+		}
+		if err != nil {
+			return err
+		}
+		n = 0
+	}
+}
+
+// gatherChunk reads at least once, then on while nothing has to be waited for.
+func (c *h1) gatherChunk(b *proxy.Body, buf []byte, at int) (int, error) {
+	for {
+		n, err := b.Read(buf[at:])
+		at += n
+		if err != nil || at == len(buf) || n > 0 && b.Buffered() == 0 {
+			return at, err
+		}
+	}
+}
+
+// Interim passes an informational response on (RFC 9110 section 15.2), such as 103 Early Hints.
+func (c *h1) Interim(x *proxy.Exchange, status int, h *wire.Head) error {
+	if c.message.Minor == 0 {
+		return nil
+	}
+	out := wire.GetBuf(wire.Small)
+	defer out.Free()
+	b := append(out.B[:0], "HTTP/1.1 "...)
+	b = wire.AppendUint(b, uint64(status))
+	b = append(b, ' ')
+	b = append(b, proxy.StatusText(status)...)
+	b = append(b, '\r', '\n')
+	b = h.AppendTo(b)
+	c.upload.mu.Lock() // 100 Continue may be under way from the goroutine that sends the body
+	defer c.upload.mu.Unlock()
+	return c.send(append(b, '\r', '\n'))
+}

@@ -1,0 +1,156 @@
+package server
+
+import (
+	"bytes"
+
+	"sluice/proxy"
+	"sluice/proxy/wire"
+	"sluice/router"
+)
+
+// serve is what happens to every request, whichever protocol carried it: load the snapshot, look the route up, run its
+// chain, turn an error into a response. instead, if not nil, takes every request in the place of the routes.
+func (s *Server) serve(x *proxy.Exchange, instead *proxy.Route) {
+	snap := s.snapshot.Load()
+	x.Snapshot = snap
+	if err := s.route(x, instead); err != nil {
+		s.begin(x, snap.Fallback)
+		s.fail(x, err)
+	} else if x.Route == nil {
+		s.begin(x, snap.Fallback)
+		s.options(x)
+	} else {
+		s.begin(x, x.Route)
+		if err := s.run(x); err != nil {
+			s.fail(x, err)
+		}
+	}
+	x.HeadAt = wire.Now()
+	x.EditHead()
+}
+
+// route finds the route. It leaves x.Route nil for an OPTIONS request that the gateway answers itself.
+func (s *Server) route(x *proxy.Exchange, instead *proxy.Route) error {
+	r := &x.Request
+	if len(r.Path) > 1 || r.Path[0] != '*' {
+		// The resolved path is both matched and sent.
+		path, err := router.NormalizePath(x.Scratch(), r.Path)
+		if err != nil {
+			return proxy.ErrBadPath
+		}
+		if &path[0] != &r.Path[0] {
+			path = x.KeepScratch(path)
+		}
+		r.Path = path
+	}
+	x.MatchedPath = r.Path
+	if instead != nil {
+		x.Route = instead
+		return nil
+	}
+	host, _ := wire.SplitHostPort(r.Host)
+	host = bytes.TrimSuffix(host, dot) // "a.example." is a.example
+	x.Lookup = router.Request{Method: x.Received.Method, Host: host, Path: r.Path, Values: x}
+	route, outcome := x.Snapshot.Table.Lookup(&x.Lookup, &x.Match)
+	if err := x.BodyError(); err != nil {
+		return err
+	}
+	switch outcome {
+	case router.Found:
+		x.Route = route
+		return nil
+	case router.Options:
+		return nil
+	case router.MethodNotAllowed:
+		return proxy.ErrMethodNotAllowed
+	}
+	return proxy.ErrNoRoute
+}
+
+var dot = []byte(".")
+
+func (s *Server) begin(x *proxy.Exchange, route *proxy.Route) {
+	x.Route = route
+	if o := route.Observer; o != nil {
+		o.Begin(x)
+		x.OnFinish(o)
+	}
+}
+
+// run runs the route's chain. A panic in a policy is a bug: it costs its own request an error 500 and no other's.
+func (s *Server) run(x *proxy.Exchange) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			proxy.Caught(p)
+			err = proxy.ErrInternal
+		}
+	}()
+	route := x.Route
+	limit := route.BodyLimit
+	if limit == 0 {
+		limit = x.Snapshot.Limits.BodyBytes
+	}
+	if limit > 0 {
+		if x.Request.Body.Size() > limit {
+			return proxy.ErrBodyTooLarge
+		}
+		x.Request.Body.SetLimit(limit)
+	}
+	if route.Timeout > 0 {
+		x.Deadline = x.Started + int64(route.Timeout)
+	}
+	return route.Chain.Serve(x)
+}
+
+// options answers OPTIONS where no route wants to.
+func (s *Server) options(x *proxy.Exchange) {
+	x.Response.Status = 204
+	x.Response.Body.SetAbsent(-1)
+	x.Response.Head.Add("Allow", s.allow(x))
+}
+
+func (s *Server) allow(x *proxy.Exchange) []byte {
+	return x.KeepScratch(x.Snapshot.Table.AppendAllow(x.Scratch(), &x.Lookup))
+}
+
+// fail replaces whatever response there was by one that says what went wrong.
+func (s *Server) fail(x *proxy.Exchange, err error) {
+	e := proxy.AsError(err)
+	x.Err, x.ErrCause = e, e.Cause
+	r := &x.Response
+	_ = r.Body.Close() // the response is dropped
+	r.Head.Reset()
+	r.Trailers.Reset()
+	r.Tunnel = nil
+	r.Status, r.Reason = e.Status, nil
+	if e == proxy.ErrMethodNotAllowed {
+		r.Head.Add("Allow", s.allow(x))
+	}
+	if e.RetryAfter > 0 {
+		var digits [20]byte
+		r.Head.Add("Retry-After", wire.AppendUint(digits[:0], uint64(e.RetryAfter)))
+	}
+	x.Route.Errors.Render(x, e)
+}
+
+// refuse answers a request whose head was not understood.
+func (s *Server) refuse(x *proxy.Exchange, err error) bool {
+	snap := s.snapshot.Load()
+	x.Snapshot = snap
+	if x.Request.Method == "" {
+		x.Request.Method = "-"
+	}
+	if x.ID == nil {
+		x.ID = appendRequestID(x)
+	}
+	s.begin(x, snap.Fallback)
+	r, ok := err.(*wire.Refusal)
+	if !ok {
+		s.fail(x, err)
+	} else {
+		s.fail(x, &proxy.Error{Status: r.Status, Code: r.Code, Detail: r.Detail, Side: proxy.ByClient})
+	}
+	x.HeadAt = wire.Now()
+	x.EditHead()
+	return true
+}

@@ -1,0 +1,160 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/proxy"
+	"sluice/proxy/wire"
+)
+
+// Server serves exchanges on any number of listeners. Safe for concurrent use.
+type Server struct {
+	snapshot atomic.Pointer[proxy.Snapshot]
+	sweeper  *wire.Sweeper
+
+	mu        sync.Mutex
+	listeners map[*Listener]struct{}
+	clients   map[netip.Addr]int
+	open      int
+	empty     chan struct{} // closed when the last connection ends while draining
+	draining  atomic.Bool
+
+	accepted atomic.Uint64
+	refused  atomic.Uint64
+}
+
+// New returns a server that serves from snap. Publish replaces it.
+func New(sweeper *wire.Sweeper, snap *proxy.Snapshot) *Server {
+	s := &Server{sweeper: sweeper, listeners: make(map[*Listener]struct{}), clients: make(map[netip.Addr]int)}
+	s.snapshot.Store(snap)
+	return s
+}
+
+// Publish makes snap what new exchanges are served from. Exchanges under way end on the snapshot they began with.
+func (s *Server) Publish(snap *proxy.Snapshot) { s.snapshot.Store(snap) }
+
+// Snapshot returns what new exchanges are served from.
+func (s *Server) Snapshot() *proxy.Snapshot { return s.snapshot.Load() }
+
+// Counts are the server's connections.
+type Counts struct {
+	Open     int
+	Accepted uint64 // in all
+	Refused  uint64 // over a limit
+}
+
+// Counts returns how many connections there are and were.
+func (s *Server) Counts() Counts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Counts{Open: s.open, Accepted: s.accepted.Load(), Refused: s.refused.Load()}
+}
+
+// Draining reports whether Shutdown has begun.
+func (s *Server) Draining() bool { return s.draining.Load() }
+
+// StartDraining makes responses from now on end their connections, while new ones are still accepted: the balancer in
+// front is to notice first that this host is going.
+func (s *Server) StartDraining() { s.draining.Store(true) }
+
+// Shutdown stops accepting, ends idle connections at once and the others after their response, and waits until all
+// are gone or ctx ends; then it cuts what is left and returns ctx's error.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.draining.Store(true)
+	s.mu.Lock()
+	listeners := slices.Collect(maps.Keys(s.listeners))
+	s.mu.Unlock()
+	for _, l := range listeners {
+		l.close()
+	}
+	s.mu.Lock()
+	empty := make(chan struct{})
+	if s.open == 0 {
+		close(empty)
+	} else {
+		s.empty = empty
+	}
+	s.mu.Unlock()
+	s.sweeper.Each(kickIdle)
+	select {
+	case <-empty:
+		return nil
+	case <-ctx.Done():
+	}
+	slog.Warn("cutting connections that did not end within the drain limit", "connections", s.Counts().Open)
+	s.sweeper.Each(func(c *wire.Conn) {
+		if _, ok := c.Owner.(*h1); ok {
+			c.Kick(wire.Draining)
+		}
+	})
+	select {
+	case <-empty:
+	case <-time.After(time.Second):
+	}
+	return ctx.Err()
+}
+
+func kickIdle(c *wire.Conn) {
+	if h, ok := c.Owner.(*h1); ok && h.state.CompareAndSwap(idle, doomed) {
+		c.Kick(wire.Draining)
+	}
+}
+
+// admit counts a connection in, or says why not.
+func (s *Server) admit(client netip.Addr) error {
+	lim := &s.snapshot.Load().Limits
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.accepted.Add(1)
+	if lim.Connections > 0 && s.open >= lim.Connections {
+		s.refused.Add(1)
+		return errConnections
+	}
+	if lim.PerClient > 0 && client.IsValid() && s.clients[client] >= lim.PerClient {
+		s.refused.Add(1)
+		return errPerClient
+	}
+	s.open++
+	if client.IsValid() {
+		s.clients[client]++
+	}
+	return nil
+}
+
+func (s *Server) dismiss(client netip.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open--
+	if client.IsValid() {
+		if s.clients[client]--; s.clients[client] <= 0 {
+			delete(s.clients, client)
+		}
+	}
+	if s.open == 0 && s.empty != nil {
+		close(s.empty)
+		s.empty = nil
+	}
+}
+
+var (
+	errConnections = errors.New("too many connections")
+	errPerClient   = errors.New("too many connections from this address")
+)
+
+// peerOf returns the other end of a connection; the zero value for a unix socket.
+func peerOf(c net.Conn) netip.AddrPort {
+	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		p := a.AddrPort()
+		return netip.AddrPortFrom(p.Addr().Unmap().WithZone(""), p.Port())
+	}
+	return netip.AddrPort{}
+}

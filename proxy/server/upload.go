@@ -1,0 +1,167 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"sync"
+
+	"sluice/proxy"
+	"sluice/proxy/wire"
+)
+
+// requestBody is the flow of a request body: it decodes the framing, asks a waiting client for the body at the first
+// read, holds the client to the minimum rate, and is gated, so that nobody reads from the connection once its exchange
+// is over.
+type requestBody struct {
+	c      *h1
+	body   wire.Body
+	limits wire.Limits
+	taken  int64 // bytes given out, the prefix included
+
+	expecting bool  // 100 Continue was not sent yet
+	credit    int64 // nanoseconds the client may still keep us waiting
+
+	mu      sync.Mutex
+	idle    sync.Cond
+	used    bool // somebody has read
+	reading bool
+	closed  bool
+	headOut bool // the response has begun: no 100 Continue any more
+}
+
+// patience is what a body may stall for at any one time, beyond what the bytes that came have earned.
+const patienceHeads = 1 // in units of Limits.HeadTimeout
+
+func (u *requestBody) reset(x *proxy.Exchange, lim *proxy.Limits) {
+	u.limits = wire.Limits{HeadBytes: lim.HeadBytes, TargetBytes: lim.TargetBytes, Fields: lim.Fields}
+	u.taken, u.expecting = 0, false
+	u.credit = patienceHeads * int64(lim.HeadTimeout)
+	u.used, u.reading, u.closed, u.headOut = false, false, false, false
+}
+
+// Read reads decoded bytes of the body.
+func (u *requestBody) Read(p []byte) (int, error) {
+	if err := u.enter(); err != nil {
+		return 0, err
+	}
+	n, err := u.read(p)
+	u.leave()
+	u.taken += int64(n)
+	return n, err
+}
+
+func (u *requestBody) enter() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.closed {
+		return errBodyGone
+	}
+	u.used, u.reading = true, true
+	if u.expecting && !u.headOut {
+		u.expecting = false
+		// Under the lock: the response must not begin in the middle of it.
+		if _, err := u.c.Write(continueLine); err != nil {
+			u.reading = false
+			return proxy.ErrBadBody.With(err)
+		}
+	}
+	return nil
+}
+
+var continueLine = []byte("HTTP/1.1 100 Continue\r\n\r\n")
+
+var errBodyGone = &proxy.Error{Status: 400, Code: "body_gone", Detail: "The request is over; its body can no longer be read.", Side: proxy.ByClient}
+
+func (u *requestBody) leave() {
+	u.mu.Lock()
+	u.reading = false
+	u.mu.Unlock()
+	u.idle.Broadcast()
+}
+
+// read waits no longer than the client's credit: a wait uses it up, bytes that come earn it back at the minimum rate.
+// So a slow but steady upload survives for days, and one that drips is cut after a few seconds.
+func (u *requestBody) read(p []byte) (int, error) {
+	if u.body.Buffered() > 0 {
+		return u.done(u.body.Read(p))
+	}
+	rate := u.c.limits.MinRate
+	if rate <= 0 {
+		return u.done(u.body.Read(p))
+	}
+	before := wire.Now()
+	u.c.Arm(before + u.credit)
+	n, err := u.body.Read(p)
+	u.c.Disarm()
+	u.credit += int64(n)*int64(1e9)/rate - (wire.Now() - before)
+	u.credit = min(u.credit, patienceHeads*int64(u.c.limits.HeadTimeout))
+	return u.done(n, err)
+}
+
+func (u *requestBody) done(n int, err error) (int, error) {
+	if err == nil || err == io.EOF {
+		return n, err
+	}
+	switch u.c.Kicked() {
+	case wire.Expired:
+		return n, proxy.ErrSlowBody
+	case wire.Draining:
+		return n, proxy.ErrDraining
+	}
+	var known *proxy.Error
+	if errors.As(err, &known) {
+		return n, err
+	}
+	return n, proxy.ErrBadBody.With(err)
+}
+
+// Buffered is how many bytes Read can return without waiting.
+func (u *requestBody) Buffered() int { return u.body.Buffered() }
+
+// Interrupt ends a read under way and fails later ones.
+func (u *requestBody) Interrupt() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.closed = true
+	if u.reading {
+		u.c.InterruptRead()
+	}
+}
+
+// Close leaves the rest of the body to the edge, which knows whether it is worth reading.
+func (u *requestBody) Close() error {
+	u.Interrupt()
+	return nil
+}
+
+// gate stops reads and waits for the one under way to return. It reports whether the position in the stream of bytes is
+// certain, so that the rest of the body can be skipped.
+func (u *requestBody) gate() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	interrupted := u.reading
+	u.closed = true
+	if u.reading {
+		u.c.InterruptRead()
+	}
+	for u.reading {
+		u.idle.Wait()
+	}
+	return !interrupted
+}
+
+// responseBegins says that the response head goes out now: a client that still waits for 100 Continue takes it as the
+// answer. It returns whether the client does wait.
+func (u *requestBody) responseBegins() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.headOut = true
+	return u.expecting
+}
+
+// untouched reports that nobody has read the body.
+func (u *requestBody) untouched() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return !u.used
+}

@@ -1,0 +1,69 @@
+package observe
+
+import "unicode/utf8"
+
+const (
+	// valueMax is how many bytes of one value are logged: a whole request target at the default limit.
+	valueMax = 8 << 10
+	// lineMax bounds a line, but for the format's own text: values are cut when it comes near.
+	lineMax = 64 << 10
+	// expansionMax is what escaping makes of one byte at most: \u00XX.
+	expansionMax = 6
+)
+
+// appendText appends v as it may stand inside a JSON string. What could begin another line, in a terminal or a
+// log processor either, is escaped: C0 and C1 controls, DEL, the line and paragraph separators. Invalid UTF-8
+// becomes U+FFFD. So the outcome is valid JSON and UTF-8, and one line, whatever v is.
+func appendText[V string | []byte](dst []byte, v V) []byte {
+	v, mark := cut(dst, v)
+	return append(appendEscaped(dst, v), mark...)
+}
+
+// cut shortens v to what the line has room for, and returns what to write after it.
+func cut[V string | []byte](line []byte, v V) (V, string) {
+	room := min(valueMax, max(0, lineMax-len(line))/expansionMax)
+	if len(v) <= room {
+		return v, ""
+	}
+	return v[:room], "..."
+}
+
+func appendEscaped[V string | []byte](dst []byte, v V) []byte {
+	const hex = "0123456789abcdef"
+	plain := 0 // where the run begins that needs no escape
+	for i := 0; ; {
+		for i < len(v) && plainByte[v[i]] {
+			i++
+		}
+		dst = append(dst, v[plain:i]...)
+		if i == len(v) {
+			return dst
+		}
+		c := v[i]
+		size := 1
+		switch {
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+		case c < utf8.RuneSelf:
+			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		default:
+			var r rune
+			r, size = utf8.DecodeRuneInString(string(v[i:min(i+utf8.UTFMax, len(v))]))
+			if r < 0xA0 || r == 0x2028 || r == 0x2029 {
+				dst = append(dst, '\\', 'u', hex[r>>12], hex[r>>8&15], hex[r>>4&15], hex[r&15])
+			} else {
+				dst = utf8.AppendRune(dst, r) // U+FFFD for what is none
+			}
+		}
+		i += size
+		plain = i
+	}
+}
+
+// plainByte marks the ASCII that stands for itself in a JSON string.
+var plainByte = func() (t [256]bool) {
+	for c := ' '; c < 0x7f; c++ {
+		t[c] = c != '"' && c != '\\'
+	}
+	return
+}()

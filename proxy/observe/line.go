@@ -1,0 +1,210 @@
+package observe
+
+import (
+	"bytes"
+	"strconv"
+	"time"
+
+	"sluice/proxy"
+	"sluice/proxy/wire"
+)
+
+// line is one line being rendered. It is pooled.
+type line struct {
+	log    *AccessLog
+	x      *proxy.Exchange
+	end    int64 // wire.Now when x ended
+	status int
+	text   []byte
+}
+
+// field is one thing to know about an exchange: a key in JSON, a variable in a format.
+type field struct {
+	name   string
+	number bool // or true and false: written without quotes
+	// append appends the value, safe inside a JSON string, or nothing if there is none.
+	append func(n *line, dst []byte) []byte
+
+	key string // `,"name":`, with the quote that begins the value
+}
+
+// fields lists them in the order of a JSON line, which leaves out those without a value: service, endpoint, attempts
+// and upstream_ms where no service was asked, error to would_refuse where nothing went wrong.
+//
+// Path and query are what the client sent, whatever a rewrite made of them; time is when the exchange ended.
+var fields = [...]field{
+	{name: "time", append: func(n *line, dst []byte) []byte { return n.log.clock.append(dst, n.end) }},
+	{name: "request_id", append: func(n *line, dst []byte) []byte { return appendText(dst, n.x.ID) }},
+	{name: "client", append: func(n *line, dst []byte) []byte { return appendText(dst, n.x.Client.Text) }},
+	{name: "method", append: (*line).appendMethod},
+	{name: "host", append: func(n *line, dst []byte) []byte { return appendText(dst, n.x.Request.Host) }},
+	{name: "path", append: (*line).appendPath},
+	{name: "query", append: (*line).appendQuery},
+	{name: "proto", append: func(n *line, dst []byte) []byte { return appendText(dst, n.x.Received.Proto) }},
+	{name: "status", number: true, append: func(n *line, dst []byte) []byte { return appendInt(dst, n.status) }},
+	{name: "route", append: (*line).appendRoute},
+	{name: "service", append: func(n *line, dst []byte) []byte { return appendText(dst, n.x.Service) }},
+	{name: "endpoint", append: func(n *line, dst []byte) []byte { return appendText(dst, n.x.Endpoint) }},
+	{name: "attempts", number: true, append: (*line).appendAttempts},
+	{name: "bytes_in", number: true, append: func(n *line, dst []byte) []byte { return appendInt(dst, n.x.BytesIn) }},
+	{name: "bytes_out", number: true, append: func(n *line, dst []byte) []byte { return appendInt(dst, n.x.BytesOut) }},
+	{name: "duration_ms", number: true, append: func(n *line, dst []byte) []byte { return appendMillis(dst, n.end-n.x.Started) }},
+	{name: "upstream_ms", number: true, append: (*line).appendUpstream},
+	{name: "user_agent", append: func(n *line, dst []byte) []byte { return appendURL(dst, n.x.Request.Head.Get("User-Agent")) }},
+	{name: "referer", append: func(n *line, dst []byte) []byte { return appendURL(dst, n.x.Request.Head.Get("Referer")) }},
+	{name: "error", append: (*line).appendError},
+	{name: "cause", append: (*line).appendCause},
+	{name: "policy", append: func(n *line, dst []byte) []byte { return appendText(dst, n.x.FailedAt) }},
+	{name: "aborted", number: true, append: (*line).appendAborted},
+	{name: "would_refuse", append: func(n *line, dst []byte) []byte { return appendText(dst, n.x.WouldRefuse) }},
+}
+
+func init() {
+	for i := range fields {
+		fields[i].key = `,"` + fields[i].name + `":`
+		if !fields[i].number {
+			fields[i].key += `"`
+		}
+	}
+}
+
+// appendJSON appends a JSON object and a line feed.
+func (n *line) appendJSON(dst []byte, headers []loggedHeader) []byte {
+	start := len(dst)
+	for i := range fields {
+		f := &fields[i]
+		before := len(dst)
+		dst = append(dst, f.key...)
+		value := len(dst)
+		dst = f.append(n, dst)
+		switch {
+		case len(dst) == value:
+			dst = dst[:before]
+		case !f.number:
+			dst = append(dst, '"')
+		}
+	}
+	dst = n.appendHeaders(dst, headers)
+	dst[start] = '{' // in place of the first comma: the time is always there
+	return append(dst, '}', '\n')
+}
+
+// appendHeaders appends the fields that are present as an object.
+func (n *line) appendHeaders(dst []byte, headers []loggedHeader) []byte {
+	const open = `,"headers":{`
+	before := len(dst)
+	dst = append(dst, open...)
+	first := len(dst)
+	for i := range headers {
+		h := &headers[i]
+		value, ok := n.x.Header(h.name)
+		if !ok {
+			continue
+		}
+		if len(dst) > first {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, h.key...)
+		dst = append(dst, '"')
+		if h.secret {
+			dst = append(dst, redacted...)
+		} else {
+			dst = appendURL(dst, value)
+		}
+		dst = append(dst, '"')
+	}
+	if len(dst) == first {
+		return dst[:before]
+	}
+	return append(dst, '}')
+}
+
+func (n *line) appendMethod(dst []byte) []byte {
+	if n.x.Request.Method != "" {
+		return appendText(dst, n.x.Request.Method)
+	}
+	return appendText(dst, n.x.Received.Method)
+}
+
+// appendPath appends the path that was matched, or that of a request that did not get so far as it was received.
+func (n *line) appendPath(dst []byte) []byte {
+	switch {
+	case n.x.MatchedPath != nil:
+		return appendURL(dst, n.x.MatchedPath)
+	case n.x.Request.Path != nil:
+		return appendURL(dst, n.x.Request.Path)
+	}
+	path, _, _ := bytes.Cut(n.x.Received.Target, questionMark)
+	return appendURL(dst, path)
+}
+
+func (n *line) appendQuery(dst []byte) []byte {
+	if n.x.Received.Target == nil {
+		return appendQuery(dst, n.x.Request.Query)
+	}
+	_, query, _ := bytes.Cut(n.x.Received.Target, questionMark)
+	return appendQuery(dst, query)
+}
+
+var questionMark = []byte("?")
+
+func (n *line) appendRoute(dst []byte) []byte {
+	if n.x.Route == nil {
+		return dst
+	}
+	return appendText(dst, n.x.Route.Name)
+}
+
+func (n *line) appendAttempts(dst []byte) []byte {
+	if n.x.UpstreamAt == 0 {
+		return dst
+	}
+	return appendInt(dst, n.x.Attempts)
+}
+
+// appendUpstream appends the time from the last try to the response head, to the end if there was no head.
+func (n *line) appendUpstream(dst []byte) []byte {
+	at, head := n.x.UpstreamAt, n.x.HeadAt
+	if at == 0 {
+		return dst
+	}
+	if head < at {
+		head = n.end
+	}
+	return appendMillis(dst, head-at)
+}
+
+func (n *line) appendError(dst []byte) []byte {
+	if n.x.Err == nil {
+		return dst
+	}
+	return appendText(dst, n.x.Err.Code)
+}
+
+// appendCause appends why, in the words of whatever failed. It allocates: for failures, not for refusals.
+func (n *line) appendCause(dst []byte) []byte {
+	cause := n.x.ErrCause
+	if cause == nil && n.x.Err != nil {
+		cause = n.x.Err.Cause
+	}
+	if cause == nil {
+		return dst
+	}
+	return appendURL(dst, []byte(cause.Error()))
+}
+
+func (n *line) appendAborted(dst []byte) []byte {
+	if !n.x.Aborted {
+		return dst
+	}
+	return append(dst, "true"...)
+}
+
+func appendInt[N int | int64](dst []byte, v N) []byte { return strconv.AppendInt(dst, int64(v), 10) }
+
+// appendMillis appends a duration in nanoseconds as milliseconds with three decimals.
+func appendMillis(dst []byte, ns int64) []byte {
+	us := max(ns, 0) / int64(time.Microsecond)
+	dst = wire.AppendUint(dst, uint64(us/1000))
+	return append(dst, '.', byte('0'+us/100%10), byte('0'+us/10%10), byte('0'+us%10))
+}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"net/netip"
 	"sync"
+	"time"
 
 	"sluice/proxy/wire"
 	"sluice/router"
@@ -117,6 +118,8 @@ type Tunnel interface {
 	Write(p []byte) (int, error)
 	CloseWrite() error
 	Close() error
+	// Silence is how long neither side may have sent anything.
+	Silence() time.Duration
 }
 
 // Finisher runs once the response is sent or dropped and the request's pump has stopped, last registered first.

@@ -61,15 +61,25 @@ func newH1(nc net.Conn, l *Listener, peer netip.AddrPort, counted netip.Addr) *h
 
 func (c *h1) run() {
 	defer c.close()
+	defer c.recover()
+	for c.next() {
+	}
+}
+
+// recover catches a panic outside the chain, which has its own recover, and still ends the exchange.
+func (c *h1) recover() {
+	p := recover()
+	if p == nil {
+		return
+	}
+	proxy.Caught(p)
 	defer func() {
 		if p := recover(); p != nil {
 			proxy.Caught(p)
-			if x := c.current.x; x != nil {
-				c.finish(x, false)
-			}
 		}
 	}()
-	for c.next() {
+	if x := c.current.x; x != nil {
+		c.finish(x, false)
 	}
 }
 
@@ -88,47 +98,47 @@ func (c *h1) next() bool {
 		}
 	}
 	c.limits = &c.server.snapshot.Load().Limits
+	if !c.awaitRequest() {
+		return false
+	}
 	x := proxy.Acquire()
-	if err := c.awaitHead(x); err != nil {
-		var r *wire.Refusal
-		if !errors.As(err, &r) {
-			x.Release()
-			return false // silence, or a connection that ended: nobody to answer
-		}
-		c.begin(x)
-		return c.answer(x, c.server.refuse(x, r))
-	}
-	c.begin(x)
-	err := c.fillRequest(x)
+	x.Started = wire.Now()
+	c.upload.reset(c.limits)
+	c.settings = c.listener.settings.Load()
+	err := c.readHead(x)
 	if err == nil {
-		c.server.serve(x, c.settings.Instead)
-	} else {
-		c.server.refuse(x, err)
+		c.begin(x)
+		if err = c.fillRequest(x); err == nil {
+			c.server.serve(x, c.settings.Instead)
+			return c.finish(x, c.respond(x, false))
+		}
 	}
-	return c.answer(x, err != nil)
+	var r *wire.Refusal
+	if !errors.As(err, &r) {
+		x.Release()
+		return false // a connection that ended, or fell silent: there is nobody to answer
+	}
+	// A refusal ends the connection: what comes after bytes that nobody understood is not a request.
+	c.begin(x)
+	c.server.refuse(x, r)
+	return c.finish(x, c.respond(x, true))
 }
 
-// answer writes the response and finishes the exchange. A refusal of the head ends the connection: what comes after
-// bytes that nobody understood is not a request.
-func (c *h1) answer(x *proxy.Exchange, last bool) bool {
-	return c.finish(x, c.respond(x, last))
-}
-
-// awaitHead waits, without holding a buffer, for the next request and reads its head into x.
-func (c *h1) awaitHead(x *proxy.Exchange) error {
-	lim := wire.Limits{HeadBytes: c.limits.HeadBytes, TargetBytes: c.limits.TargetBytes, Fields: c.limits.Fields}
+// awaitRequest waits for the first bytes of a request. The connection holds neither a buffer nor an exchange meanwhile.
+func (c *h1) awaitRequest() bool {
 	if c.in.Buffered() == 0 {
 		c.Arm(wire.Now() + int64(c.limits.Idle))
-		if err := c.in.Fill(); err != nil {
-			return err
+		if c.in.Fill() != nil {
+			return false
 		}
 	}
-	if !c.state.CompareAndSwap(idle, busy) {
-		return io.EOF
-	}
-	x.Started = wire.Now()
+	return c.state.CompareAndSwap(idle, busy)
+}
+
+// readHead reads the request's head into x.
+func (c *h1) readHead(x *proxy.Exchange) error {
+	lim := wire.Limits{HeadBytes: c.limits.HeadBytes, TargetBytes: c.limits.TargetBytes, Fields: c.limits.Fields}
 	c.Arm(x.Started + int64(c.limits.HeadTimeout))
-	c.settings = c.listener.settings.Load()
 	m := &c.message
 	m.Reset()
 	if err := c.skipEmptyLine(); err != nil {
@@ -205,6 +215,7 @@ func (c *h1) finish(x *proxy.Exchange, again bool) bool {
 	c.current.Lock()
 	c.current.x = nil
 	c.current.Unlock()
+	refused := x.Received.Proto == "" // the head was not understood: more of it may be on its way
 	untouched := c.upload.gate()
 	_ = x.Response.Body.Close() // whatever it says, the response is over
 	if x.Response.Tunnel != nil {
@@ -216,7 +227,7 @@ func (c *h1) finish(x *proxy.Exchange, again bool) bool {
 	if again && !c.upload.body.Done() {
 		again = untouched && c.discardUpload()
 	}
-	linger := !c.upload.body.Done() && c.hello && !again
+	linger := c.hello && !again && (refused || !c.upload.body.Done())
 	x.Release()
 	c.in.Unpin()
 	c.served++

@@ -136,7 +136,6 @@ func (c *h1) fillBody(x *proxy.Exchange) error {
 			return errExpectation
 		}
 	}
-	u.reset(x, c.limits)
 	switch {
 	case m.Chunked:
 		u.body.Init(&c.in, wire.Chunked, 0, &r.Trailers, &u.limits)
@@ -146,7 +145,6 @@ func (c *h1) fillBody(x *proxy.Exchange) error {
 		if int64(len(prefix)) >= m.ContentLength {
 			prefix = prefix[:m.ContentLength]
 			c.in.Skip(len(prefix))
-			u.body.Init(&c.in, wire.NoBody, 0, nil, nil)
 			u.taken = m.ContentLength
 			r.Body.SetWhole(prefix)
 			return nil
@@ -156,7 +154,6 @@ func (c *h1) fillBody(x *proxy.Exchange) error {
 		u.body.Init(&c.in, wire.Length, m.ContentLength-int64(len(prefix)), nil, nil)
 		r.Body.SetFlow(prefix, u, m.ContentLength)
 	default:
-		u.body.Init(&c.in, wire.NoBody, 0, nil, nil)
 		return nil
 	}
 	if expect != nil && m.Minor == 1 && c.in.Buffered() == 0 && u.taken == 0 {

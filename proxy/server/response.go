@@ -10,8 +10,8 @@ import (
 // respond writes the response and reports whether the connection may carry another request. last ends it in any case.
 func (c *h1) respond(x *proxy.Exchange, last bool) bool {
 	r := &x.Response
-	waits := c.upload.responseBegins()
-	again := !last && c.mayGoOn(x, waits)
+	certain := c.upload.responseBegins()
+	again := !last && certain && c.mayGoOn(x)
 	if r.Tunnel != nil {
 		c.tunnel(x)
 		return false
@@ -51,21 +51,16 @@ func (c *h1) respond(x *proxy.Exchange, last bool) bool {
 }
 
 // mayGoOn decides, before the head is written, whether the connection is to carry another request.
-func (c *h1) mayGoOn(x *proxy.Exchange, waits bool) bool {
+func (c *h1) mayGoOn(x *proxy.Exchange) bool {
 	m := &c.message
-	if m.Close || m.Minor == 0 && !m.KeepAlive || waits || x.Canceled() {
+	if m.Close || m.Minor == 0 && !m.KeepAlive || x.Canceled() {
 		return false
 	}
 	if c.server.draining.Load() || c.listener.retired.Load() {
 		return false
 	}
-	if most := c.limits.RequestsPerConnection; most > 0 && c.served+1 >= most {
-		return false
-	}
-	if c.upload.untouched() && !c.upload.body.Done() {
-		return c.upload.body.Left() <= discardMax // a chunked body says nothing about its length: it is tried
-	}
-	return true
+	most := c.limits.RequestsPerConnection
+	return most == 0 || c.served+1 < most
 }
 
 // appendHead writes status line and fields. Framing derives from the body alone.
@@ -95,7 +90,7 @@ func (c *h1) appendHead(dst []byte, x *proxy.Exchange, size int64, chunked, agai
 	switch {
 	case chunked:
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
-	case size >= 0 && r.Status != 204:
+	case size >= 0 && r.Status != 204 && (r.Status != 304 || r.Body.Absent()):
 		dst = append(dst, "Content-Length: "...)
 		dst = wire.AppendUint(dst, uint64(size))
 		dst = append(dst, '\r', '\n')

@@ -20,16 +20,18 @@ func (c *h1) tunnel(x *proxy.Exchange) {
 		x.Aborted = true
 		return
 	}
+	// Silence in both directions ends a tunnel; each direction's activity keeps both connections alive.
+	silence := int64(t.Silence())
 	var down sync.WaitGroup
 	down.Add(1)
 	go func() {
 		defer down.Done()
-		if !c.pour(t.Read, c.Conn.Write, c.CloseWrite, &c.out) {
+		if !c.pour(t.Read, c.Conn.Write, c.CloseWrite, &c.out, silence) {
 			c.Kick(wire.Canceled)
 			_ = t.Close() // an end that cannot be told to end has ended
 		}
 	}()
-	if !c.pour(c.in.Read, t.Write, t.CloseWrite, &c.upload.taken) {
+	if !c.pour(c.in.Read, t.Write, t.CloseWrite, &c.upload.taken, silence) {
 		c.Kick(wire.Canceled)
 		_ = t.Close() // as above
 	}
@@ -39,7 +41,7 @@ func (c *h1) tunnel(x *proxy.Exchange) {
 
 // pour copies until the source ends, then ends the sink's side of the conversation. It returns false if something
 // failed and the whole tunnel has to end.
-func (c *h1) pour(read, write func([]byte) (int, error), end func() error, count *int64) bool {
+func (c *h1) pour(read, write func([]byte) (int, error), end func() error, count *int64, silence int64) bool {
 	defer func() {
 		if p := recover(); p != nil {
 			proxy.Caught(p)
@@ -48,6 +50,7 @@ func (c *h1) pour(read, write func([]byte) (int, error), end func() error, count
 	buf := wire.GetBuf(wire.Medium)
 	defer buf.Free()
 	for {
+		c.Arm(wire.Now() + silence)
 		n, err := read(buf.B)
 		if n > 0 {
 			*count += int64(n)

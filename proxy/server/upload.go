@@ -32,11 +32,13 @@ type requestBody struct {
 // patience is what a body may stall for at any one time, beyond what the bytes that came have earned.
 const patienceHeads = 1 // in units of Limits.HeadTimeout
 
-func (u *requestBody) reset(x *proxy.Exchange, lim *proxy.Limits) {
+// reset prepares for a request, as yet without a body.
+func (u *requestBody) reset(lim *proxy.Limits) {
 	u.limits = wire.Limits{HeadBytes: lim.HeadBytes, TargetBytes: lim.TargetBytes, Fields: lim.Fields}
 	u.taken, u.expecting = 0, false
 	u.credit = patienceHeads * int64(lim.HeadTimeout)
 	u.used, u.reading, u.closed, u.headOut = false, false, false, false
+	u.body.Init(&u.c.in, wire.NoBody, 0, nil, nil)
 }
 
 // Read reads decoded bytes of the body.
@@ -53,6 +55,9 @@ func (u *requestBody) Read(p []byte) (int, error) {
 func (u *requestBody) enter() error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if u.body.Done() {
+		return io.EOF // also when it is closed: whoever has read it all may learn so late
+	}
 	if u.closed {
 		return errBodyGone
 	}
@@ -151,17 +156,19 @@ func (u *requestBody) gate() bool {
 }
 
 // responseBegins says that the response head goes out now: a client that still waits for 100 Continue takes it as the
-// answer. It returns whether the client does wait.
+// answer. It reports whether the request's end will be known when the response has been sent, so that another request
+// can follow.
 func (u *requestBody) responseBegins() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.headOut = true
-	return u.expecting
-}
-
-// untouched reports that nobody has read the body.
-func (u *requestBody) untouched() bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return !u.used
+	switch {
+	case u.reading || u.body.Done():
+		return true // under way, or over
+	case u.expecting || u.body.Err() != nil:
+		return false
+	case u.used:
+		return true
+	}
+	return u.body.Left() <= discardMax // a chunked body says nothing about its length: it is tried
 }

@@ -21,6 +21,7 @@ type pump struct {
 
 	mu       sync.Mutex
 	active   bool
+	drained  bool // the whole body was read; what is left is to write its end
 	reading  bool // the exchange's goroutine waits for the origin
 	answered bool // the response head was there
 	err      error
@@ -34,7 +35,7 @@ func (p *pump) init(c *conn) {
 
 // start begins sending x's request body.
 func (p *pump) start(x *proxy.Exchange) {
-	p.used, p.held, p.active, p.err = true, false, true, nil
+	p.used, p.held, p.active, p.drained, p.err = true, false, true, false, nil
 	p.done.Add(1)
 	go p.run()
 }
@@ -87,15 +88,23 @@ type bodyError struct{ error }
 // body before, so that the pump can only be waiting for the origin.
 func (p *pump) finish() bool {
 	p.mu.Lock()
-	active := p.active
+	active, drained := p.active, p.drained
 	p.mu.Unlock()
-	if active {
+	switch {
+	case drained:
+		// An origin that answers at once may overtake the goroutine that writes the last bytes to it.
+		p.conn.ArmWrite(wire.Now() + int64(lastBytes))
+	case active:
 		p.conn.Kick(wire.Canceled)
 	}
 	p.done.Wait()
+	p.conn.ArmWrite(0)
 	p.used = false
 	return p.err == nil
 }
+
+// lastBytes is how long an origin that has answered already may take to accept the end of the request.
+const lastBytes = time.Second
 
 // abort joins the pump of a failed round trip and returns the error that counts.
 func (p *pump) abort(err error) error {
@@ -160,10 +169,19 @@ func (p *pump) send() error {
 	buf := wire.GetBuf(wire.Large)
 	defer buf.Free()
 	b := buf.B
-	for {
+	for left := body.Size(); left != 0; {
 		n, err := body.Read(b[wire.ChunkHeadMax : len(b)-2])
 		if err != nil && err != io.EOF {
 			return &bodyError{err}
+		}
+		if err == io.EOF && left > int64(n) {
+			return &bodyError{proxy.ErrBadBody.With(io.ErrUnexpectedEOF)}
+		}
+		left -= int64(n) // below 0 from the start if the size is not known
+		if left == 0 || err == io.EOF {
+			p.mu.Lock()
+			p.drained = true
+			p.mu.Unlock()
 		}
 		if n > 0 {
 			from, to := wire.ChunkHeadMax, wire.ChunkHeadMax+n

@@ -1,6 +1,8 @@
 package upstream
 
 import (
+	"time"
+
 	"sluice/proxy"
 	"sluice/proxy/wire"
 )
@@ -38,6 +40,8 @@ func (t tunnel) Write(p []byte) (int, error) {
 func (t tunnel) active() { t.c.Arm(wire.Now() + int64(t.c.endpoint.options.Tunnel)) }
 
 func (t tunnel) CloseWrite() error { return t.c.CloseWrite() }
+
+func (t tunnel) Silence() time.Duration { return t.c.endpoint.options.Tunnel }
 
 // Close interrupts both directions; the connection itself is closed with the exchange's body.
 func (t tunnel) Close() error {

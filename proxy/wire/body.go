@@ -57,6 +57,9 @@ func (b *Body) Init(src *Reader, f Framing, length int64, trailer *Head, limits 
 // Done reports whether the whole body has been read.
 func (b *Body) Done() bool { return b.state == bodyDone }
 
+// Err is what made Read fail, but for the end of the body.
+func (b *Body) Err() error { return b.err }
+
 // Left is how much of a body with a known length is still to come.
 func (b *Body) Left() int64 { return b.left }
 

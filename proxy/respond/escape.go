@@ -1,50 +1,29 @@
 package respond
 
-// byteSet marks bytes that may stand for themselves.
-type byteSet [256]bool
+import (
+	"strings"
 
-var (
-	// unreserved characters mean the same everywhere in a URI (RFC 3986 section 2.3).
-	unreserved = alphanumericAnd("-._~")
-
-	// legal marks what may stand in a URL behind its host (RFC 3986 sections 3.3 and 3.4), the percent sign included:
-	// what is escaped already stays escaped once.
-	legal = alphanumericAnd("-._~!$&'()*+,;=:@/?%")
-
-	// capturedInQuery keeps the escapes of a value captured from the path. What stands for itself in a path but
-	// ends a value in a query ("&", ";", "#") or means a space there ("+") is escaped.
-	capturedInQuery = alphanumericAnd("-._~!$'()*,=:@/%")
+	"sluice/proxy"
 )
 
-func alphanumericAnd(others string) (s byteSet) {
-	for c := range len(s) {
-		s[c] = isAlphanumeric(byte(c))
+// inHost says how variables in a host are escaped: hardly, for what results is checked as a host.
+func inHost(_, _ string) *proxy.ByteSet { return &proxy.URLBytes }
+
+// inPath says how variables in a path are escaped.
+func inPath(_, variable string) *proxy.ByteSet {
+	if proxy.IsCaptured(variable) || proxy.IsVariable(variable, "$request.path") || proxy.IsVariable(variable, "$request.uri") {
+		return &proxy.URLBytes
 	}
-	for _, c := range others {
-		s[c] = true
-	}
-	return s
+	return &proxy.Unreserved
 }
 
-// escapeTail percent-encodes the bytes of dst[start:] that are not in keep. Nearly all values have none.
-func escapeTail(dst []byte, start int, keep *byteSet) []byte {
-	const hex = "0123456789ABCDEF"
-	end := len(dst)
-	first := start
-	for first < end && keep[dst[first]] {
-		first++
+// inQuery says how variables in a query or fragment are escaped.
+func inQuery(before, variable string) *proxy.ByteSet {
+	switch {
+	case proxy.IsCaptured(variable):
+		return &proxy.CapturedInQuery
+	case proxy.IsVariable(variable, "$request.query") && (before == "" || strings.HasSuffix(before, "&")):
+		return &proxy.URLBytes
 	}
-	if first == end {
-		return dst
-	}
-	// The escaped form is put behind the value and then moved into its place: no second buffer is needed.
-	for i := first; i < end; i++ {
-		if c := dst[i]; keep[c] {
-			dst = append(dst, c)
-		} else {
-			dst = append(dst, '%', hex[c>>4], hex[c&15])
-		}
-	}
-	n := copy(dst[first:], dst[end:])
-	return dst[:first+n]
+	return &proxy.Unreserved
 }

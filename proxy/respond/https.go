@@ -42,7 +42,7 @@ func (h *HTTPS) Serve(x *proxy.Exchange, _ *proxy.Chain) error {
 	location = append(location, h.port...)
 	if path := x.Request.Path; len(path) > 0 && path[0] == '/' {
 		start := len(location)
-		location = escapeTail(x.AppendURI(location), start, &legal)
+		location = proxy.EscapeURLTail(x.AppendURI(location), start, &proxy.URLBytes)
 	} else {
 		location = append(location, '/') // OPTIONS *
 	}

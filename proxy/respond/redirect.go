@@ -25,11 +25,11 @@ var ErrBadTarget = &proxy.Error{Status: 400, Code: "bad_redirect", Detail: "The 
 type Redirect struct {
 	status    int
 	scheme    *proxy.Template // "https:", say; nil: no host is named
-	authority []piece
+	authority proxy.URLText
 	open      bool // a variable is in the authority
-	path      []piece
-	query     []piece
-	fragment  []piece
+	path      proxy.URLText
+	query     proxy.URLText
+	fragment  proxy.URLText
 }
 
 // NewRedirect compiles a redirect with status 301, 302, 303, 307 or 308 to a template. Its query is what the
@@ -78,7 +78,7 @@ func (r *Redirect) appendLocation(dst []byte, x *proxy.Exchange) ([]byte, bool) 
 	dst = r.scheme.Append(dst, x, proxy.Raw)
 	dst = append(dst, "//"...)
 	start := len(dst)
-	dst = appendPieces(dst, r.authority, x)
+	dst = r.authority.Append(dst, x)
 	if r.open && !wire.ValidHost(dst[start:]) {
 		return dst, false
 	}
@@ -90,14 +90,14 @@ func (r *Redirect) appendLocation(dst []byte, x *proxy.Exchange) ([]byte, bool) 
 
 // appendRest appends path, query and fragment. A "?" or "#" with nothing behind it is left out.
 func (r *Redirect) appendRest(dst []byte, x *proxy.Exchange) []byte {
-	dst = appendPieces(dst, r.path, x)
+	dst = r.path.Append(dst, x)
 	dst = appendPart(dst, '?', r.query, x)
 	return appendPart(dst, '#', r.fragment, x)
 }
 
-func appendPart(dst []byte, mark byte, pieces []piece, x *proxy.Exchange) []byte {
+func appendPart(dst []byte, mark byte, pieces proxy.URLText, x *proxy.Exchange) []byte {
 	start := len(dst)
-	dst = appendPieces(append(dst, mark), pieces, x)
+	dst = pieces.Append(append(dst, mark), x)
 	if len(dst) == start+1 {
 		return dst[:start]
 	}
@@ -138,16 +138,16 @@ func (r *Redirect) parse(to string, p *router.Pattern) error {
 	if queries && strings.Contains(path, "$request.uri") {
 		return errors.New("$request.uri brings its query along: use $request.path?$request.query")
 	}
-	if r.path, err = parsePieces(path, p, pathEscape); err != nil {
+	if r.path, err = proxy.ParseURLText(path, p, inPath); err != nil {
 		return err
 	}
-	if r.query, err = parsePieces(query, p, queryEscape); err != nil {
+	if r.query, err = proxy.ParseURLText(query, p, inQuery); err != nil {
 		return err
 	}
-	if r.fragment, err = parsePieces(fragment, p, queryEscape); err != nil {
+	if r.fragment, err = proxy.ParseURLText(fragment, p, inQuery); err != nil {
 		return err
 	}
-	for _, pieces := range [][]piece{r.path, r.query, r.fragment} {
+	for _, pieces := range []proxy.URLText{r.path, r.query, r.fragment} {
 		if err := checkText(pieces); err != nil {
 			return err
 		}
@@ -172,13 +172,13 @@ func (r *Redirect) parseHost(to string, p *router.Pattern) (rest string, err err
 		return "", err
 	}
 	end := authorityLen(afterScheme)
-	if r.authority, err = parsePieces(afterScheme[:end], p, hostEscape); err != nil {
+	if r.authority, err = proxy.ParseURLText(afterScheme[:end], p, inHost); err != nil {
 		return "", err
 	}
 	if err := r.checkAuthority(); err != nil {
 		return "", err
 	}
-	if !wire.ValidHost(appendSample(nil, r.authority)) {
+	if !wire.ValidHost(r.authority.AppendSample(nil)) {
 		return "", fmt.Errorf("%q is not a host with or without a port", afterScheme[:end])
 	}
 	return afterScheme[end:], nil
@@ -188,20 +188,20 @@ func (r *Redirect) parseHost(to string, p *router.Pattern) (rest string, err err
 // dot, and behind the last one a label.
 func (r *Redirect) checkAuthority() error {
 	for i, p := range r.authority {
-		if p.value == nil {
+		if p.Value == nil {
 			continue
 		}
 		r.open = true
-		if isVariable(p.value.String(), "$request.host") {
+		if proxy.IsVariable(p.Value.String(), "$request.host") {
 			continue
 		}
 		var next string
 		if i+1 < len(r.authority) {
-			next = r.authority[i+1].text
+			next = r.authority[i+1].Text
 		}
 		last := i+2 >= len(r.authority)
-		if !strings.HasPrefix(next, ".") || last && (len(next) == 1 || !isAlphanumeric(next[1])) {
-			return fmt.Errorf("%s would choose the host: only $request.host and a {parameter} before a dot may be part of one; else end the host with a slash", p.value)
+		if !strings.HasPrefix(next, ".") || last && (len(next) == 1 || !proxy.IsAlphanumeric(next[1])) {
+			return fmt.Errorf("%s would choose the host: only $request.host and a {parameter} before a dot may be part of one; else end the host with a slash", p.Value)
 		}
 	}
 	return nil
@@ -213,7 +213,7 @@ func isScheme(s string) bool {
 		return true
 	}
 	for i := range len(s) {
-		if !isAlphanumeric(s[i]) && (i == 0 || strings.IndexByte("+-.", s[i]) < 0) {
+		if !proxy.IsAlphanumeric(s[i]) && (i == 0 || strings.IndexByte("+-.", s[i]) < 0) {
 			return false
 		}
 	}
@@ -223,7 +223,7 @@ func isScheme(s string) bool {
 // authorityLen is where the authority ends: at a delimiter or at a variable that begins with a slash.
 func authorityLen(s string) int {
 	for i := range len(s) {
-		if strings.IndexByte("/?#", s[i]) >= 0 || isVariable(s[i:], "$request.path") || isVariable(s[i:], "$request.uri") {
+		if strings.IndexByte("/?#", s[i]) >= 0 || proxy.IsVariable(s[i:], "$request.path") || proxy.IsVariable(s[i:], "$request.uri") {
 			return i
 		}
 	}
@@ -231,10 +231,10 @@ func authorityLen(s string) int {
 }
 
 // checkText refuses literal text that no URL may hold.
-func checkText(pieces []piece) error {
-	sample := appendSample(nil, pieces)
+func checkText(pieces proxy.URLText) error {
+	sample := pieces.AppendSample(nil)
 	for i, c := range sample {
-		if !legal[c] {
+		if !proxy.URLBytes[c] {
 			return fmt.Errorf("percent-encode the character %q", c)
 		}
 		if c == '%' && (i+2 >= len(sample) || !isHex(sample[i+1]) || !isHex(sample[i+2])) {

@@ -17,8 +17,8 @@ var ErrBadPath = &proxy.Error{Status: 400, Code: "bad_rewrite", Detail: "The val
 // Path gives the request the path that a template yields and, if the template has a "?", the query that stands
 // behind it.
 type Path struct {
-	path    []piece
-	query   []piece
+	path    proxy.URLText
+	query   proxy.URLText
 	queries bool // the template has a "?": the query is replaced, if only by none
 }
 
@@ -31,7 +31,7 @@ type Path struct {
 // decoding it gives that value. $request.query standing for whole pairs ("/x?$request.query&more=1") is copied.
 func NewPath(text string, p *router.Pattern) (*Path, error) {
 	pathText, queryText, queries := strings.Cut(text, "?")
-	if !strings.HasPrefix(pathText, "/") && !isVariable(pathText, "$request.path") {
+	if !strings.HasPrefix(pathText, "/") && !proxy.IsVariable(pathText, "$request.path") {
 		return nil, fmt.Errorf("cannot rewrite the path to %q: it must begin with a slash or with $request.path", text)
 	}
 	if strings.Contains(pathText, "$request.uri") {
@@ -39,13 +39,13 @@ func NewPath(text string, p *router.Pattern) (*Path, error) {
 	}
 	t := &Path{queries: queries}
 	var err error
-	if t.path, err = parsePieces(pathText, p, pathEscape); err != nil {
+	if t.path, err = proxy.ParseURLText(pathText, p, inPath); err != nil {
 		return nil, fmt.Errorf("cannot rewrite the path to %q: %w", text, err)
 	}
 	if err = checkPath(t.path); err != nil {
 		return nil, fmt.Errorf("cannot rewrite the path to %q: %w", text, err)
 	}
-	if t.query, err = parsePieces(queryText, p, queryEscape); err != nil {
+	if t.query, err = proxy.ParseURLText(queryText, p, inQuery); err != nil {
 		return nil, fmt.Errorf("cannot rewrite the query to %q: %w", queryText, err)
 	}
 	if err = checkQuery(t.query); err != nil {
@@ -68,9 +68,9 @@ func (t *Path) rewrite(x *proxy.Exchange) error {
 	}
 	buf := wire.GetBuf(wire.Small)
 	defer buf.Free()
-	target := appendPieces(buf.B[:0], t.path, x)
+	target := t.path.Append(buf.B[:0], x)
 	pathEnd := len(target)
-	target = appendPieces(target, t.query, x)
+	target = t.query.Append(target, x)
 	if !isNormal(target[:pathEnd]) {
 		return ErrBadPath
 	}
@@ -108,14 +108,14 @@ func keep(x *proxy.Exchange, b []byte) []byte {
 const scratchMin = 1 << 10
 
 // checkPath finds at configuration time what would be refused whatever the values are.
-func checkPath(pieces []piece) error {
-	sample := appendSample(nil, pieces)
+func checkPath(pieces proxy.URLText) error {
+	sample := pieces.AppendSample(nil)
 	for _, c := range sample {
 		if c >= 0x80 {
 			return errors.New("percent-encode what is not ASCII (RFC 3986 section 2.5)")
 		}
 	}
-	if len(pieces) > 0 && pieces[0].value != nil {
+	if len(pieces) > 0 && pieces[0].Value != nil {
 		// It is $request.path, which brings its slash along.
 		sample = append([]byte("/"), sample...)
 	}
@@ -130,10 +130,10 @@ func checkPath(pieces []piece) error {
 }
 
 // checkQuery refuses literal text that no query may hold (RFC 3986 section 3.4).
-func checkQuery(pieces []piece) error {
-	sample := appendSample(nil, pieces)
+func checkQuery(pieces proxy.URLText) error {
+	sample := pieces.AppendSample(nil)
 	for i, c := range sample {
-		if !queryByte[c] {
+		if !proxy.URLBytes[c] {
 			return fmt.Errorf("percent-encode the character %q", c)
 		}
 		if c == '%' && (i+2 >= len(sample) || !isHex(sample[i+1]) || !isHex(sample[i+2])) {

@@ -178,7 +178,7 @@ func groupName(s string) (name string, length int) {
 		return name, len(name) + 2
 	}
 	n := 0
-	for n < len(s) && (isAlphanumeric(s[n]) || s[n] == '_') {
+	for n < len(s) && (proxy.IsAlphanumeric(s[n]) || s[n] == '_') {
 		n++
 	}
 	return s[:n], n

@@ -1,0 +1,118 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+)
+
+// Policy is a rule that routes can use: exactly one kind is set.
+type Policy struct {
+	Headers   *Headers   `cfg:"headers" doc:"changes header fields"`
+	Addresses *Addresses `cfg:"addresses" doc:"admits clients by their address"`
+	Pos       Pos
+	_         struct{} `later:"jwt,api_key,oidc,basic_auth,rate_limit,quota,waf,anomalies,cache,compress,cors,forward_auth,ip_reputation,validate"`
+}
+
+// Headers is the policy that changes header fields.
+type Headers struct {
+	Request  *HeaderOps `cfg:"request" doc:"before the request goes on"`
+	Response *HeaderOps `cfg:"response" doc:"before the response goes back"`
+}
+
+// Addresses is the policy that admits clients by address. An address in Deny is refused; when Allow is not empty, so is
+// every address that is not in it.
+type Addresses struct {
+	Allow List[Prefix] `cfg:"allow" doc:"networks or addresses; when present, all others are refused"`
+	Deny  List[Prefix] `cfg:"deny" doc:"networks or addresses that are refused, even if allowed"`
+	Mode  string       `cfg:"mode" default:"enforce" enum:"enforce,report,off" doc:"report only counts and logs what would be refused"`
+}
+
+// Use is one step of a list of policies: a name, or a policy written in place.
+type Use struct {
+	Name   string
+	Inline *Policy
+	Pos    Pos
+}
+
+func (u *Use) decode(d *decoder, n *node, path string, f field) {
+	u.Pos = n.pos
+	if n.kind != mapNode {
+		u.Name, _ = d.scalar(n, path, "the name of a policy, or a policy")
+		return
+	}
+	d.value(n, path, reflect.ValueOf(&u.Inline).Elem(), f)
+}
+
+// Kind names the kind that is set, or "" when none is.
+func (p Policy) Kind() string {
+	switch {
+	case p.Headers != nil:
+		return "headers"
+	case p.Addresses != nil:
+		return "addresses"
+	}
+	return ""
+}
+
+func (v *validator) policies(policies Named[Policy]) {
+	for _, p := range policies {
+		path := joinPath("policies", p.Name)
+		if p.Name == RouteWord {
+			v.failAt(p.Pos, path, "a policy cannot be called route", "in defaults.use the word stands for the route's own list")
+		}
+		v.policy(p.Value, path)
+	}
+}
+
+func (v *validator) policy(p Policy, path string) {
+	switch {
+	case p.Headers != nil && p.Addresses != nil:
+		v.fail(path, "a policy has exactly one kind, this one has headers and addresses", "make two policies of it")
+	case p.Kind() == "":
+		v.fail(path, "the policy has no kind", "headers: ... or addresses: ...")
+	}
+	if h := p.Headers; h != nil {
+		where := joinPath(path, "headers")
+		if h.Request == nil && h.Response == nil {
+			v.fail(where, "changes nothing", "request: ... or response: ...")
+		}
+		v.headerOps(h.Request, joinPath(where, "request"), PhaseRequest)
+		v.headerOps(h.Response, joinPath(where, "response"), PhaseResponse)
+	}
+	if a := p.Addresses; a != nil && len(a.Allow)+len(a.Deny) == 0 {
+		v.fail(joinPath(path, "addresses"), "names no address", "allow: [...] or deny: [...]")
+	}
+}
+
+// uses checks a list of policies. A default list may hold the word route, once.
+func (v *validator) uses(uses []Use, path string, isDefault bool) {
+	first := map[string]Pos{}
+	for i, use := range uses {
+		where := v.item(path, i)
+		switch {
+		case use.Inline != nil:
+			v.policy(*use.Inline, where)
+			continue
+		case use.Name == "":
+			v.failAt(use.Pos, where, "names no policy", "")
+			continue
+		case use.Name == RouteWord && !isDefault:
+			v.failAt(use.Pos, where, "the word route belongs into defaults.use", "")
+		case use.Name == RouteWord:
+		default:
+			v.policyName(Text{use.Name, use.Pos}, where)
+		}
+		if pos, twice := first[use.Name]; twice {
+			v.failAt(use.Pos, where, v.show(use.Name, use.Pos)+" stands here twice", fmt.Sprintf("first at %s", pos))
+		}
+		first[use.Name] = use.Pos
+	}
+}
+
+func (v *validator) policyName(name Text, path string) {
+	if _, ok := v.policyUsed[name.Text]; !ok {
+		v.unknown("policy", "policies", name, path, v.config.Policies.Names())
+		return
+	}
+	v.policyUsed[name.Text] = true
+}

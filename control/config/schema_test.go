@@ -1,0 +1,102 @@
+package config
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+	"github.com/google/jsonschema-go/jsonschema"
+)
+
+// accepts judges a YAML text by the schema.
+func accepts(t *testing.T, schema *jsonschema.Resolved, src string) error {
+	t.Helper()
+	asJSON, err := yaml.YAMLToJSON([]byte(src))
+	if err != nil {
+		t.Fatalf("cannot convert %q: %v", src, err)
+	}
+	var value any
+	if err := json.Unmarshal(asJSON, &value); err != nil {
+		t.Fatal(err)
+	}
+	return schema.Validate(value)
+}
+
+func TestSchema(t *testing.T) {
+	var raw jsonschema.Schema
+	if err := json.Unmarshal(Schema(), &raw); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := raw.Resolve(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	example, err := os.ReadFile("testdata/example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := func(src string) {
+		t.Helper()
+		if err := accepts(t, schema, src); err != nil {
+			t.Errorf("the schema refuses what loads: %v", err)
+		}
+	}
+	f(contract)
+	f(string(example))
+	f(string(Starter()))
+	f(`limits: { headers: "${N}", idle: "${N}s", connections: off }`)
+	f("admin: off\nlog: { access: off }\nroutes:")
+
+	bad := func(src string) {
+		t.Helper()
+		if accepts(t, schema, src) == nil {
+			t.Errorf("the schema accepts %s", src)
+		}
+	}
+	bad("version: 2")
+	bad("listn: {}")
+	bad("tls: {}")
+	bad("limits: { idle: 5 }")
+	bad("limits: { headers: 0 }")
+	bad("limits: { headers: off }")
+	bad("limits: { header_bytes: off }")
+	bad("log: { level: inof }")
+	bad("listen: { web: {} }")
+	bad(`listen: { Web: { address: ":8080" } }`)
+	bad(`listen: { web: { address: "8080" } }`)
+	bad("services: { a: ftp://h }")
+	bad("services: { a: { to: http://h, balance: random } }")
+	bad("services: { a: { to: http://h, health: GET / } }")
+	bad("routes: { a: { match: /a, to: { s: lots } } }")
+	bad("routes: { a: { match: /a, redirect: { to: /x, status: 200 } } }")
+	bad("policies: { a: { headers: { request: { set: { \"a b\": c } } } } }")
+}
+
+// TestSchemaDescribes wants words for every key: editors show them.
+func TestSchemaDescribes(t *testing.T) {
+	var root struct {
+		Properties map[string]any
+		Defs       map[string]struct{ Properties map[string]any } `json:"$defs"`
+	}
+	if err := json.Unmarshal(Schema(), &root); err != nil {
+		t.Fatal(err)
+	}
+	keys := 0
+	check := func(where string, properties map[string]any) {
+		for key, p := range properties {
+			keys++
+			if text, _ := p.(map[string]any)["description"].(string); len(strings.TrimSpace(text)) < 5 {
+				t.Errorf("%s.%s has no description", where, key)
+			}
+		}
+	}
+	check("", root.Properties)
+	for name, def := range root.Defs {
+		check(name, def.Properties)
+	}
+	if keys < 50 {
+		t.Errorf("only %d keys were found", keys)
+	}
+}

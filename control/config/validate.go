@@ -1,0 +1,105 @@
+package config
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// validator finds what one value cannot know about itself. It adds nothing at a path where, or below which, the
+// decoder found an error: a service with a mistyped key is not also reported as a service without addresses.
+type validator struct {
+	config *Config
+	report *report
+
+	serviceUsed map[string]bool
+	policyUsed  map[string]bool
+}
+
+func (c *Config) validate(r *report) {
+	v := &validator{config: c, report: r, serviceUsed: map[string]bool{}, policyUsed: map[string]bool{}}
+	for _, s := range c.Services {
+		v.serviceUsed[s.Name] = false
+	}
+	for _, p := range c.Policies {
+		v.policyUsed[p.Name] = false
+	}
+	v.version(c.Version)
+	v.admin(c.Admin)
+	v.log(c.Log)
+	v.limits(c.Limits)
+	v.listeners(c.Listen)
+	v.services(c.Services)
+	v.policies(c.Policies)
+	v.defaults(c.Defaults)
+	v.routes(c.Routes)
+	if !r.errors {
+		v.unused()
+	}
+}
+
+func (v *validator) version(version int) {
+	if v.written("version") && version != 1 {
+		v.fail("version", fmt.Sprintf("version %d of the format is not known", version), "this build reads version 1")
+	}
+}
+
+// unused warns of what nothing uses, and of a file that serves nothing. A broken route may be the one that would: so only for a file without errors.
+func (v *validator) unused() {
+	if len(v.config.Routes) == 0 {
+		v.warn("routes", "there are no routes: every request is answered with 404", "")
+	}
+	for _, s := range v.config.Services {
+		if !v.serviceUsed[s.Name] {
+			v.report.warn(s.Pos, joinPath("services", s.Name), "no route uses the service", "")
+		}
+	}
+	for _, p := range v.config.Policies {
+		if !v.policyUsed[p.Name] {
+			v.report.warn(p.Pos, joinPath("policies", p.Name), "nothing uses the policy", "")
+		}
+	}
+}
+
+func (v *validator) fail(path, message, hint string) {
+	v.failAt(v.config.At(path), path, message, hint)
+}
+
+func (v *validator) failAt(pos Pos, path, message, hint string) {
+	if !v.report.touched[path] {
+		v.report.add(Problem{Pos: pos, Path: path, Message: message, Hint: hint})
+		v.report.errors = true
+	}
+}
+
+func (v *validator) warn(path, message, hint string) {
+	if !v.report.touched[path] {
+		v.report.warn(v.config.At(path), path, message, hint)
+	}
+}
+
+// unknown reports a name that does not exist.
+func (v *validator) unknown(what, plural string, name Text, path string, known []string) {
+	if v.report.touched[path] {
+		return
+	}
+	known = sortedCopy(known)
+	if v.config.Substituted(name.Pos) {
+		v.failAt(name.Pos, path, fmt.Sprintf("there is no %s with the substituted name", what), didYouMean("", plural, known))
+		return
+	}
+	v.failAt(name.Pos, path, fmt.Sprintf("there is no %s %s", what, strconv.Quote(clip(name.Text))), didYouMean(name.Text, plural, known))
+}
+
+// show quotes a value, unless ${...} made it.
+func (v *validator) show(text string, pos Pos) string {
+	if v.config.Substituted(pos) {
+		return "the substituted value"
+	}
+	return strconv.Quote(clip(text))
+}
+
+// written reports whether the path stands in a file, as opposed to a default.
+func (v *validator) written(path string) bool {
+	_, ok := v.config.at[path]
+	return ok
+}

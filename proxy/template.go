@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"sluice/proxy/wire"
@@ -109,25 +110,55 @@ func ParseTemplate(text string, p *router.Pattern, braces bool) (*Template, erro
 	return t, nil
 }
 
-// variableName takes letters, digits, "_", "-" and inner dots; a dot at the end belongs to the text around it.
+// variableName returns the name that s begins with: a word, or two joined by a dot. What follows a family's dot may hold
+// letters, digits, "-" and "_": a dot behind it belongs to the text, as in "$path.id.json".
 func variableName(s string) string {
+	n := span(s, isWordByte)
+	if n == 0 || n == len(s) || s[n] != '.' {
+		return s[:n]
+	}
+	if !isFamily(s[:n]) {
+		more := span(s[n+1:], isWordByte)
+		if more == 0 {
+			return s[:n] // the dot ends a sentence
+		}
+		if n += 1 + more; n == len(s) || s[n] != '.' || !isFamily(s[:n]) {
+			return s[:n]
+		}
+	}
+	if more := span(s[n+1:], isNameByte); more > 0 {
+		n += 1 + more
+	}
+	return s[:n]
+}
+
+func isFamily(name string) bool {
+	_, ok := namedVariables[name]
+	return ok
+}
+
+func span(s string, in func(byte) bool) int {
 	n := 0
-	for n < len(s) && (wire.IsToken(s[n:n+1]) && strings.IndexByte("!#$%&'*+^`|~", s[n]) < 0) {
+	for n < len(s) && in(s[n]) {
 		n++
 	}
-	name := strings.TrimRight(s[:n], ".-")
-	// "$client.ip-$request.id": names of plain variables have no dash, so the longest known prefix counts.
-	for plain := name; plain != ""; {
-		if _, ok := plainVariables[plain]; ok {
-			return plain
-		}
-		i := strings.LastIndexAny(plain, "-_.")
-		if i < 0 {
-			break
-		}
-		plain = plain[:i]
+	return n
+}
+
+func isWordByte(c byte) bool { return 'a' <= c && c <= 'z' || c == '_' }
+func isNameByte(c byte) bool { return IsAlphanumeric(c) || c == '-' || c == '_' }
+
+// Variables returns the names that a template may hold. One that ends in a dot is a family: a name follows.
+func Variables() []string {
+	var names []string
+	for name := range plainVariables {
+		names = append(names, name)
 	}
-	return name
+	for name := range namedVariables {
+		names = append(names, name+".")
+	}
+	slices.Sort(names)
+	return names
 }
 
 func (t *Template) addText(s string) {

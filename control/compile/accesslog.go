@@ -1,0 +1,83 @@
+package compile
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"sluice/control/config"
+	"sluice/proxy/observe"
+)
+
+// accessLog is a running access log with the definition it was opened from. A nil one is off.
+type accessLog struct {
+	definition string
+	log        *observe.AccessLog
+}
+
+// openLog opens the access log, or keeps the one that is open if its definition is the same.
+func (b *builder) openLog() error {
+	a := b.config.Log.AccessLog()
+	if a == nil || a.Sample == 0 || b.runtime.options.Dry {
+		return nil
+	}
+	definition := fmt.Sprint(a.To, a.Format.JSON, a.Format.Template.Text, a.Sample)
+	if old := b.runtime.log; old != nil && old.definition == definition {
+		b.plan.log = old
+		return nil
+	}
+	log, err := observe.NewAccessLog(observe.AccessLogOptions{
+		Open: observe.Output(logTarget(a)), Format: a.Format.Template.Text, Sample: a.Sample.Fraction(),
+	})
+	if err != nil {
+		return err
+	}
+	b.plan.log = &accessLog{definition: definition, log: log}
+	return nil
+}
+
+func logTarget(a *config.Access) string {
+	if a.To.Stream != "" {
+		return a.To.Stream
+	}
+	return a.To.File
+}
+
+func (a *accessLog) writer() *observe.AccessLog {
+	if a == nil {
+		return nil
+	}
+	return a.log
+}
+
+// lastLines is how long exchanges of an older snapshot may go on writing to a log that was replaced.
+const lastLines = time.Minute
+
+// retire closes the log after the exchanges that still write to it have had their time. Lines that come later are
+// dropped and counted.
+func (a *accessLog) retire() {
+	time.AfterFunc(lastLines, func() {
+		_ = a.close(context.Background()) // it reports what could not be written to the application's log itself
+	})
+}
+
+func (a *accessLog) close(ctx context.Context) error {
+	if a == nil {
+		return nil
+	}
+	return a.log.Close(ctx)
+}
+
+func (a *accessLog) reopen() error {
+	if a == nil {
+		return nil
+	}
+	return a.log.Reopen()
+}
+
+func (a *accessLog) droppedLines() uint64 {
+	if a == nil {
+		return 0
+	}
+	return a.log.Dropped()
+}

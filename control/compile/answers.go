@@ -1,0 +1,95 @@
+package compile
+
+import (
+	"fmt"
+
+	"sluice/control/config"
+	"sluice/proxy"
+	"sluice/proxy/address"
+	"sluice/proxy/respond"
+	"sluice/router"
+)
+
+func (b *builder) addressesPolicy(p *config.Policy, _ *router.Pattern) (proxy.Policy, bool, error) {
+	a := p.Addresses
+	if a == nil {
+		return nil, false, nil
+	}
+	guard, err := address.New(prefixes(a.Allow), prefixes(a.Deny))
+	if err != nil {
+		return nil, true, err
+	}
+	return proxy.Guarded("addresses", guard, modes[a.Mode], nil), true, nil
+}
+
+// respond builds a route's own answer.
+func (b *builder) respond(r *config.Respond, pattern *router.Pattern, path string) (proxy.Policy, error) {
+	o := respond.StaticOptions{Status: r.Status}
+	o.ContentType, o.Fixed = r.Content()
+	for _, h := range r.Headers {
+		t, err := proxy.ParseTemplate(h.Value.Text, pattern, false)
+		if err != nil {
+			return nil, fmt.Errorf("header %s: %w", h.Name, err)
+		}
+		o.Headers = append(o.Headers, respond.Field{Name: h.Name, Value: t})
+	}
+	return respond.NewStatic(o)
+}
+
+func (b *builder) redirect(r *config.Redirect, pattern *router.Pattern) (proxy.Policy, error) {
+	return respond.NewRedirect(r.To.Text, pattern, r.Status)
+}
+
+var formats = map[string]respond.Format{
+	"auto": respond.Auto, "problem+json": respond.ProblemJSON, "text": respond.PlainText, "html": respond.HTMLPage,
+}
+
+// errors builds the renderer of a route's error answers.
+func (b *builder) errors(e *config.Errors, path string) proxy.ErrorRenderer {
+	bodies := make(map[string]respond.ErrorBody, len(e.Bodies))
+	for _, own := range e.Bodies {
+		body := respond.ErrorBody{ContentType: own.Value.MediaType()}
+		if own.Value.File != nil {
+			body.Fixed = own.Value.File.Data
+		} else {
+			t, err := proxy.ParseTemplate(own.Value.Body.Text, nil, false)
+			b.failErr(path+".bodies", err)
+			body.Template = t
+			if body.ContentType == "" {
+				body.ContentType = "text/plain; charset=utf-8"
+			}
+		}
+		bodies[own.Name] = body
+	}
+	return respond.NewProblems(formats[e.Format], bodies)
+}
+
+// listeners builds what to listen on.
+func (b *builder) listeners() {
+	for _, e := range b.config.Listen {
+		l := Listener{Name: e.Name, Trust: prefixes(e.Value.Trust)}
+		for _, a := range e.Value.Address {
+			l.Addresses = append(l.Addresses, Address{Network: a.Network, Address: a.Address})
+		}
+		if e.Value.Redirect == "https" {
+			l.Instead = b.toHTTPS()
+		}
+		b.plan.Listeners = append(b.plan.Listeners, l)
+	}
+}
+
+// httpsRoute is the name of what answers on a listener that only redirects; like noRoute it cannot be configured.
+const httpsRoute = "-https"
+
+func (b *builder) toHTTPS() *proxy.Route {
+	p, err := respond.NewHTTPS(0)
+	if err != nil {
+		panic("BUG: " + err.Error())
+	}
+	route := &proxy.Route{
+		Name: httpsRoute, Errors: b.fallback.Errors,
+		Chain: proxy.NewChain(proxy.Link{Name: "redirect https", Policy: p}),
+	}
+	b.extra = append(b.extra, route)
+	return route
+}

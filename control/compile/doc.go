@@ -1,0 +1,7 @@
+// Package compile turns a configuration into what the data plane runs. It is the only package that knows both planes:
+// configuration structs stay inert, runtime types carry no tags, and the boring lines between them are here, one file
+// per kind of thing.
+//
+// Compile changes nothing that is running. What holds state (services with their connections, the access log, metrics)
+// lives in the Runtime and outlives a change as long as its own definition is the same.
+package compile

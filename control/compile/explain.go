@@ -1,0 +1,176 @@
+package compile
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"sluice/proxy"
+	"sluice/proxy/wire"
+	"sluice/router"
+)
+
+// Explanation is what would become of a request, and why.
+type Explanation struct {
+	Outcome    string             `json:"outcome"` // a sentence
+	Route      string             `json:"route,omitempty"`
+	Match      string             `json:"match,omitempty"`
+	Params     map[string]string  `json:"params,omitempty"`
+	Policies   []string           `json:"policies,omitempty"` // in order, the one that answers last
+	Candidates []router.Candidate `json:"candidates,omitempty"`
+	Allow      string             `json:"allow,omitempty"`
+
+	// What comes of running the policies.
+	Status    int         `json:"status,omitempty"` // if the gateway answers by itself
+	Code      string      `json:"code,omitempty"`
+	RefusedBy string      `json:"refused_by,omitempty"`
+	Reported  string      `json:"would_be_refused_by,omitempty"`
+	Service   string      `json:"service,omitempty"`
+	Upstream  string      `json:"upstream,omitempty"` // method, path and query as sent
+	Host      string      `json:"host,omitempty"`
+	Headers   [][2]string `json:"headers,omitempty"`          // as sent, without those of the gateway itself
+	Response  [][2]string `json:"response_headers,omitempty"` // of an answer of the gateway itself
+}
+
+// dryService stands for a service that is not asked.
+type dryService string
+
+func (d dryService) Serve(x *proxy.Exchange, _ *proxy.Chain) error {
+	x.Service = string(d)
+	return nil
+}
+
+// Explain runs a request through the routing table and the chain of a plan that was compiled Dry: guards judge, rewriting
+// is done, and no service is asked. An error says that the request itself makes no sense.
+func (p *Plan) Explain(method, target string, header [][2]string, client netip.Addr) (*Explanation, error) {
+	x := proxy.Acquire()
+	defer x.Release()
+	if err := fillExplained(x, method, target, header, client); err != nil {
+		return nil, err
+	}
+	x.Snapshot = p.Snapshot
+	e := new(Explanation)
+	path, err := router.NormalizePath(x.Scratch(), x.Request.Path)
+	if err != nil {
+		e.Outcome = fmt.Sprintf("The request is refused: %v.", err)
+		e.Status, e.Code = proxy.ErrBadPath.Status, proxy.ErrBadPath.Code
+		return e, nil
+	}
+	x.Request.Path = append([]byte(nil), path...)
+	x.MatchedPath = x.Request.Path
+	host, _ := wire.SplitHostPort(x.Request.Host)
+	x.Lookup = router.Request{Method: []byte(method), Host: host, Path: x.Request.Path, Values: x}
+	e.Candidates = p.table.Explain(&x.Lookup)
+	route, outcome := p.table.Lookup(&x.Lookup, &x.Match)
+	switch outcome {
+	case router.Found:
+		p.explainRoute(e, x, route)
+	case router.MethodNotAllowed:
+		e.Allow = string(p.table.AppendAllow(nil, &x.Lookup))
+		e.Outcome = fmt.Sprintf("The path exists, but no route takes %s: the gateway answers 405 with Allow: %s.", method, e.Allow)
+		e.Status, e.Code = 405, proxy.ErrMethodNotAllowed.Code
+	case router.Options:
+		e.Allow = string(p.table.AppendAllow(nil, &x.Lookup))
+		e.Outcome = fmt.Sprintf("No route takes OPTIONS: the gateway answers 204 with Allow: %s.", e.Allow)
+		e.Status = 204
+	default:
+		e.Outcome = "No route matches: the gateway answers 404."
+		e.Status, e.Code = 404, proxy.ErrNoRoute.Code
+	}
+	return e, nil
+}
+
+func (p *Plan) explainRoute(e *Explanation, x *proxy.Exchange, route *proxy.Route) {
+	x.Route = route
+	e.Route, e.Match, e.Policies = route.Name, route.Pattern.String(), route.Chain.Names()
+	for _, name := range route.Pattern.Params() {
+		if i, ok := route.Pattern.Param(name); ok {
+			if e.Params == nil {
+				e.Params = make(map[string]string)
+			}
+			e.Params[name] = string(x.Match.Value(x.MatchedPath, i))
+		}
+	}
+	err := route.Chain.Serve(x)
+	e.Reported = x.WouldRefuse
+	switch {
+	case err != nil:
+		refusal := proxy.AsError(err)
+		e.Status, e.Code, e.RefusedBy = refusal.Status, refusal.Code, x.FailedAt
+		e.Outcome = fmt.Sprintf("Route %s is taken; its policy %s refuses with %d %s.", route.Name, x.FailedAt, refusal.Status, refusal.Code)
+	case x.Service != "":
+		e.Service = x.Service
+		e.Upstream = x.Request.Method + " " + string(x.AppendURI(nil))
+		e.Host = string(x.Request.Host)
+		e.Headers = fields(&x.Request.Head)
+		e.Outcome = fmt.Sprintf("Route %s is taken and service %s answers.", route.Name, x.Service)
+	default:
+		x.EditHead()
+		e.Status = x.Response.Status
+		e.Response = fields(&x.Response.Head)
+		e.Outcome = fmt.Sprintf("Route %s is taken; the gateway answers %d by itself.", route.Name, x.Response.Status)
+	}
+}
+
+// secretFields are shown as present, without their value.
+var secretFields = map[string]bool{"authorization": true, "cookie": true, "set-cookie": true, "proxy-authorization": true}
+
+func fields(h *wire.Head) [][2]string {
+	var list [][2]string
+	for name, value := range h.All() {
+		shown := string(value)
+		if secretFields[strings.ToLower(string(name))] {
+			shown = "***"
+		}
+		list = append(list, [2]string{string(name), shown})
+	}
+	return list
+}
+
+func fillExplained(x *proxy.Exchange, method, target string, header [][2]string, client netip.Addr) error {
+	if !wire.IsToken(method) {
+		return fmt.Errorf("%q is not a method", method)
+	}
+	r := &x.Request
+	r.Method, r.Scheme = method, "http"
+	rest := target
+	if !strings.HasPrefix(target, "/") {
+		if !strings.Contains(target, "://") {
+			target = "http://" + target
+		}
+		u, err := url.Parse(target)
+		if err != nil || u.Host == "" {
+			return fmt.Errorf("%q is neither a URL nor a path", target)
+		}
+		r.Scheme = u.Scheme
+		r.Host = []byte(strings.ToLower(u.Host))
+		rest = target[strings.Index(target, "://")+3+len(u.Host):]
+		if u.User != nil {
+			return fmt.Errorf("a URL with a user name is not sent by any client")
+		}
+	}
+	rest, _, _ = strings.Cut(rest, "#")
+	path, query, has := strings.Cut(rest, "?")
+	if path == "" {
+		path = "/"
+	}
+	r.Path, r.Query, r.HasQuery = []byte(path), []byte(query), has
+	for _, f := range header {
+		if !wire.IsToken(f[0]) {
+			return fmt.Errorf("%q is not a header name", f[0])
+		}
+		if strings.EqualFold(f[0], "Host") {
+			r.Host = []byte(strings.ToLower(f[1]))
+			continue
+		}
+		r.Head.AddString(f[0], f[1])
+	}
+	if len(r.Host) > 0 && !wire.ValidHost(r.Host) {
+		return fmt.Errorf("%q is not a host", r.Host)
+	}
+	x.Received = proxy.Received{Method: []byte(method), Target: []byte(rest), Minor: 1, Proto: "HTTP/1.1"}
+	x.ID = []byte("explain")
+	x.Client = proxy.Client{Addr: client, Peer: netip.AddrPortFrom(client, 0), Text: []byte(client.String())}
+	return nil
+}

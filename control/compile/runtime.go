@@ -1,0 +1,196 @@
+package compile
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"time"
+
+	"sluice/control/config"
+	"sluice/proxy"
+	"sluice/proxy/observe"
+	"sluice/proxy/upstream"
+	"sluice/proxy/wire"
+	"sluice/router"
+)
+
+// Options are what a Runtime works with.
+type Options struct {
+	Sweeper *wire.Sweeper
+	Metrics *observe.Metrics
+	// Dry builds everything and starts nothing: no connection, no lookup, no log. It is for check and explain.
+	Dry bool
+}
+
+// Runtime keeps what outlives a configuration. Its methods are safe for concurrent use, but plans must be committed or
+// discarded in the order in which they were compiled: the caller serialises reloads.
+type Runtime struct {
+	options Options
+
+	mu         sync.Mutex
+	services   map[string]*service
+	routes     map[string]bool // names with metrics
+	log        *accessLog
+	generation uint64
+}
+
+// New returns an empty runtime.
+func New(o Options) *Runtime {
+	if o.Metrics == nil {
+		o.Metrics = observe.New()
+	}
+	return &Runtime{options: o, services: make(map[string]*service), routes: make(map[string]bool)}
+}
+
+// Plan is a compiled configuration that nothing runs yet.
+type Plan struct {
+	Config    *config.Config
+	Snapshot  *proxy.Snapshot
+	Listeners []Listener
+	Routes    []RouteInfo
+	Drain     time.Duration // how long requests may go on after a shutdown began
+
+	table    *router.Table[*proxy.Route]
+	services map[string]*service
+	log      *accessLog
+}
+
+// Listener is where clients connect.
+type Listener struct {
+	Name      string
+	Addresses []Address
+	Trust     []netip.Prefix
+	Instead   *proxy.Route // answers every request of this listener, if not nil
+}
+
+// Address is what to listen on.
+type Address struct {
+	Network string // "tcp" or "unix"
+	Address string // "host:port" or a path
+}
+
+// RouteInfo describes a route for people.
+type RouteInfo struct {
+	Name      string   `json:"name"`
+	Match     string   `json:"match"`
+	Policies  []string `json:"policies"` // in the order in which they run, the one that answers last
+	To        string   `json:"to"`
+	Timeout   string   `json:"timeout,omitempty"`
+	BodyLimit int64    `json:"body_limit,omitempty"` // bytes
+}
+
+// Compile builds a plan from c. Problems that are not warnings leave the plan nil. Commit or Discard must follow.
+func (r *Runtime) Compile(c *config.Config) (*Plan, config.Problems) {
+	b := &builder{runtime: r, config: c, plan: &Plan{Config: c, Drain: time.Duration(c.Limits.Drain)}}
+	b.patterns()
+	b.chains()
+	b.listeners()
+	if b.problems.HasErrors() {
+		return nil, b.problems
+	}
+	// Nothing can fail any more but the access log's file: from here on there is something to discard.
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := b.openLog(); err != nil {
+		b.fail("log.access.to", err.Error())
+		return nil, b.problems
+	}
+	b.startServices()
+	b.observe()
+	b.plan.Snapshot = &proxy.Snapshot{
+		Generation: r.generation + 1,
+		Table:      b.plan.table,
+		Fallback:   b.fallback,
+		Limits:     limits(c),
+	}
+	return b.plan, b.problems
+}
+
+// Commit says that the plan's snapshot was published: what it no longer uses is retired. Exchanges under way go on to
+// their end.
+func (r *Runtime) Commit(p *Plan) {
+	r.mu.Lock()
+	gone := r.services
+	oldLog := r.log
+	r.services, r.log, r.generation = p.services, p.log, p.Snapshot.Generation
+	names := make(map[string]bool, len(p.Routes))
+	for _, route := range p.Routes {
+		names[route.Name] = true
+	}
+	for name := range r.routes {
+		if !names[name] {
+			r.options.Metrics.ForgetRoutes(name)
+		}
+	}
+	r.routes = names
+	r.mu.Unlock()
+	for name, s := range gone {
+		if kept := p.services[name]; kept != s {
+			s.retire()
+			if kept == nil {
+				r.options.Metrics.ForgetServices(name)
+			}
+		}
+	}
+	if oldLog != nil && oldLog != p.log {
+		oldLog.retire()
+	}
+}
+
+// Discard drops a plan that was not published.
+func (r *Runtime) Discard(p *Plan) {
+	r.mu.Lock()
+	running, log := r.services, r.log
+	r.mu.Unlock()
+	for name, s := range p.services {
+		if running[name] != s {
+			s.retire()
+		}
+	}
+	if p.log != nil && p.log != log {
+		p.log.retire()
+	}
+}
+
+// Services returns the state of every service, sorted by name.
+func (r *Runtime) Services() []upstream.Status {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return statuses(r.services)
+}
+
+// AccessLogDropped counts lines that the access log could not write in time.
+func (r *Runtime) AccessLogDropped() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.log.droppedLines()
+}
+
+// ReopenLogs opens the access log's file anew, after it was rotated away.
+func (r *Runtime) ReopenLogs() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.log.reopen()
+}
+
+// Close retires everything and writes out what the access log holds.
+func (r *Runtime) Close(ctx context.Context) error {
+	r.mu.Lock()
+	services, log := r.services, r.log
+	r.services, r.log = map[string]*service{}, nil
+	r.mu.Unlock()
+	for _, s := range services {
+		s.retire()
+	}
+	return log.close(ctx)
+}
+
+func limits(c *config.Config) proxy.Limits {
+	l := c.Limits
+	return proxy.Limits{
+		Connections: l.Connections, PerClient: l.PerClient,
+		HeadBytes: int(l.HeaderBytes), Fields: l.Headers, TargetBytes: int(l.URIBytes), BodyBytes: int64(l.BodyBytes),
+		RequestsPerConnection: l.RequestsPerConnection,
+		Idle:                  time.Duration(l.Idle), HeadTimeout: time.Duration(l.HeaderTimeout), MinRate: int64(l.MinRate),
+	}
+}

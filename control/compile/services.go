@@ -1,0 +1,131 @@
+package compile
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"sluice/control/config"
+	"sluice/proxy"
+	"sluice/proxy/upstream"
+	"sluice/proxy/wire"
+)
+
+// service is a running service with the definition it was started from.
+type service struct {
+	definition string
+	policy     proxy.Policy
+	running    *upstream.Service // nil in a dry run
+}
+
+func (s *service) retire() {
+	if s.running != nil {
+		s.running.Retire()
+	}
+}
+
+// Response heads of origins are bounded generously: they are the operator's own.
+var responseLimits = wire.Limits{HeadBytes: 256 << 10, TargetBytes: 1, Fields: 1000}
+
+// startServices starts what is new, keeps what is unchanged, and puts both in their places in the chains.
+func (b *builder) startServices() {
+	b.plan.services = make(map[string]*service)
+	for i := range b.config.Services {
+		e := &b.config.Services[i]
+		options, definition := serviceOptions(e.Name, &e.Value)
+		if old := b.runtime.services[e.Name]; old != nil && old.definition == definition {
+			b.plan.services[e.Name] = old
+			continue
+		}
+		s := &service{definition: definition}
+		if b.runtime.options.Dry {
+			s.policy = dryService(e.Name)
+		} else {
+			options.Sweeper = b.runtime.options.Sweeper
+			s.running = upstream.New(options)
+			s.policy = s.running
+		}
+		b.plan.services[e.Name] = s
+	}
+	for _, u := range b.uses {
+		u.place.to = b.plan.services[u.service].policy
+	}
+}
+
+// serviceOptions returns the options, and a text that is the same exactly if they are.
+func serviceOptions(name string, s *config.Service) (upstream.Options, string) {
+	o := upstream.Options{
+		Name: name, Balance: balances[s.Balance.By], HashOn: hashKey(s.Balance.On),
+		Try: duration(s.Timeouts.Try), Connect: time.Duration(s.Timeouts.Connect), Idle: time.Duration(s.Timeouts.Idle),
+		Tunnel: time.Duration(s.Timeouts.Tunnel), MaxConns: s.Pool.Connections, MaxIdle: s.Pool.Idle,
+		IdleFor: time.Duration(s.Pool.IdleFor), Wait: time.Duration(s.Pool.Wait), Host: originHost(s.Host.Text),
+		Limits: responseLimits,
+	}
+	encrypted := false
+	for _, origin := range s.To {
+		o.Targets = append(o.Targets, target(origin))
+		encrypted = encrypted || origin.TLS
+	}
+	definition := fmt.Sprintf("%+v %+v", o, s.OriginTLS.Verify)
+	if encrypted {
+		o.TLS = &tls.Config{
+			MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, ServerName: s.OriginTLS.ServerName,
+			InsecureSkipVerify: !s.OriginTLS.Verify, ClientSessionCache: tls.NewLRUClientSessionCache(64),
+		}
+		definition += " " + s.OriginTLS.ServerName
+		if ca := s.OriginTLS.CA; ca != nil {
+			o.TLS.RootCAs = x509.NewCertPool()
+			o.TLS.RootCAs.AppendCertsFromPEM(ca.Data) // Validate has seen that it holds a certificate
+			definition += fmt.Sprintf(" %x", sha256.Sum256(ca.Data))
+		}
+	}
+	return o, definition
+}
+
+var balances = map[string]upstream.Balance{"round-robin": upstream.RoundRobin, "least-request": upstream.LeastRequest, "hash": upstream.Hash}
+
+func hashKey(k config.Key) upstream.Key {
+	kinds := map[string]upstream.KeyKind{"path": upstream.ByPath, "header": upstream.ByHeader, "cookie": upstream.ByCookie, "query": upstream.ByQuery}
+	return upstream.Key{Kind: kinds[k.By], Name: k.Name} // anything else is the client
+}
+
+func originHost(text string) string {
+	if text == "keep" {
+		return ""
+	}
+	return text
+}
+
+func target(o config.Origin) upstream.Target {
+	t := upstream.Target{Network: o.Network, Host: o.Address, TLS: o.TLS, Base: o.Base, Weight: o.Weight}
+	scheme := "http://"
+	if o.TLS {
+		scheme = "https://"
+	}
+	if o.Network == "unix" {
+		t.URL = "unix:" + o.Address + o.Base
+		return t
+	}
+	host, port, err := net.SplitHostPort(o.Address)
+	if err != nil {
+		panic("BUG: an origin's address without a port passed validation: " + err.Error())
+	}
+	t.Host, t.Port, t.URL = host, port, scheme+o.Address+o.Base
+	return t
+}
+
+func statuses(services map[string]*service) []upstream.Status {
+	var list []upstream.Status
+	for _, s := range services {
+		if s.running != nil {
+			list = append(list, s.running.Status())
+		}
+	}
+	slices.SortFunc(list, func(a, b upstream.Status) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}

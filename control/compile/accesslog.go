@@ -21,7 +21,7 @@ func (b *builder) openLog() error {
 	if a == nil || a.Sample == 0 || b.runtime.options.Dry {
 		return nil
 	}
-	definition := fmt.Sprint(a.To, a.Format.JSON, a.Format.Template.Text, a.Sample)
+	definition := fmt.Sprintf("%q %v %q %v", logTarget(a), a.Format.JSON, a.Format.Template.Text, a.Sample)
 	if old := b.runtime.log; old != nil && old.definition == definition {
 		b.plan.log = old
 		return nil
@@ -53,11 +53,22 @@ func (a *accessLog) writer() *observe.AccessLog {
 // lastLines is how long exchanges of an older snapshot may go on writing to a log that was replaced.
 const lastLines = time.Minute
 
-// retire closes the log after the exchanges that still write to it have had their time. Lines that come later are
-// dropped and counted.
-func (a *accessLog) retire() {
-	time.AfterFunc(lastLines, func() {
-		_ = a.close(context.Background()) // it reports what could not be written to the application's log itself
+// retireLog closes a log after the exchanges that still write to it have had their time, or with the runtime. Lines that
+// come later are dropped and counted.
+func (r *Runtime) retireLog(a *accessLog) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.retiring == nil {
+		r.retiring = make(map[*accessLog]*time.Timer)
+	}
+	r.retiring[a] = time.AfterFunc(lastLines, func() {
+		r.mu.Lock()
+		_, mine := r.retiring[a]
+		delete(r.retiring, a)
+		r.mu.Unlock()
+		if mine {
+			_ = a.close(context.Background()) // it reports what could not be written to the application's log itself
+		}
 	})
 }
 

@@ -10,7 +10,7 @@ import (
 	"sluice/router"
 )
 
-func (b *builder) addressesPolicy(p *config.Policy, _ *router.Pattern) (proxy.Policy, bool, error) {
+func (b *builder) addressesPolicy(name string, p *config.Policy, _ *router.Pattern) (proxy.Policy, bool, error) {
 	a := p.Addresses
 	if a == nil {
 		return nil, false, nil
@@ -19,7 +19,7 @@ func (b *builder) addressesPolicy(p *config.Policy, _ *router.Pattern) (proxy.Po
 	if err != nil {
 		return nil, true, err
 	}
-	return proxy.Guarded("addresses", guard, modes[a.Mode], nil), true, nil
+	return proxy.Guarded(name, guard, modes[a.Mode], nil), true, nil
 }
 
 // respond builds a route's own answer.

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -60,6 +61,7 @@ func (p *Plan) Explain(method, target string, header [][2]string, client netip.A
 	x.Request.Path = append([]byte(nil), path...)
 	x.MatchedPath = x.Request.Path
 	host, _ := wire.SplitHostPort(x.Request.Host)
+	host = bytes.TrimSuffix(host, dot) // as the server does
 	x.Lookup = router.Request{Method: []byte(method), Host: host, Path: x.Request.Path, Values: x}
 	e.Candidates = p.table.Explain(&x.Lookup)
 	route, outcome := p.table.Lookup(&x.Lookup, &x.Match)
@@ -80,6 +82,8 @@ func (p *Plan) Explain(method, target string, header [][2]string, client netip.A
 	}
 	return e, nil
 }
+
+var dot = []byte(".")
 
 func (p *Plan) explainRoute(e *Explanation, x *proxy.Exchange, route *proxy.Route) {
 	x.Route = route

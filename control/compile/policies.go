@@ -9,8 +9,8 @@ import (
 	"sluice/router"
 )
 
-// policyBuilders makes a link of each kind of policy. A new kind is one line here.
-var policyBuilders = []func(b *builder, p *config.Policy, pattern *router.Pattern) (proxy.Policy, bool, error){
+// policyBuilders makes a policy of each kind, under the name that a report calls it by. A new kind is one line here.
+var policyBuilders = []func(b *builder, name string, p *config.Policy, pattern *router.Pattern) (proxy.Policy, bool, error){
 	(*builder).headersPolicy,
 	(*builder).addressesPolicy,
 }
@@ -25,17 +25,17 @@ func (b *builder) policy(u config.Use, pattern *router.Pattern, path string) (pr
 		}
 		path = config.JoinPath("policies", u.Name)
 	}
+	if name == "" {
+		name = kindOf(p)
+	}
 	for _, build := range policyBuilders {
-		policy, mine, err := build(b, p, pattern)
+		policy, mine, err := build(b, name, p, pattern)
 		if !mine {
 			continue
 		}
 		if err != nil {
 			b.fail(path, err.Error())
 			return proxy.Link{}, false
-		}
-		if name == "" {
-			name = kindOf(p)
 		}
 		return proxy.Link{Name: name, Policy: policy}, true
 	}
@@ -49,7 +49,7 @@ func kindOf(p *config.Policy) string {
 	return "addresses"
 }
 
-func (b *builder) headersPolicy(p *config.Policy, pattern *router.Pattern) (proxy.Policy, bool, error) {
+func (b *builder) headersPolicy(_ string, p *config.Policy, pattern *router.Pattern) (proxy.Policy, bool, error) {
 	if p.Headers == nil {
 		return nil, false, nil
 	}

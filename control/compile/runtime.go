@@ -2,6 +2,7 @@ package compile
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"sync"
 	"time"
@@ -31,6 +32,7 @@ type Runtime struct {
 	services   map[string]*service
 	routes     map[string]bool // names with metrics
 	log        *accessLog
+	retiring   map[*accessLog]*time.Timer
 	generation uint64
 }
 
@@ -133,22 +135,30 @@ func (r *Runtime) Commit(p *Plan) {
 		}
 	}
 	if oldLog != nil && oldLog != p.log {
-		oldLog.retire()
+		r.retireLog(oldLog)
 	}
 }
 
-// Discard drops a plan that was not published.
+// Discard drops a plan that was not published, as if it had never been compiled.
 func (r *Runtime) Discard(p *Plan) {
 	r.mu.Lock()
 	running, log := r.services, r.log
+	for _, route := range p.Routes {
+		if !r.routes[route.Name] {
+			r.options.Metrics.ForgetRoutes(route.Name)
+		}
+	}
 	r.mu.Unlock()
 	for name, s := range p.services {
 		if running[name] != s {
 			s.retire()
 		}
+		if running[name] == nil {
+			r.options.Metrics.ForgetServices(name)
+		}
 	}
 	if p.log != nil && p.log != log {
-		p.log.retire()
+		_ = p.log.close(context.Background()) // nobody has written to it
 	}
 }
 
@@ -176,13 +186,21 @@ func (r *Runtime) ReopenLogs() error {
 // Close retires everything and writes out what the access log holds.
 func (r *Runtime) Close(ctx context.Context) error {
 	r.mu.Lock()
-	services, log := r.services, r.log
-	r.services, r.log = map[string]*service{}, nil
+	services, logs := r.services, []*accessLog{r.log}
+	for old, timer := range r.retiring {
+		timer.Stop()
+		logs = append(logs, old)
+	}
+	r.services, r.log, r.retiring = map[string]*service{}, nil, nil
 	r.mu.Unlock()
 	for _, s := range services {
 		s.retire()
 	}
-	return log.close(ctx)
+	var err error
+	for _, log := range logs {
+		err = errors.Join(err, log.close(ctx))
+	}
+	return err
 }
 
 func limits(c *config.Config) proxy.Limits {

@@ -1,0 +1,375 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"sluice/control/admin"
+	"sluice/control/compile"
+	"sluice/control/config"
+	"sluice/proxy/observe"
+	"sluice/proxy/server"
+	"sluice/proxy/upstream"
+	"sluice/proxy/wire"
+)
+
+// gateway is a running Sluice: what outlives a configuration, and the configuration that is served. It is what the
+// admin API shows (admin.Gateway).
+type gateway struct {
+	source      source
+	stateFolder string         // overrides where the last good configuration is looked for
+	follow      func(*reading) // told of every load, if not nil
+	began       time.Time
+
+	sweeper *wire.Sweeper
+	metrics *observe.Metrics
+	runtime *compile.Runtime
+	admin   *admin.Server
+	server  *server.Server // nil until a configuration was compiled
+
+	reloading sync.Mutex // serialises changes of the configuration; guards the two below
+	sockets   map[place]*socket
+	over      bool // the end has begun: no more changes
+
+	serving  atomic.Pointer[serving] // nil until requests are served
+	draining atomic.Bool
+	reloads  reloadCounts
+}
+
+// serving is what a gateway serves at a moment.
+type serving struct {
+	plan     *compile.Plan
+	listen   []string
+	files    []string
+	lastGood bool
+}
+
+// socket is an open place: of a listener, or of the admin API.
+type socket struct {
+	net.Listener
+	listener *server.Listener // nil for the admin API
+	stop     func()           // of the admin API
+}
+
+// reloadCounts are for the metrics.
+type reloadCounts struct {
+	succeeded, failed atomic.Uint64
+	lastFailed        atomic.Bool
+}
+
+func newGateway(s source) *gateway {
+	g := &gateway{source: s, began: time.Now(), sweeper: wire.NewSweeper(), metrics: observe.New(), sockets: map[place]*socket{}}
+	g.runtime = compile.New(compile.Options{Sweeper: g.sweeper, Metrics: g.metrics})
+	g.admin = admin.New(g, admin.Options{})
+	g.registerMetrics()
+	return g
+}
+
+// start serves the configuration; if it is broken, the last good one.
+func (g *gateway) start() error {
+	g.reloading.Lock()
+	defer g.reloading.Unlock()
+	slog.Info("starting", "version", version(), "configuration", g.source.name)
+	_, err := g.load()
+	var broken config.Problems
+	if !errors.As(err, &broken) {
+		return err
+	}
+	c, problems, saved, lastErr := loadLastGood(&g.source, g.stateFolder)
+	if lastErr != nil {
+		if !errors.Is(lastErr, errNoLastGood) {
+			slog.Error("the last good configuration cannot be used", "error", lastErr)
+		}
+		return err
+	}
+	plan, more := g.runtime.Compile(c)
+	if plan == nil {
+		slog.Error("the last good configuration cannot be used", "error", more)
+		return err
+	}
+	logProblems(broken)
+	if err := g.apply(plan, true); err != nil {
+		return err
+	}
+	logProblems(append(problems, more...))
+	g.reloads.lastFailed.Store(true)
+	slog.Error("THE CONFIGURATION IS BROKEN: serving the last good one instead", "configuration", g.source.name, "saved", saved, "problems", len(broken))
+	return nil
+}
+
+// Reload reads the configuration again and serves it. An error changes nothing; it is a config.Problems if the
+// configuration is broken.
+func (g *gateway) Reload() (admin.Reloaded, error) {
+	g.reloading.Lock()
+	defer g.reloading.Unlock()
+	if g.over {
+		return admin.Reloaded{}, errors.New("the gateway is going down")
+	}
+	begin := time.Now()
+	done, err := g.load()
+	if err != nil {
+		g.reloads.failed.Add(1)
+		g.reloads.lastFailed.Store(true)
+		logFailure("the configuration was not loaded, the running one goes on", err)
+		return done, err
+	}
+	g.reloads.succeeded.Add(1)
+	g.reloads.lastFailed.Store(false)
+	slog.Info("the configuration was loaded", "generation", done.Generation, "routes", len(g.serving.Load().plan.Routes), "took", time.Since(begin).String())
+	return done, nil
+}
+
+// reload is Reload for those who have nobody to tell: the outcome is in the log and in the metrics.
+func (g *gateway) reload() { _, _ = g.Reload() }
+
+// load is the way of every configuration: read, compile, publish, save.
+func (g *gateway) load() (admin.Reloaded, error) {
+	c, problems, seen := g.source.load()
+	if g.follow != nil {
+		g.follow(seen)
+	}
+	if c == nil {
+		return admin.Reloaded{}, problems
+	}
+	plan, more := g.runtime.Compile(c)
+	problems = append(problems, more...)
+	if plan == nil {
+		return admin.Reloaded{}, problems
+	}
+	if err := g.apply(plan, false); err != nil {
+		return admin.Reloaded{}, err
+	}
+	logProblems(problems)
+	if err := saveLastGood(&g.source, c, seen); err != nil {
+		// It is served all the same; what is lost is the net under a later start.
+		slog.Error("the last good configuration was not saved", "error", err)
+	}
+	return admin.Reloaded{Generation: plan.Snapshot.Generation, Warnings: problems}, nil
+}
+
+// apply publishes a plan. Everything that can fail comes first, and leaves things as they were.
+func (g *gateway) apply(plan *compile.Plan, lastGood bool) error {
+	wanted := wantedSockets(plan)
+	opened, err := g.openMissing(wanted)
+	if err != nil {
+		g.runtime.Discard(plan)
+		return err
+	}
+	logLevel.Set(logLevels[plan.Config.Log.Level])
+	if g.server == nil {
+		g.server = server.New(g.sweeper, plan.Snapshot)
+	} else {
+		g.server.Publish(plan.Snapshot)
+	}
+	g.settle(wanted, opened, plan)
+	g.runtime.Commit(plan)
+	g.serving.Store(&serving{plan: plan, listen: g.listening(wanted), files: plan.Config.Files(), lastGood: lastGood})
+	return nil
+}
+
+// want is a socket that a plan asks for.
+type want struct {
+	place    place
+	listener *compile.Listener // nil for the admin API
+}
+
+func wantedSockets(plan *compile.Plan) []want {
+	var list []want
+	all := places{}
+	for i := range plan.Listeners {
+		l := &plan.Listeners[i]
+		for _, a := range l.Addresses {
+			list = append(list, want{all.add(a), l})
+		}
+	}
+	if a := plan.Config.Admin; !a.Off {
+		list = append(list, want{all.add(compile.Address{Network: a.Address.Network, Address: a.Address.Address}), nil})
+	}
+	return list
+}
+
+// openMissing opens the sockets that are not there yet: all of them, or none and an error.
+func (g *gateway) openMissing(wanted []want) (map[place]net.Listener, error) {
+	opened := map[place]net.Listener{}
+	for _, w := range wanted {
+		if s := g.sockets[w.place]; s != nil && (s.listener == nil) == (w.listener == nil) {
+			continue
+		}
+		nl, err := w.place.open()
+		if err != nil {
+			for _, nl := range opened {
+				_ = nl.Close() // nothing was accepted on it
+			}
+			return nil, g.inTheWay(w.place, err)
+		}
+		opened[w.place] = nl
+	}
+	return opened, nil
+}
+
+// inTheWay adds to an error what no other process is to blame for: the kernel does not bind 127.0.0.1:80 while :80 is
+// bound, or the other way round, and a reload opens the new socket before the old one closes.
+func (g *gateway) inTheWay(p place, err error) error {
+	_, port, splitErr := net.SplitHostPort(p.address)
+	if splitErr != nil || !errors.Is(err, syscall.EADDRINUSE) {
+		return err
+	}
+	for own := range g.sockets {
+		if _, ownPort, splitErr := net.SplitHostPort(own.address); splitErr == nil && ownPort == port {
+			return fmt.Errorf("%w: this gateway itself listens on %s; a restart changes from one to the other", err, own)
+		}
+	}
+	return err
+}
+
+// settle makes the sockets those that are wanted: opened ones begin to serve, those that stay get their new settings,
+// the others end.
+func (g *gateway) settle(wanted []want, opened map[place]net.Listener, plan *compile.Plan) {
+	old := g.sockets
+	g.sockets = make(map[place]*socket, len(wanted))
+	g.admin.Set(adminOptions(plan.Config.Admin))
+	for _, w := range wanted {
+		s := old[w.place]
+		if nl := opened[w.place]; nl != nil {
+			s = g.begin(w, nl)
+		} else if w.listener != nil {
+			s.listener.Set(settings(w.listener))
+		}
+		g.sockets[w.place] = s
+	}
+	for p, s := range old {
+		if g.sockets[p] != s {
+			s.retire()
+			slog.Info("stopped listening", "address", p.String())
+		}
+	}
+}
+
+func (g *gateway) begin(w want, nl net.Listener) *socket {
+	s := &socket{Listener: nl}
+	if w.listener == nil {
+		s.stop = g.admin.Listen(nl)
+		slog.Info("listening", "listener", "admin", "address", shown(nl))
+		return s
+	}
+	s.listener = g.server.Listen(w.listener.Name, nl, settings(w.listener))
+	slog.Info("listening", "listener", w.listener.Name, "address", shown(nl))
+	return s
+}
+
+func (s *socket) retire() {
+	if s.listener != nil {
+		s.listener.Retire()
+		return
+	}
+	s.stop()
+}
+
+func settings(l *compile.Listener) server.Settings {
+	return server.Settings{Trust: l.Trust, Instead: l.Instead}
+}
+
+func adminOptions(a config.Admin) admin.Options {
+	o := admin.Options{Token: a.Token.Reveal(), Private: a.Address.Private()}
+	if host, _, err := net.SplitHostPort(a.Address.Address); err == nil && a.Address.Network == "tcp" {
+		o.Host = host
+	}
+	return o
+}
+
+// listening are the addresses of a plan's listeners, with the ports that the kernel chose.
+func (g *gateway) listening(wanted []want) []string {
+	var list []string
+	for _, w := range wanted {
+		if w.listener != nil {
+			list = append(list, shown(g.sockets[w.place]))
+		}
+	}
+	return list
+}
+
+// adminAddress is where the admin API listens, or "".
+func (g *gateway) adminAddress() string {
+	g.reloading.Lock()
+	defer g.reloading.Unlock()
+	for _, s := range g.sockets {
+		if s.listener == nil {
+			return shown(s)
+		}
+	}
+	return ""
+}
+
+func shown(nl net.Listener) string {
+	if nl.Addr().Network() == "unix" {
+		return "unix:" + nl.Addr().String()
+	}
+	return nl.Addr().String()
+}
+
+// reopenLogs is for a rotation that has renamed the access log.
+func (g *gateway) reopenLogs() {
+	if err := g.runtime.ReopenLogs(); err != nil {
+		slog.Error("the access log goes on in its former file", "error", err)
+	}
+}
+
+// Unready says why no traffic should come here.
+func (g *gateway) Unready() string {
+	switch {
+	case g.draining.Load():
+		return "draining"
+	case g.serving.Load() == nil:
+		return "starting"
+	}
+	return ""
+}
+
+// Status describes the gateway.
+func (g *gateway) Status() admin.Status {
+	s := admin.Status{Version: version(), Started: g.began.UTC(), Uptime: time.Since(g.began).Seconds(), Files: []string{}, Listen: []string{}}
+	if now := g.serving.Load(); now != nil {
+		s.Generation, s.Files, s.Listen, s.LastGood = now.plan.Snapshot.Generation, now.files, now.listen, now.lastGood
+	}
+	return s
+}
+
+// Routes lists the routes that are served.
+func (g *gateway) Routes() []compile.RouteInfo {
+	if now := g.serving.Load(); now != nil {
+		return now.plan.Routes
+	}
+	return nil
+}
+
+// Services lists the services and the state of their endpoints.
+func (g *gateway) Services() []upstream.Status { return g.runtime.Services() }
+
+// WriteMetrics writes every metric.
+func (g *gateway) WriteMetrics(w io.Writer) error { return g.metrics.WritePrometheus(w) }
+
+// abandon takes down what a start that failed has set up.
+func (g *gateway) abandon() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	g.close(ctx)
+}
+
+// close ends what is left when no connection of a client is: the admin API, services, logs.
+func (g *gateway) close(ctx context.Context) {
+	if err := g.admin.Close(ctx); err != nil {
+		slog.Warn("the admin API did not close", "error", err)
+	}
+	if err := g.runtime.Close(ctx); err != nil {
+		slog.Warn("the access log was not written to its end", "error", err)
+	}
+	g.sweeper.Stop()
+}

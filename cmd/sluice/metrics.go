@@ -1,0 +1,91 @@
+package main
+
+import (
+	"iter"
+
+	"sluice/proxy"
+	"sluice/proxy/observe"
+	"sluice/proxy/upstream"
+)
+
+// registerMetrics adds what only the gateway as a whole knows. All of it is computed when somebody asks.
+func (g *gateway) registerMetrics() {
+	m := g.metrics
+	m.Func("sluice_config_generation", "The configuration that is served: 1 at the start, one more with every reload.", observe.Value(func() float64 {
+		return float64(g.Status().Generation)
+	}))
+	m.Func("sluice_config_last_reload_successful", "1 if the configuration on disk is the one that is served, 0 if it was broken.", observe.Value(func() float64 {
+		return number(!g.reloads.lastFailed.Load())
+	}))
+	m.Func("sluice_config_reloads_total", "Reloads, by their result.", func(yield func(string, float64) bool) {
+		_ = yield(observe.Labels("result", "success"), float64(g.reloads.succeeded.Load())) &&
+			yield(observe.Labels("result", "failure"), float64(g.reloads.failed.Load()))
+	})
+	m.Func("sluice_panics_total", "Bugs: panics that were caught.", observe.Value(func() float64 { return float64(proxy.Panics.Load()) }))
+	m.Func("sluice_access_log_dropped_total", "Lines of the access log that were lost.", observe.Value(func() float64 {
+		return float64(g.runtime.AccessLogDropped())
+	}))
+	g.registerConnections()
+	g.registerEndpoints()
+}
+
+// registerConnections relies on the order of a start: nobody can ask before the admin API listens, and it listens after
+// the server was made.
+func (g *gateway) registerConnections() {
+	m := g.metrics
+	m.Func("sluice_connections_open", "Connections of clients.", observe.Value(func() float64 { return float64(g.server.Counts().Open) }))
+	m.Func("sluice_connections_accepted_total", "Connections of clients since the start, those over a limit included.", observe.Value(func() float64 {
+		return float64(g.server.Counts().Accepted)
+	}))
+	m.Func("sluice_connections_refused_total", "Connections that were over a limit.", observe.Value(func() float64 {
+		return float64(g.server.Counts().Refused)
+	}))
+}
+
+func (g *gateway) registerEndpoints() {
+	m := g.metrics
+	m.Func("sluice_upstream_connections", "Connections to endpoints: idle ones wait in the pool, open ones are all.", g.endpoints(
+		func(e *upstream.EndpointStatus, labels func(...string) string, yield func(string, float64) bool) bool {
+			return yield(labels("state", "open"), float64(e.Open)) && yield(labels("state", "idle"), float64(e.Idle))
+		}))
+	one := func(value func(e *upstream.EndpointStatus) float64) iter.Seq2[string, float64] {
+		return g.endpoints(func(e *upstream.EndpointStatus, labels func(...string) string, yield func(string, float64) bool) bool {
+			return yield(labels(), value(e))
+		})
+	}
+	m.Func("sluice_upstream_in_flight", "Requests that an endpoint works on.", one(func(e *upstream.EndpointStatus) float64 { return float64(e.InFlight) }))
+	m.Func("sluice_upstream_endpoint_left_out", "1 while an endpoint is left out because it could not be reached.", one(func(e *upstream.EndpointStatus) float64 {
+		return number(e.LeftOut)
+	}))
+	m.Func("sluice_upstream_connect_failures_total", "Connections to an endpoint that could not be made.", one(func(e *upstream.EndpointStatus) float64 {
+		return float64(e.Failures)
+	}))
+}
+
+// endpointsMax bounds the series of one service and metric: addresses may come from the DNS, which no configuration
+// bounds. What is beyond it is not shown.
+const endpointsMax = 256
+
+// endpoints yields the samples of every endpoint of every service.
+func (g *gateway) endpoints(samples func(e *upstream.EndpointStatus, labels func(...string) string, yield func(string, float64) bool) bool) iter.Seq2[string, float64] {
+	return func(yield func(string, float64) bool) {
+		for _, s := range g.runtime.Services() {
+			for i := range s.Endpoints[:min(len(s.Endpoints), endpointsMax)] {
+				e := &s.Endpoints[i]
+				labels := func(more ...string) string {
+					return observe.Labels(append([]string{"service", s.Name, "endpoint", e.Address}, more...)...)
+				}
+				if !samples(e, labels, yield) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func number(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

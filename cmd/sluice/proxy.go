@@ -1,0 +1,56 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+type proxyCommand struct {
+	To     []string `required:"" placeholder:"URL" help:"Where requests go: http://host:port, https://..., or unix:/path. Several share the requests."`
+	Listen string   `default:"127.0.0.1:8080" placeholder:"ADDR" help:"Where clients connect: host:port, :port for every address, or unix:/path (${default})."`
+	Admin  string   `default:"off" placeholder:"ADDR" help:"Where health and metrics are served, on a loopback address or a unix socket (${default})."`
+}
+
+func (proxyCommand) Help() string {
+	return example("A reverse proxy with the defaults of a configuration file, and an access log on the standard output.",
+		"sluice proxy --to http://127.0.0.1:9000 --listen :8080")
+}
+
+func (c *proxyCommand) Run(t *terminal) error {
+	startLog(t)
+	text := c.configuration(t.color)
+	return serve(newGateway(source{name: "proxy", text: []byte(text)}), false, nil)
+}
+
+// configuration is the file that the flags stand for.
+func (c *proxyCommand) configuration(forPeople bool) string {
+	admin := "off"
+	if c.Admin != "off" {
+		admin = "{ address: " + quote(c.Admin) + " }"
+	}
+	format := "json"
+	if forPeople {
+		format = quote("$client.ip $request.method $request.uri $response.status")
+	}
+	to := make([]string, len(c.To))
+	for i, url := range c.To {
+		to[i] = quote(url)
+	}
+	return fmt.Sprintf(`version: 1
+admin: %s
+log: { access: { to: stdout, format: %s } }
+listen: { proxy: { address: %s } }
+services: { origin: { to: [%s] } }
+routes: { all: { match: "/**", to: origin } }
+`, admin, format, quote(c.Listen), strings.Join(to, ", "))
+}
+
+// quote writes text as a YAML scalar that nothing is put into. JSON strings are such scalars.
+func quote(text string) string {
+	quoted, err := json.Marshal(strings.ReplaceAll(text, "${", "$${"))
+	if err != nil {
+		panic("BUG: a string cannot be written as JSON: " + err.Error())
+	}
+	return string(quoted)
+}

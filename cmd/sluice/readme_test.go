@@ -1,0 +1,108 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestReadmeTour runs the commands of the README's console blocks in one shell, in order, in an empty folder, and
+// compares what they print. "..." stands for anything. Ports are replaced by free ones.
+func TestReadmeTour(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := tour(freePorts(t, string(text)))
+	if len(steps) < 10 {
+		t.Fatalf("the README has only %d commands to run", len(steps))
+	}
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(binary, filepath.Join(dir, "bin", "sluice")); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	defer cancel()
+	var script strings.Builder
+	script.WriteString("make() { echo built; }\ntrap 'kill $(jobs -p); wait' EXIT\n")
+	for i, s := range steps {
+		fmt.Fprintf(&script, "%s\necho '=== %d'\n", s.command, i)
+	}
+	shell := exec.CommandContext(ctx, "bash", "-c", script.String())
+	shell.Dir = dir
+	shell.WaitDelay = 5 * time.Second
+	var out bytes.Buffer
+	shell.Stdout, shell.Stderr = &out, &out
+	if err := shell.Run(); err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	rest := out.String()
+	for i, s := range steps {
+		got, after, ok := strings.Cut(rest, fmt.Sprintf("=== %d\n", i))
+		if !ok {
+			t.Fatalf("the tour ended before %q:\n%s", s.command, rest)
+		}
+		rest = after
+		if s.want != "" && !like(s.want).MatchString(got) {
+			t.Errorf("$ %s\ngot:\n%s\nthe README says:\n%s", s.command, got, s.want)
+		}
+	}
+}
+
+type step struct{ command, want string }
+
+// tour reads the console blocks: "$ " begins a command, which goes on while a here-document is open; what follows is
+// what it prints.
+func tour(readme string) []step {
+	var steps []step
+	inside, document := false, false
+	for line := range strings.Lines(readme) {
+		switch {
+		case strings.HasPrefix(line, "```"):
+			inside = strings.HasPrefix(line, "```console")
+		case !inside:
+		case strings.HasPrefix(line, "$ "):
+			steps = append(steps, step{command: strings.TrimSpace(line[2:])})
+			document = strings.Contains(line, "<<'EOF'")
+		case document:
+			steps[len(steps)-1].command += "\n" + strings.TrimSuffix(line, "\n")
+			document = strings.TrimSpace(line) != "EOF"
+		default:
+			steps[len(steps)-1].want += line
+		}
+	}
+	return steps
+}
+
+func like(want string) *regexp.Regexp {
+	quoted := regexp.QuoteMeta(strings.TrimSpace(want))
+	return regexp.MustCompile(`(?s)^\s*` + strings.ReplaceAll(quoted, `\.\.\.`, ".*") + `\s*$`)
+}
+
+// freePorts gives the tour ports that nobody uses.
+func freePorts(t *testing.T, text string) string {
+	for _, port := range []string{"8080", "8081", "9180", "9181"} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		_, free, err := net.SplitHostPort(l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = strings.ReplaceAll(text, "127.0.0.1:"+port, "127.0.0.1:"+free)
+	}
+	return text
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"crypto/sha256"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"sluice/control/config"
+)
+
+// source is where a configuration comes from.
+type source struct {
+	name string // the file, or what stands for it in messages
+	text []byte // instead of the file, if not nil
+	// lookup answers for ${NAME}; the environment if nil.
+	lookup func(string) (string, bool)
+}
+
+// load reads the configuration and notes what it was read from, whether it can be used or not.
+func (s *source) load() (*config.Config, config.Problems, *reading) {
+	r := &reading{files: map[string]content{}, globs: map[string][]string{}}
+	o := config.Options{LookupEnv: s.lookup, ReadFile: r.readFile, Glob: r.glob}
+	if s.text != nil {
+		c, problems := config.Parse(s.name, s.text, o)
+		return c, problems, r
+	}
+	c, problems := config.Load(s.name, o)
+	return c, problems, r
+}
+
+// reading is what one load of a configuration saw on the disk.
+type reading struct {
+	files map[string]content
+	globs map[string][]string // by pattern
+}
+
+// content is a file as it was read. err is why it could not be.
+type content struct {
+	data []byte
+	err  error
+}
+
+func (r *reading) readFile(name string) ([]byte, error) {
+	data, err := readFile(name)
+	r.files[filepath.Clean(name)] = content{data, err}
+	return data, err
+}
+
+func (r *reading) glob(pattern string) ([]string, error) {
+	names, err := filepath.Glob(pattern)
+	r.globs[pattern] = names
+	return names, err
+}
+
+// fileBytesMax is more than a configuration takes of one file: what is larger is refused by its size, and /dev/zero
+// does not fill the memory.
+const fileBytesMax = 16 << 20
+
+func readFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(f, fileBytesMax))
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	return data, err
+}
+
+// print is a short stand-in for what a reading saw: two of them are equal exactly if nothing has changed.
+type print struct {
+	files map[string][sha256.Size]byte // zero for a file that cannot be read
+	globs map[string][]string
+}
+
+func (r *reading) print() print {
+	p := print{files: map[string][sha256.Size]byte{}, globs: r.globs}
+	for name, c := range r.files {
+		p.files[name] = c.sum()
+	}
+	return p
+}
+
+func (c content) sum() [sha256.Size]byte {
+	if c.err != nil {
+		return [sha256.Size]byte{}
+	}
+	return sha256.Sum256(c.data)
+}
+
+// again reads the same files and patterns once more.
+func (p print) again() print {
+	now := &reading{files: map[string]content{}, globs: map[string][]string{}}
+	for name := range p.files {
+		// An error is part of the print.
+		_, _ = now.readFile(name)
+	}
+	for pattern := range p.globs {
+		_, _ = now.glob(pattern)
+	}
+	return now.print()
+}
+
+func (p print) equal(q print) bool {
+	return maps.Equal(p.files, q.files) && maps.EqualFunc(p.globs, q.globs, slices.Equal[[]string])
+}

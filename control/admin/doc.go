@@ -1,0 +1,15 @@
+// Package admin is the listener for those who run a gateway: health, metrics, the state of routes and services, reload
+// and profiles.
+//
+//	GET  /healthz        200 for as long as the process answers
+//	GET  /readyz         200, or 503 and the reason why no traffic should come here
+//	GET  /metrics        the text format of Prometheus
+//	GET  /v1/status      version, generation, uptime, files of the configuration
+//	GET  /v1/routes      the routes that are served
+//	GET  /v1/services    the services and their endpoints
+//	POST /v1/reload      reads the configuration again; 422 and every problem if it is broken
+//	GET  /debug/pprof/   profiles of the process (net/http/pprof)
+//
+// Read server.go for the way of a request, guard.go for who is let in, pages.go for what is answered. The package knows
+// the gateway as an interface only. It is served by fasthttp.Server: what it does is small, whole and never streams.
+package admin

@@ -1,0 +1,41 @@
+package admin
+
+import (
+	"io"
+	"time"
+
+	"sluice/control/compile"
+	"sluice/control/config"
+	"sluice/proxy/upstream"
+)
+
+// Gateway is what the admin listener shows and does. All methods are called by several goroutines at once.
+type Gateway interface {
+	// Unready says in a word why no traffic should come here, such as "draining"; empty when all is well.
+	Unready() string
+	Status() Status
+	Routes() []compile.RouteInfo
+	Services() []upstream.Status
+	// Reload reads the configuration again and serves from it. A configuration with errors changes nothing, and the
+	// error is a config.Problems; any other error is about this machine, such as an address that is in use.
+	Reload() (Reloaded, error)
+	WriteMetrics(w io.Writer) error
+}
+
+// Status is what a gateway is and since when.
+type Status struct {
+	Version    string   `json:"version"`
+	Generation uint64   `json:"generation"`
+	Files      []string `json:"files"` // the configuration and what it includes; empty without a file
+	// LastGood says that the file was broken at the start, and that an earlier configuration is served.
+	LastGood bool      `json:"last_good"`
+	Started  time.Time `json:"started"`
+	Uptime   float64   `json:"uptime_seconds"`
+	Listen   []string  `json:"listen"` // addresses, ports resolved
+}
+
+// Reloaded is the outcome of a reload that worked.
+type Reloaded struct {
+	Generation uint64
+	Warnings   config.Problems
+}

@@ -50,11 +50,15 @@ func (c *Chain) Serve(x *Exchange) error {
 	return err
 }
 
-// Names lists the policies from here on, for explain.
+// Names lists the policies from here on, for people: a guard that does not refuse says so.
 func (c *Chain) Names() []string {
 	var names []string
 	for ; c != nil; c = c.next {
-		names = append(names, c.name)
+		name := c.name
+		if g, ok := c.policy.(*guarded); ok && g.mode != Enforce {
+			name += " (" + g.mode.String() + ")"
+		}
+		names = append(names, name)
 	}
 	return names
 }

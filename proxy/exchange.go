@@ -87,6 +87,8 @@ type Response struct {
 	Trailers wire.Head
 	// Tunnel is set with status 101: the edge connects the client to it after the head.
 	Tunnel Tunnel
+	// Via is the version of HTTP that the response was received with ("1.1"); empty: it is the gateway's own.
+	Via string
 }
 
 // Received is what was received, kept beside the current form: rewriting never destroys evidence. It is valid
@@ -270,7 +272,7 @@ func (x *Exchange) Release() {
 	req.Host, req.Path, req.Query = nil, nil, nil
 	req.HasQuery, req.ExpectContinue = false, false
 	req.Body = Body{}
-	resp.Status, resp.Reason, resp.Tunnel = 0, nil, nil
+	resp.Status, resp.Reason, resp.Tunnel, resp.Via = 0, nil, nil, ""
 	resp.Body = Body{}
 	x.Received = Received{}
 	x.Client = Client{}

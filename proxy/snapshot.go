@@ -41,6 +41,10 @@ type Route struct {
 	Observer  Observer
 }
 
+// Configured reports whether the route stands in the configuration. The gateway's own ones have names that begin with a
+// dash, which no configured one may.
+func (r *Route) Configured() bool { return r.Name != "" && r.Name[0] != '-' }
+
 // Observer sees every exchange of a route begin and finish.
 type Observer interface {
 	Begin(x *Exchange)

@@ -76,9 +76,8 @@ func ParseURLText(text string, p *router.Pattern, keep func(before, variable str
 	return pieces, nil
 }
 
-// variableLen is the length of the variable that s begins with: "{name}", "$$", or "$" and all that may belong to
-// a name. If the name ends earlier ("$request.id-a"), the template has the rest as text; that is made of
-// unreserved characters, which no escape touches.
+// variableLen is the length of the variable that s begins with: "{name}", "$$", or "$" and a name as a Template reads
+// it. What stands behind the name is text: in "$path.tenant.example.com" it is part of a host.
 func variableLen(s string) int {
 	if s[0] == '{' {
 		if end := strings.IndexByte(s, '}'); end >= 0 {
@@ -89,11 +88,7 @@ func variableLen(s string) int {
 	if strings.HasPrefix(s, "$$") {
 		return 2
 	}
-	n := 1
-	for n < len(s) && (IsAlphanumeric(s[n]) || s[n] == '.' || s[n] == '_' || s[n] == '-') {
-		n++
-	}
-	return n
+	return 1 + len(variableName(s[1:]))
 }
 
 // IsCaptured reports whether the variable is a path parameter.

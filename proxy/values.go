@@ -195,8 +195,16 @@ func (x *Exchange) BodyError() error { return x.jsonState.err }
 
 // StatusText returns the standard reason phrase.
 func StatusText(status int) string {
-	if status == 499 {
-		return "Client Closed Request"
+	// fasthttp has the phrases of RFC 2616 for some.
+	switch status {
+	case 413:
+		return "Content Too Large"
+	case 414:
+		return "URI Too Long"
+	case 422:
+		return "Unprocessable Content"
+	case 499:
+		return "Client Closed Request" // nobody's standard, but everybody's log
 	}
 	return fasthttp.StatusMessage(status)
 }

@@ -114,7 +114,7 @@ func appendJSON(dst []byte, x *proxy.Exchange, err *proxy.Error) []byte {
 	dst = wire.AppendUint(dst, uint64(err.Status))
 	dst = appendMember(dst, "code", err.Code)
 	dst = appendMember(dst, "detail", err.Detail)
-	if x.Route != nil && (x.Snapshot == nil || x.Route != x.Snapshot.Fallback) {
+	if x.Route != nil && x.Route.Configured() {
 		dst = appendMember(dst, "route", x.Route.Name)
 	}
 	dst = appendMember(dst, "policy", x.FailedAt)

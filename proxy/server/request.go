@@ -165,16 +165,15 @@ func (c *h1) fillBody(x *proxy.Exchange) error {
 
 // identify decides who the client is and tells the origin: X-Forwarded-For, -Proto and -Host, Forwarded (RFC 7239),
 // Via and X-Request-Id. What an untrusted peer claims in these fields is thrown away; what a trusted one claims is
-// kept and added to.
+// kept and added to, but for Forwarded.
 func (c *h1) identify(x *proxy.Exchange) {
 	h := &x.Request.Head
-	x.Client = proxy.Client{Addr: c.peer.Addr(), Peer: c.peer, Text: c.peerText, Trusted: c.settings.trusts(c.peer.Addr())}
 	if x.Client.Trusted {
 		c.believe(x)
 	} else {
-		h.DelKnown(wire.XForwardedFor.Bit() | wire.XForwardedHost.Bit() | wire.XForwardedProto.Bit() | wire.Forwarded.Bit() |
-			wire.XRequestID.Bit())
+		h.DelKnown(wire.XForwardedFor.Bit() | wire.XForwardedHost.Bit() | wire.XForwardedProto.Bit() | wire.XRequestID.Bit())
 	}
+	h.DelKnown(wire.Forwarded.Bit())
 	if x.ID == nil {
 		x.ID = appendRequestID(x)
 		h.Add("X-Request-Id", x.ID)
@@ -190,7 +189,7 @@ func (c *h1) identify(x *proxy.Exchange) {
 	if (!x.Client.Trusted || !h.HasKnown(wire.XForwardedHost)) && len(x.Request.Host) > 0 {
 		h.Add("X-Forwarded-Host", x.Request.Host)
 	}
-	c.addTo(x, wire.Forwarded, "Forwarded", forwardedElement(x, peer))
+	h.Add("Forwarded", forwarded(x, peer))
 	h.AddString("Via", via[x.Received.Minor])
 }
 
@@ -213,14 +212,15 @@ func (c *h1) addTo(x *proxy.Exchange, k wire.Known, name string, element []byte)
 	h.Set(name, x.KeepScratch(append(list, element...)))
 }
 
-// forwardedElement is this hop's element of Forwarded: for=192.0.2.1;host=example.com;proto=http.
-func forwardedElement(x *proxy.Exchange, peer []byte) []byte {
-	b := append(x.Scratch(), "for="...)
-	if bytes.IndexByte(peer, ':') >= 0 {
-		b = append(append(append(b, `"[`...), peer...), `]"`...)
-	} else {
-		b = append(b, peer...)
+// forwarded is the value of Forwarded (RFC 7239): for=192.0.2.1;host=example.com;proto=http, and behind a trusted proxy
+// that one as a second element. What was received under this name is not kept, from nobody: a proxy that tends to
+// X-Forwarded-For passes a client's Forwarded on as it is, and the two would disagree.
+func forwarded(x *proxy.Exchange, peer []byte) []byte {
+	client := peer
+	if len(x.Client.Text) > 0 {
+		client = x.Client.Text
 	}
+	b := appendNode(x.Scratch(), client)
 	if host := x.Request.Host; len(host) > 0 {
 		b = append(b, ";host="...)
 		if bytes.IndexByte(host, ':') >= 0 {
@@ -230,7 +230,18 @@ func forwardedElement(x *proxy.Exchange, peer []byte) []byte {
 		}
 	}
 	b = append(append(b, ";proto="...), x.Request.Scheme...)
+	if x.Client.Addr != x.Client.Peer.Addr() {
+		b = appendNode(append(b, ", "...), peer)
+	}
 	return x.KeepScratch(b)
+}
+
+func appendNode(dst, address []byte) []byte {
+	dst = append(dst, "for="...)
+	if bytes.IndexByte(address, ':') >= 0 {
+		return append(append(append(dst, `"[`...), address...), `]"`...)
+	}
+	return append(dst, address...)
 }
 
 // believe takes over what a trusted proxy says about the client: the nearest untrusted address of X-Forwarded-For, the

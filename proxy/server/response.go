@@ -10,7 +10,8 @@ import (
 // respond writes the response and reports whether the connection may carry another request. last ends it in any case.
 func (c *h1) respond(x *proxy.Exchange, last bool) bool {
 	r := &x.Response
-	certain := c.upload.responseBegins()
+	whole := r.Body.Absent() || r.Body.Size() == int64(len(r.Body.Prefix()))
+	certain := c.upload.responseBegins(whole)
 	again := !last && certain && c.mayGoOn(x)
 	if r.Tunnel != nil {
 		c.tunnel(x)
@@ -86,7 +87,11 @@ func (c *h1) appendHead(dst []byte, x *proxy.Exchange, size int64, chunked, agai
 		dst = append(dst, x.ID...)
 		dst = append(dst, '\r', '\n')
 	}
-	dst = append(dst, "Via: 1.1 sluice\r\n"...)
+	if r.Via != "" {
+		dst = append(dst, "Via: "...)
+		dst = append(dst, r.Via...)
+		dst = append(dst, " sluice\r\n"...)
+	}
 	switch {
 	case chunked:
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
@@ -222,7 +227,7 @@ func (c *h1) sendChunked(x *proxy.Exchange, out, head []byte) error {
 			to = n
 		}
 		if err == io.EOF {
-			end := append(buf.B[begin:to:to], "0\r\n"...)
+			end := append(buf.B[begin:to], "0\r\n"...)
 			end = x.Response.Trailers.AppendTo(end)
 			return c.send(append(end, "\r\n"...))
 		}

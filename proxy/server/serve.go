@@ -122,7 +122,7 @@ func (s *Server) fail(x *proxy.Exchange, err error) {
 	r.Head.Reset()
 	r.Trailers.Reset()
 	r.Tunnel = nil
-	r.Status, r.Reason = e.Status, nil
+	r.Status, r.Reason, r.Via = e.Status, nil, ""
 	if e == proxy.ErrMethodNotAllowed {
 		r.Head.Add("Allow", s.allow(x))
 	}

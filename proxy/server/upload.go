@@ -109,6 +109,7 @@ func (u *requestBody) done(n int, err error) (int, error) {
 	}
 	switch u.c.Kicked() {
 	case wire.Expired:
+		u.forgive()
 		return n, proxy.ErrSlowBody
 	case wire.Draining:
 		return n, proxy.ErrDraining
@@ -118,6 +119,15 @@ func (u *requestBody) done(n int, err error) (int, error) {
 		return n, err
 	}
 	return n, proxy.ErrBadBody.With(err)
+}
+
+// forgive keeps the connection writable for the answer to a slow body, unless another answer has begun already.
+func (u *requestBody) forgive() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.headOut {
+		u.c.Forgive()
+	}
 }
 
 // Buffered is how many bytes Read can return without waiting.
@@ -156,18 +166,20 @@ func (u *requestBody) gate() bool {
 }
 
 // responseBegins says that the response head goes out now: a client that still waits for 100 Continue takes it as the
-// answer. It reports whether the request's end will be known when the response has been sent, so that another request
-// can follow.
-func (u *requestBody) responseBegins() bool {
+// answer. whole is set if all of the response goes out with it. It reports whether the request's end will be known when
+// the response has been sent, so that another request can follow.
+func (u *requestBody) responseBegins(whole bool) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.headOut = true
 	switch {
-	case u.reading || u.body.Done():
-		return true // under way, or over
+	case u.reading:
+		return !whole // what is under way when the response has been sent is interrupted
+	case u.body.Done():
+		return true
 	case u.expecting || u.body.Err() != nil:
 		return false
-	case u.used:
+	case u.used && !whole:
 		return true
 	}
 	return u.body.Left() <= discardMax // a chunked body says nothing about its length: it is tried

@@ -54,9 +54,9 @@ type Exchange struct {
 
 	cancel struct {
 		sync.Mutex
-		done     chan struct{}
-		target   *wire.Conn
-		canceled bool
+		done   chan struct{}
+		target *wire.Conn
+		cause  *Error // why it was canceled; nil: it was not
 	}
 	background sync.WaitGroup
 }
@@ -184,15 +184,16 @@ func (x *Exchange) KeepScratch(b []byte) []byte {
 	return b[:len(b):len(b)]
 }
 
-// Cancel ends the exchange early: waits of its upstream fail, Done is closed. Safe for concurrent use.
-func (x *Exchange) Cancel() {
+// Cancel ends the exchange early: waits of its upstream fail with cause, Done is closed. Only the first call counts. Safe
+// for concurrent use.
+func (x *Exchange) Cancel(cause *Error) {
 	c := &x.cancel
 	c.Lock()
 	defer c.Unlock()
-	if c.canceled {
+	if c.cause != nil {
 		return
 	}
-	c.canceled = true
+	c.cause = cause
 	if c.done != nil {
 		close(c.done)
 	}
@@ -201,11 +202,11 @@ func (x *Exchange) Cancel() {
 	}
 }
 
-// Canceled reports whether the exchange was canceled. Safe for concurrent use.
-func (x *Exchange) Canceled() bool {
+// Canceled returns why the exchange was canceled, or nil. Safe for concurrent use.
+func (x *Exchange) Canceled() *Error {
 	x.cancel.Lock()
 	defer x.cancel.Unlock()
-	return x.cancel.canceled
+	return x.cancel.cause
 }
 
 // Done is closed when the exchange is canceled. It is made on first use; safe for concurrent use.
@@ -215,7 +216,7 @@ func (x *Exchange) Done() <-chan struct{} {
 	defer c.Unlock()
 	if c.done == nil {
 		c.done = make(chan struct{})
-		if c.canceled {
+		if c.cause != nil {
 			close(c.done)
 		}
 	}
@@ -228,7 +229,7 @@ func (x *Exchange) CancelKicks(conn *wire.Conn) bool {
 	c := &x.cancel
 	c.Lock()
 	defer c.Unlock()
-	if conn != nil && c.canceled {
+	if conn != nil && c.cause != nil {
 		return false
 	}
 	c.target = conn
@@ -280,11 +281,11 @@ func (x *Exchange) Release() {
 	x.Started, x.Deadline = 0, 0
 	x.Lookup = router.Request{}
 	x.Service, x.Endpoint, x.Attempts, x.UpstreamAt, x.HeadAt, x.BytesIn, x.BytesOut = "", "", 0, 0, 0, 0, 0
-	x.Err, x.ErrCause, x.FailedAt, x.Aborted, x.WouldRefuse = nil, nil, "", false, ""
+	x.Err, x.ErrCause, x.FailedAt, x.Aborted, x.WouldRefuse, x.Bucket = nil, nil, "", false, "", 0
 	x.finishers, x.editors = x.finishers[:0], x.editors[:0]
 	x.heldCount, x.scratch = 0, x.scratch[:0]
 	x.jsonState.reset()
-	x.cancel.done, x.cancel.target, x.cancel.canceled = nil, nil, false
+	x.cancel.done, x.cancel.target, x.cancel.cause = nil, nil, nil
 	exchanges.Put(x)
 }
 

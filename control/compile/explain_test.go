@@ -54,20 +54,20 @@ func TestExplain(t *testing.T) {
 	const inside, outside = "127.0.0.1", "192.0.2.1"
 
 	// The route, its chain and what is sent.
-	const item = "item [nobody inside stamp rewrite path rewrite host rewrite headers service origin] id=7; "
+	const item = "item [nobody (report) inside stamp rewrite path rewrite host rewrite headers service origin] id=7; "
 	f("GET", "http://api.test/items/7", "", inside, item+"reports nobody; to origin: GET /things/7 at 7.test [X-Client: 127.0.0.1]")
 	f("GET", "http://api.test/items/7?x=1#part", "X-Debug: 1|Cookie: a=b|Accept: */*", inside,
 		item+"reports nobody; to origin: GET /things/7?x=1 at 7.test [Cookie: *** Accept: */* X-Client: 127.0.0.1]")
 	f("GET", "http://api.test/items/7", "", outside, item+"reports nobody; 403 address_denied by inside")
 	f("HEAD", "http://api.test/items/7", "", inside, item+"reports nobody; to origin: HEAD /things/7 at 7.test [X-Client: 127.0.0.1]")
 	f("PUT", "http://api.test/items/7", "", outside, "write [stamp service beta] id=7; to beta: PUT /items/7 at api.test [X-Client: 192.0.2.1]")
-	const rest = "rest [nobody stamp rewrite strip service origin] rest=a/b; reports nobody; to origin: GET /a/b at "
+	const rest = "rest [nobody (report) stamp rewrite strip service origin] rest=a/b; reports nobody; to origin: GET /a/b at "
 	f("GET", "http://a.b.test/files/a/b", "", inside, rest+"a.b.test [X-Client: 127.0.0.1]")
 	f("GET", "http://A.Test:8080/files/./a/x/../b", "", inside, rest+"a.test:8080 [X-Client: 127.0.0.1]")
 	f("GET", "http://a.test./files/a/b", "", inside, rest+"a.test. [X-Client: 127.0.0.1]")
 
 	// Predicates, and where the host comes from.
-	const beta = "beta [nobody stamp service beta] id=7; reports nobody; to beta: GET /items/7?v=2 at api.test "
+	const beta = "beta [nobody (report) stamp service beta] id=7; reports nobody; to beta: GET /items/7?v=2 at api.test "
 	f("GET", "api.test/items/7?v=2", "X-Beta: |Cookie: c=abc", inside, beta+"[X-Beta:  Cookie: *** X-Client: 127.0.0.1]")
 	f("GET", "/items/7?v=2", "Host: API.test|X-Beta: 1|Cookie: c=abc", inside, beta+"[X-Beta: 1 Cookie: *** X-Client: 127.0.0.1]")
 	f("GET", "api.test/items/7?v=3", "X-Beta: 1|Cookie: c=abc", outside, item+"reports nobody; 403 address_denied by inside")

@@ -85,7 +85,7 @@ func parseAST(name string, src []byte, r *report) (file *ast.File, ok bool) {
 		}
 	}()
 
-	tokens := lexer.Tokenize(string(src))
+	tokens := joinPlain(lexer.Tokenize(string(src)))
 	if !acceptTokens(name, tokens, r) {
 		return nil, false
 	}
@@ -125,6 +125,54 @@ func readableText(name string, src []byte, r *report) ([]byte, bool) {
 	}
 	// YAML 1.2 section 5.4: every line break is read as a line feed. The library reads some of them differently.
 	return bytes.ReplaceAll(src, []byte("\r\n"), []byte("\n")), true
+}
+
+// joinPlain puts together what the library's lexer takes apart: within { }, even in a list, it ends a key at every colon
+// but that of ://, so that { to: [http://10.0.0.1:80] } would hold a mapping. In a list a key ends where a space follows
+// (YAML 1.2 section 7.3.3).
+func joinPlain(tokens token.Tokens) token.Tokens {
+	var open []token.Type
+	joined := tokens[:0]
+	var last *token.Token
+	for i := 0; i < len(tokens); i++ {
+		tk := tokens[i]
+		switch tk.Type {
+		case token.MappingStartType, token.SequenceStartType:
+			open = append(open, tk.Type)
+		case token.MappingEndType, token.SequenceEndType:
+			open = open[:max(0, len(open)-1)]
+		case token.MappingValueType:
+			// last is there: at least the bracket that is open.
+			if len(open) == 0 || open[len(open)-1] != token.SequenceStartType || i+1 == len(tokens) || !touching(tk, tokens[i+1]) {
+				break
+			}
+			if last.Indicator == token.QuotedScalarIndicator {
+				break // ["key":value] is a mapping
+			}
+			next := tokens[i+1]
+			i++
+			tk = token.String(":"+next.Value, tk.Origin+next.Origin, tk.Position)
+			if touching(last, tk) && last.Indicator == token.NotIndicator {
+				tk = token.String(last.Value+tk.Value, last.Origin+tk.Origin, last.Position)
+				joined = joined[:len(joined)-1]
+			}
+		}
+		joined = append(joined, tk)
+		last = tk
+	}
+	for i, tk := range joined {
+		tk.Prev, tk.Next = nil, nil
+		if i > 0 {
+			tk.Prev, joined[i-1].Next = joined[i-1], tk
+		}
+	}
+	return joined
+}
+
+// touching reports whether the plain text b begins where a ends.
+func touching(a, b *token.Token) bool {
+	return b.Indicator == token.NotIndicator && a.Position.Line == b.Position.Line &&
+		a.Position.Column+utf8.RuneCountInString(a.Value) == b.Position.Column
 }
 
 // openBlock is a column in which tokens of a block collection begin, and how many keys and dashes stood there.

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"sluice/proxy"
@@ -19,8 +18,8 @@ type h1 struct {
 	*wire.Conn
 	server   *Server
 	listener *Listener
-	settings *Settings // of the current request
-	limits   *proxy.Limits
+	settings *Settings    // of the current request
+	limits   proxy.Limits // the same; a copy, so that an idle connection keeps no former snapshot in memory
 	in       wire.Reader
 	message  wire.Message
 	upload   requestBody
@@ -29,21 +28,24 @@ type h1 struct {
 	peerText []byte
 	counted  netip.Addr // what admit counted
 
-	state  atomic.Int32 // idle, busy or doomed
 	served int
 	hello  bool // the head of an answer to the current request was written, at least in part
 	out    int64
 
-	current struct { // the sweeper looks in to cancel
+	current struct { // others look in to cancel, or to end an idle connection
 		sync.Mutex
-		x *proxy.Exchange
+		x     *proxy.Exchange
+		state connState
 	}
 }
 
+// connState is where a connection is in its life.
+type connState uint8
+
 const (
-	idle   int32 = iota // between requests: a drain may end it
-	busy                // a request is being served
-	doomed              // a drain has ended it
+	idle   connState = iota // between requests: a drain may end it
+	busy                    // a request is being served
+	doomed                  // a drain has ended the wait for another request
 )
 
 func newH1(nc net.Conn, l *Listener, peer netip.AddrPort, counted netip.Addr) *h1 {
@@ -51,7 +53,7 @@ func newH1(nc net.Conn, l *Listener, peer netip.AddrPort, counted netip.Addr) *h
 	if peer.IsValid() {
 		c.peerText = peer.Addr().AppendTo(nil)
 	}
-	c.Conn = wire.NewConn(nc, c.onReset)
+	c.Conn = wire.NewConn(nc, c.reset)
 	c.Conn.Owner = c
 	c.in.Init(c.Conn, wire.Small)
 	c.upload.c = c
@@ -79,7 +81,7 @@ func (c *h1) recover() {
 		}
 	}()
 	if x := c.current.x; x != nil {
-		c.finish(x, false)
+		c.finish(x, false, false)
 	}
 }
 
@@ -92,25 +94,20 @@ func (c *h1) close() {
 
 // next serves one request and reports whether another may follow on the connection.
 func (c *h1) next() bool {
-	if c.server.draining.Load() || c.listener.retired.Load() {
-		if c.served > 0 {
-			return false
-		}
-	}
-	c.limits = &c.server.snapshot.Load().Limits
 	if !c.awaitRequest() {
 		return false
 	}
+	c.limits = c.server.snapshot.Load().Limits
 	x := proxy.Acquire()
 	x.Started = wire.Now()
-	c.upload.reset(c.limits)
+	c.upload.reset(&c.limits)
 	c.settings = c.listener.settings.Load()
 	err := c.readHead(x)
 	if err == nil {
 		c.begin(x)
 		if err = c.fillRequest(x); err == nil {
 			c.server.serve(x, c.settings.Instead)
-			return c.finish(x, c.respond(x, false))
+			return c.finish(x, c.respond(x, false), false)
 		}
 	}
 	var r *wire.Refusal
@@ -121,18 +118,37 @@ func (c *h1) next() bool {
 	// A refusal ends the connection: what comes after bytes that nobody understood is not a request.
 	c.begin(x)
 	c.server.refuse(x, r)
-	return c.finish(x, c.respond(x, true))
+	return c.finish(x, c.respond(x, true), true)
 }
 
 // awaitRequest waits for the first bytes of a request. The connection holds neither a buffer nor an exchange meanwhile.
 func (c *h1) awaitRequest() bool {
-	if c.in.Buffered() == 0 {
-		c.Arm(wire.Now() + int64(c.limits.Idle))
-		if c.in.Fill() != nil {
-			return false
-		}
+	if c.in.Buffered() == 0 && (c.served == 0 || !c.leaving()) {
+		c.Arm(wire.Now() + int64(c.server.snapshot.Load().Limits.Idle))
+		_ = c.in.Fill() // whatever ended the wait, what counts is whether bytes are there
 	}
-	return c.state.CompareAndSwap(idle, busy)
+	c.current.Lock()
+	doom := c.current.state == doomed
+	c.current.state = busy
+	c.current.Unlock()
+	if doom {
+		c.ResumeRead()
+	}
+	// A drain ends a connection that waits, but not under a request that has arrived in the same moment.
+	return c.in.Buffered() > 0 || c.leaving() && c.in.TryFill()
+}
+
+// leaving reports that this connection is not to carry another request.
+func (c *h1) leaving() bool { return c.server.draining.Load() || c.listener.retired.Load() }
+
+// endIdle ends the wait for another request.
+func (c *h1) endIdle() {
+	c.current.Lock()
+	defer c.current.Unlock()
+	if c.current.state == idle {
+		c.current.state = doomed
+		c.InterruptRead()
+	}
 }
 
 // readHead reads the request's head into x.
@@ -189,6 +205,8 @@ func (c *h1) skipEmptyLine() error {
 // begin makes x the connection's current exchange.
 func (c *h1) begin(x *proxy.Exchange) {
 	x.Edge = c
+	// Also of a request that nobody understands: the log says who sent it.
+	x.Client = proxy.Client{Addr: c.peer.Addr(), Peer: c.peer, Text: c.peerText, Trusted: c.settings.trusts(c.peer.Addr())}
 	c.hello, c.out = false, 0
 	c.current.Lock()
 	c.current.x = x
@@ -199,23 +217,26 @@ func (c *h1) begin(x *proxy.Exchange) {
 // resetLook is how long an exchange may take before the kernel is asked whether its client is still there.
 const resetLook = 250 * time.Millisecond
 
-func (c *h1) onReset() {
+// reset is called when the client has reset the connection.
+func (c *h1) reset() { c.cancel(proxy.ErrClientGone) }
+
+// cancel ends the current exchange early: its client has gone, or has to go.
+func (c *h1) cancel(why *proxy.Error) {
 	c.current.Lock()
 	defer c.current.Unlock()
 	if c.current.x != nil {
-		c.current.x.Cancel()
+		c.current.x.Cancel(why)
 	}
 }
 
 // finish ends the exchange in the order that keeps everybody's promises: nobody reads the request any more, the
 // upstream's use of it has ended, then the finishers run, then memory goes back. It reports whether the connection can
-// carry another request.
-func (c *h1) finish(x *proxy.Exchange, again bool) bool {
+// carry another request. refused: the head was not accepted, and more may be on its way behind it.
+func (c *h1) finish(x *proxy.Exchange, again, refused bool) bool {
 	c.WatchReset(0)
 	c.current.Lock()
 	c.current.x = nil
 	c.current.Unlock()
-	refused := x.Received.Proto == "" // the head was not understood: more of it may be on its way
 	untouched := c.upload.gate()
 	_ = x.Response.Body.Close() // whatever it says, the response is over
 	if x.Response.Tunnel != nil {
@@ -234,7 +255,12 @@ func (c *h1) finish(x *proxy.Exchange, again bool) bool {
 	if linger {
 		c.linger()
 	}
-	return again && c.state.CompareAndSwap(busy, idle)
+	if again {
+		c.current.Lock()
+		c.current.state = idle
+		c.current.Unlock()
+	}
+	return again
 }
 
 // discardMax is how much of a body that no policy wanted is read to keep the connection.

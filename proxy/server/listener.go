@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"sluice/proxy"
 	"sluice/proxy/wire"
 )
@@ -64,7 +62,7 @@ func (l *Listener) Retire() {
 	l.close()
 	l.server.sweeper.Each(func(c *wire.Conn) {
 		if h, ok := c.Owner.(*h1); ok && h.listener == l {
-			kickIdle(c)
+			h.endIdle()
 		}
 	})
 }
@@ -110,7 +108,7 @@ func (l *Listener) handle(c net.Conn) {
 		refuseConnection(c)
 		return
 	}
-	tune(c)
+	wire.Tune(c)
 	h := newH1(c, l, peer, client)
 	l.server.sweeper.Add(h.Conn)
 	go h.run()
@@ -125,23 +123,4 @@ func refuseConnection(c net.Conn) {
 	_ = c.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
 	_, _ = c.Write([]byte(answer))
 	_ = c.Close()
-}
-
-// unsentMax is how much the kernel may hold of what a slow reader has not taken, beyond what is on its way to it: a
-// stalled client costs this and a copy buffer, not the megabytes that an autotuned send buffer grows to.
-const unsentMax = 512 << 10
-
-func tune(c net.Conn) {
-	t, ok := c.(*net.TCPConn)
-	if !ok {
-		return
-	}
-	raw, err := t.SyscallConn()
-	if err != nil {
-		return // closed already: the first read will say so
-	}
-	_ = raw.Control(func(fd uintptr) {
-		// An option that an old kernel does not know is one less protection, not a failure.
-		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentMax)
-	})
 }

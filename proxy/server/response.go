@@ -54,10 +54,10 @@ func (c *h1) respond(x *proxy.Exchange, last bool) bool {
 // mayGoOn decides, before the head is written, whether the connection is to carry another request.
 func (c *h1) mayGoOn(x *proxy.Exchange) bool {
 	m := &c.message
-	if m.Close || m.Minor == 0 && !m.KeepAlive || x.Canceled() {
+	if m.Close || m.Minor == 0 && !m.KeepAlive || x.Canceled() != nil {
 		return false
 	}
-	if c.server.draining.Load() || c.listener.retired.Load() {
+	if c.leaving() {
 		return false
 	}
 	most := c.limits.RequestsPerConnection

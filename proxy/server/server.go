@@ -84,7 +84,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.empty = empty
 	}
 	s.mu.Unlock()
-	s.sweeper.Each(kickIdle)
+	s.sweeper.Each(endIdle)
 	select {
 	case <-empty:
 		return nil
@@ -92,8 +92,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	slog.Warn("cutting connections that did not end within the drain limit", "connections", s.Counts().Open)
 	s.sweeper.Each(func(c *wire.Conn) {
-		if _, ok := c.Owner.(*h1); ok {
+		if h, ok := c.Owner.(*h1); ok {
 			c.Kick(wire.Draining)
+			h.cancel(proxy.ErrDraining) // the wait may be for an origin, of which the client's connection knows nothing
 		}
 	})
 	select {
@@ -103,9 +104,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func kickIdle(c *wire.Conn) {
-	if h, ok := c.Owner.(*h1); ok && h.state.CompareAndSwap(idle, doomed) {
-		c.Kick(wire.Draining)
+func endIdle(c *wire.Conn) {
+	if h, ok := c.Owner.(*h1); ok {
+		h.endIdle()
 	}
 }
 

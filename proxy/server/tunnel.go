@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"io"
 	"sync"
 
@@ -9,7 +10,8 @@ import (
 )
 
 // tunnel connects the client to the origin that has switched protocols, until both directions have ended. One side's
-// end of sending is passed on as such; an error ends both.
+// end of sending is passed on as such. A side that breaks off ends both directions, and the other side sees a reset: it
+// must not take what came so far for all there was.
 func (c *h1) tunnel(x *proxy.Exchange) {
 	t := x.Response.Tunnel
 	out := wire.GetBuf(wire.Medium)
@@ -26,25 +28,39 @@ func (c *h1) tunnel(x *proxy.Exchange) {
 	down.Add(1)
 	go func() {
 		defer down.Done()
-		if !c.pour(t.Read, c.Conn.Write, c.CloseWrite, &c.out, silence) {
-			c.Kick(wire.Canceled)
-			_ = t.Close() // an end that cannot be told to end has ended
+		if err := c.pour(t.Read, c.Conn.Write, c.endSending, &c.out, silence); err != nil {
+			x.Aborted = true
+			if err != errSinkGone {
+				c.ResetOnClose()
+				c.Kick(wire.Canceled)
+			}
 		}
 	}()
-	if !c.pour(c.in.Read, t.Write, t.CloseWrite, &c.upload.taken, silence) {
-		c.Kick(wire.Canceled)
-		_ = t.Close() // as above
+	if err := c.pour(c.in.Read, t.Write, t.CloseWrite, &c.upload.taken, silence); err != nil && err != errSinkGone {
+		_ = t.Close() // an end that cannot be told to end has ended
 	}
 	down.Wait()
 	c.hello = false
 }
 
-// pour copies until the source ends, then ends the sink's side of the conversation. It returns false if something
-// failed and the whole tunnel has to end.
-func (c *h1) pour(read, write func([]byte) (int, error), end func() error, count *int64, silence int64) bool {
+// endSending tells the client that nothing more will come. When it then says the same, the kernel reports a hang-up
+// that is none: what the client said before may still be on its way to the origin.
+func (c *h1) endSending() error {
+	c.WatchReset(0)
+	return c.CloseWrite()
+}
+
+// errSinkGone says that a side of a tunnel takes nothing any more. What it has said before it went is still to be passed
+// on (RFC 9110 section 9.3.6): the other direction goes on and finds its end by itself.
+var errSinkGone = errors.New("the other side has gone")
+
+// pour copies until the source ends, then ends the sink's side of the conversation. Any error but errSinkGone is that
+// the source broke off.
+func (c *h1) pour(read, write func([]byte) (int, error), end func() error, count *int64, silence int64) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			proxy.Caught(p)
+			err = proxy.ErrInternal
 		}
 	}()
 	buf := wire.GetBuf(wire.Medium)
@@ -55,11 +71,17 @@ func (c *h1) pour(read, write func([]byte) (int, error), end func() error, count
 		if n > 0 {
 			*count += int64(n)
 			if _, err := write(buf.B[:n]); err != nil {
-				return false
+				return errSinkGone
 			}
 		}
+		if err == io.EOF {
+			if end() != nil {
+				return errSinkGone
+			}
+			return nil
+		}
 		if err != nil {
-			return err == io.EOF && end() == nil
+			return err
 		}
 	}
 }

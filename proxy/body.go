@@ -47,6 +47,14 @@ func (b *Body) SetLimit(max int64) { b.limit = max }
 // Size is the length that framing announces, -1 if unknown.
 func (b *Body) Size() int64 { return b.size }
 
+// Left is how many bytes are still to be read, -1 if unknown.
+func (b *Body) Left() int64 {
+	if b.size < 0 {
+		return -1
+	}
+	return b.size - b.read
+}
+
 // Absent reports a body that is announced but does not follow.
 func (b *Body) Absent() bool { return b.absent }
 
@@ -157,6 +165,9 @@ func (x *Exchange) Peek(b *Body, max int) ([]byte, error) {
 
 // Gather makes the body whole, reading at most max bytes; a longer one is ErrBodyTooLarge.
 func (x *Exchange) Gather(b *Body, max int) ([]byte, error) {
+	if b.limit > 0 {
+		max = int(min(int64(max), b.limit))
+	}
 	if b.size > int64(max) {
 		return nil, ErrBodyTooLarge
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"sluice/proxy/wire"
 	"sluice/router"
@@ -324,12 +325,17 @@ func escapeTail(dst []byte, start int, e Escape) []byte {
 		}
 		return c < ' ' || c == '"' || c == '\\' || c == 0x7f
 	}
-	if bytes.IndexFunc(dst[start:], func(r rune) bool { return r < 0x80 && needs(byte(r)) }) < 0 {
+	if bytes.IndexFunc(dst[start:], func(r rune) bool { return r < 0x80 && needs(byte(r)) || r == utf8.RuneError && e == JSON }) < 0 {
 		return dst
 	}
 	end := len(dst)
 	dst = AppendEscaped(dst, dst[start:], e)
 	return dst[:start+copy(dst[start:], dst[end:])]
+}
+
+func decodeRune[V string | []byte](value V) (rune, int) {
+	var b [utf8.UTFMax]byte
+	return utf8.DecodeRune(b[:copy(b[:], value)])
 }
 
 // AppendEscaped appends value, made safe for its surroundings.
@@ -359,6 +365,11 @@ func AppendEscaped[V string | []byte](dst []byte, value V, e Escape) []byte {
 			dst = append(dst, '\\', c)
 		case c < ' ' || c == 0x7f:
 			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		case c >= utf8.RuneSelf:
+			// JSON is UTF-8, and nothing else (RFC 8259 section 8.1): what is not becomes U+FFFD.
+			r, n := decodeRune(value[i:])
+			dst = utf8.AppendRune(dst, r)
+			i += n - 1
 		default:
 			dst = append(dst, c)
 		}

@@ -178,7 +178,7 @@ func indexDot(s string) int {
 func (x *Exchange) parseJSON() {
 	j := &x.jsonState
 	mime := x.Request.Head.GetKnown(wire.ContentType)
-	if !bytes.Contains(mime, []byte("json")) || x.Request.Body.Size() > JSONBodyMax {
+	if !isJSON(mime) || x.Request.Body.Size() > JSONBodyMax {
 		return
 	}
 	var body []byte
@@ -188,6 +188,17 @@ func (x *Exchange) parseJSON() {
 	j.parser = jsonParsers.Get()
 	// Not JSON: it has no fields, and the route without that predicate may still take it.
 	j.value, _ = j.parser.ParseBytes(body)
+}
+
+// isJSON reports a media type with "json" in it. Case means nothing in a media type (RFC 9110 section 8.3.1): a predicate
+// must see what the origin will see.
+func isJSON(mime []byte) bool {
+	for ; len(mime) >= 4; mime = mime[1:] {
+		if wire.EqualFold(mime[:4], "json") {
+			return true
+		}
+	}
+	return false
 }
 
 // BodyError is why the body could not be read when a predicate asked for it.

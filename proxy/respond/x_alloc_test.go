@@ -62,3 +62,37 @@ func warm(x *proxy.Exchange) {
 		x.KeepScratch(make([]byte, 0, 1<<12))
 	}
 }
+
+func TestProblemAllocates(t *testing.T) {
+	own := map[string]ErrorBody{
+		"no_entry": {ContentType: "application/json", Template: parseTemplate(t, `{"d":"$error.detail","id":"$request.id","q":"$query.q"}`, "/")},
+		"404":      {ContentType: "text/plain", Fixed: []byte("gone")},
+		"5xx":      {ContentType: "text/html", Template: parseTemplate(t, `<p>$error.detail`, "/")},
+	}
+	route, id, query := &proxy.Route{Name: "items"}, []byte("id-1"), []byte("q=%22a%22")
+	f := func(format Format, bodies map[string]ErrorBody, accept string, err *proxy.Error) {
+		t.Helper()
+		p := NewProblems(format, bodies)
+		got := testing.AllocsPerRun(500, func() {
+			x := proxy.Acquire()
+			warm(x)
+			x.Route, x.ID, x.FailedAt, x.Err = route, id, "guard", err
+			x.Request.Query, x.Request.HasQuery = query, true
+			x.Request.Head.AddString("Accept", accept)
+			x.Response.Status = err.Status
+			p.Render(x, err)
+			x.Release()
+		})
+		if got != 0 {
+			t.Fatalf("%d %q %d: %v allocations, want 0", format, accept, err.Status, got)
+		}
+	}
+	for _, err := range []*proxy.Error{refused, proxy.ErrNoRoute, proxy.ErrTimeout, proxy.ErrClientGone} {
+		for _, accept := range []string{"*/*", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8", "text/plain"} {
+			f(Auto, nil, accept, err)
+			f(Auto, own, accept, err)
+		}
+		f(PlainText, nil, "", err)
+		f(HTMLPage, nil, "", err)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"sort"
+	"sync/atomic"
 
 	"sluice/proxy"
 	"sluice/proxy/wire"
@@ -76,7 +77,6 @@ type endpointSet struct {
 	endpoints []*endpoint
 	order     []uint16 // round robin: the turns of one round
 	ring      []point  // hash: sorted
-	weights   int
 }
 
 type point struct {
@@ -99,9 +99,9 @@ func newSet(endpoints []*endpoint, b Balance) *endpointSet {
 		endpoints = endpoints[:setMax]
 	}
 	s := &endpointSet{endpoints: endpoints}
-	divisor := 0
+	divisor, weights := 0, 0
 	for _, e := range endpoints {
-		s.weights += e.target.Weight
+		weights += e.target.Weight
 		divisor = gcd(divisor, e.target.Weight)
 	}
 	switch {
@@ -109,7 +109,7 @@ func newSet(endpoints []*endpoint, b Balance) *endpointSet {
 	case b == RoundRobin:
 		s.order = interleave(endpoints, divisor)
 	case b == Hash:
-		per := min(pointsPerWeight, max(1, ringMax*divisor/max(1, s.weights)))
+		per := min(pointsPerWeight, max(1, ringMax*divisor/weights))
 		for i, e := range endpoints {
 			for n := range per * e.target.Weight / divisor {
 				s.ring = append(s.ring, point{hashBytes(fmt.Sprintf("%s#%d", e.name, n)), uint16(i)})
@@ -172,7 +172,7 @@ func (s *Service) pick(x *proxy.Exchange, tried []*endpoint) *endpoint {
 	var e *endpoint
 	switch s.options.Balance {
 	case RoundRobin:
-		e = set.inTurn(s.turn.Add(1), now, tried)
+		e = set.inTurn(&s.turn, now, tried)
 	case LeastRequest:
 		e = set.leastRequest(now, tried)
 	default:
@@ -184,15 +184,20 @@ func (s *Service) pick(x *proxy.Exchange, tried []*endpoint) *endpoint {
 	return set.soonest(tried)
 }
 
-func (s *endpointSet) inTurn(turn uint64, now int64, tried []*endpoint) *endpoint {
+// inTurn takes turns until one falls to an endpoint that can be used: so the turns of one that is left out are shared by
+// all the others and do not go to its neighbour alone.
+func (s *endpointSet) inTurn(turn *atomic.Uint64, now int64, tried []*endpoint) *endpoint {
 	n := uint64(len(s.order))
-	for i := range n {
-		if e := s.endpoints[s.order[(turn+i)%n]]; e.usable(now) && !contains(tried, e) {
+	for range min(n, turnsMax) {
+		if e := s.endpoints[s.order[(turn.Add(1)-1)%n]]; e.usable(now) && !contains(tried, e) {
 			return e
 		}
 	}
-	return nil
+	return s.next(0, now, tried)
 }
+
+// turnsMax bounds how many turns a request takes before it looks for any endpoint that can be used.
+const turnsMax = 256
 
 // leastRequest is the power of two choices: looking at two is nearly as good as looking at all, and does not send
 // everybody to the same one.
@@ -227,10 +232,15 @@ func (s *endpointSet) next(from int, now int64, tried []*endpoint) *endpoint {
 // 1.25 times its share of what is in flight hands on (Mirrokni, Thorup, Zadimoghaddam: Consistent Hashing with
 // Bounded Loads, 2017).
 func (s *endpointSet) byHash(key uint64, now int64, tried []*endpoint) *endpoint {
-	total := int64(1)
+	// The share is one of what can be used: else the first neighbour of those that are left out would get all of theirs.
+	total, weights := int64(1), int64(0)
 	for _, e := range s.endpoints {
-		total += e.inFlight.Load()
+		if e.usable(now) {
+			total += e.inFlight.Load()
+			weights += int64(e.target.Weight)
+		}
 	}
+	weights = max(weights, 1) // an endpoint may come back between this loop and the next
 	at := sort.Search(len(s.ring), func(i int) bool { return s.ring[i].hash >= key })
 	var fallback *endpoint
 	for i := range s.ring {
@@ -242,7 +252,7 @@ func (s *endpointSet) byHash(key uint64, now int64, tried []*endpoint) *endpoint
 			fallback = e
 		}
 		// ceil(1.25 * total * weight / weights)
-		most := (5*total*int64(e.target.Weight) + 4*int64(s.weights) - 1) / (4 * int64(s.weights))
+		most := (5*total*int64(e.target.Weight) + 4*weights - 1) / (4 * weights)
 		if e.inFlight.Load() < most {
 			return e
 		}

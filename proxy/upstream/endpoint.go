@@ -18,7 +18,8 @@ type endpoint struct {
 	network string
 	target  *Target
 	options *Options
-	host    string // of Host: origin or literal; empty: the client's
+	host    string      // of Host: origin or literal; empty: the client's
+	tls     *tls.Config // nil: plain
 	pool    pool
 
 	inFlight atomic.Int64
@@ -38,8 +39,23 @@ func newEndpoint(address string, t *Target, o *Options) *endpoint {
 	default:
 		e.host = o.Host
 	}
+	if t.TLS {
+		e.tls = tlsConfig(o.TLS, t.Host)
+	}
 	e.pool.endpoint = e
 	return e
+}
+
+// tlsConfig makes the certificate's name the target's host where no other is configured.
+func tlsConfig(configured *tls.Config, host string) *tls.Config {
+	c := configured.Clone()
+	if c == nil {
+		c = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	if c.ServerName == "" {
+		c.ServerName = host
+	}
+	return c
 }
 
 // How long an endpoint that cannot be reached is left out: short at first, so that a restart is hardly noticed,
@@ -94,7 +110,8 @@ func (e *endpoint) serve(x *proxy.Exchange) error {
 		if err = c.roundTrip(x); err == nil {
 			return nil // in flight until the connection is released
 		}
-		stale := pooled && !fresh && !c.answered && c.Kicked() == 0 && !x.Canceled()
+		kicked := c.Kicked()
+		stale := pooled && !fresh && !c.answered && (kicked == 0 || kicked == wire.HungUp) && x.Canceled() == nil
 		unsent := c.written == 0
 		e.pool.discard(c)
 		if !stale || !x.Request.Body.Rewind() || !(unsent || idempotent(x.Request.Method)) {
@@ -138,8 +155,9 @@ func (e *endpoint) dial(x *proxy.Exchange) (*conn, error) {
 	if err != nil {
 		return nil, e.dialFailed(x, err)
 	}
-	if e.target.TLS {
-		t := tls.Client(nc, e.options.TLS)
+	wire.Tune(nc)
+	if e.tls != nil {
+		t := tls.Client(nc, e.tls)
 		if err := t.HandshakeContext(ctx); err != nil {
 			_ = nc.Close() // the handshake's error is what counts
 			return nil, e.dialFailed(x, err)
@@ -153,8 +171,8 @@ func (e *endpoint) dial(x *proxy.Exchange) (*conn, error) {
 }
 
 func (e *endpoint) dialFailed(x *proxy.Exchange, err error) error {
-	if x.Canceled() {
-		return proxy.ErrClientGone
+	if why := x.Canceled(); why != nil {
+		return why
 	}
 	if expired(x) {
 		return errTimeout

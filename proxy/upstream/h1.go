@@ -50,7 +50,7 @@ func (c *conn) roundTrip(x *proxy.Exchange) error {
 	c.x, c.written, c.answered, c.keep = x, 0, false, false
 	c.pump.used, c.pump.held, c.pump.answered = false, false, false
 	if !x.CancelKicks(c.Conn) {
-		return proxy.ErrClientGone
+		return x.Canceled()
 	}
 	err := c.exchangeHeads(x)
 	if err == nil {
@@ -75,10 +75,17 @@ func (c *conn) exchangeHeads(x *proxy.Exchange) error {
 	case whole:
 		head = append(head, body.Prefix()...)
 		c.Arm(now + c.patience)
+		c.WatchClose(now + int64(probeAfter))
 		c.written, err = c.Converse(head, &c.in)
+		c.WatchClose(0)
 	case x.Request.ExpectContinue:
 		err = c.sendExpecting(x, head)
 	default:
+		// What is there of the body goes along.
+		if p := body.Prefix(); int64(len(p)) < body.Size() && len(head)+len(p) <= len(out.B) {
+			head = append(head, p...)
+			body.SkipPrefix()
+		}
 		c.ArmWrite(now + int64(c.endpoint.options.Idle))
 		if c.written, err = c.Write(head); err == nil {
 			c.pump.start(x)
@@ -188,6 +195,9 @@ func (c *conn) failure(x *proxy.Exchange, err error) error {
 		if err := c.pump.readError(); err != nil {
 			return err
 		}
+		if why := x.Canceled(); why != nil {
+			return why
+		}
 		return proxy.ErrClientGone
 	case wire.Expired:
 		return errTimeout
@@ -205,7 +215,7 @@ func (c *conn) failure(x *proxy.Exchange, err error) error {
 // setResponse hands the response over to the exchange. A body that is already whole leaves the connection free.
 func (c *conn) setResponse(x *proxy.Exchange) error {
 	m, resp := &c.message, &x.Response
-	resp.Status, resp.Reason = m.Status, m.Reason
+	resp.Status, resp.Reason, resp.Via = m.Status, m.Reason, versions[m.Minor]
 	if m.Status == 101 {
 		return c.setTunnel(x)
 	}
@@ -255,6 +265,8 @@ func (c *conn) setResponse(x *proxy.Exchange) error {
 	resp.Body.SetFlow(prefix, c, size)
 	return nil
 }
+
+var versions = [...]string{"1.0", "1.1"}
 
 // responseFraming follows RFC 9112 section 6.3. size is what the head announces, -1 for nothing.
 func responseFraming(method string, m *wire.Message) (wire.Framing, int64) {
@@ -307,24 +319,25 @@ func (c *conn) release(x *proxy.Exchange) {
 
 // Read is the response body's flow.
 func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.readBody(p)
+	if err != nil && err != io.EOF {
+		err = c.failure(c.x, err)
+	}
+	return n, err
+}
+
+func (c *conn) readBody(p []byte) (int, error) {
 	if c.body.Buffered() > 0 {
 		return c.body.Read(p)
 	}
 	if c.pump.used {
 		c.pump.waiting(true)
+		defer c.pump.waiting(false)
 	} else {
 		c.Arm(wire.Now() + int64(c.endpoint.options.Idle))
+		defer c.Disarm()
 	}
-	n, err := c.body.Read(p)
-	if c.pump.used {
-		c.pump.waiting(false)
-	} else {
-		c.Disarm()
-	}
-	if err != nil && err != io.EOF {
-		err = c.failure(c.x, err)
-	}
-	return n, err
+	return c.body.Read(p)
 }
 
 // Buffered is how much of the body is there already.
@@ -357,10 +370,14 @@ func appendRequest(dst []byte, x *proxy.Exchange, e *endpoint) []byte {
 	}
 	dst = x.AppendURI(dst)
 	dst = append(dst, " HTTP/1.1\r\nHost: "...)
-	if e.host != "" {
+	switch {
+	case e.host != "":
 		dst = append(dst, e.host...)
-	} else {
+	case len(r.Host) > 0:
 		dst = append(dst, r.Host...)
+	default:
+		// A client of HTTP/1.0 may name no host; to an origin of HTTP/1.1 an empty one is a bad request.
+		dst = append(dst, e.target.authority()...)
 	}
 	dst = append(dst, '\r', '\n')
 	dst = r.Head.AppendTo(dst)

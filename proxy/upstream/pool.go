@@ -21,7 +21,7 @@ type pool struct {
 }
 
 // probeAfter is from when on an idle connection is looked at before it is used again: one system call then saves
-// a retry. Requests that must not be sent twice always pay for the look.
+// a retry. Requests that must not be sent twice, or cannot be, always pay for the look.
 const probeAfter = 250 * time.Millisecond
 
 // get returns a connection for x: an idle one unless fresh is set, else a new one.
@@ -33,7 +33,7 @@ func (p *pool) get(x *proxy.Exchange, fresh bool) (*conn, error) {
 			p.idle[n-1] = nil
 			p.idle = p.idle[:n-1]
 			p.mu.Unlock()
-			if (x.UpstreamAt-c.idleSince > int64(probeAfter) || !idempotent(x.Request.Method)) && c.Stale() {
+			if (x.UpstreamAt-c.idleSince > int64(probeAfter) || !repeatable(x)) && c.Stale() {
 				p.discard(c)
 				continue
 			}
@@ -64,6 +64,11 @@ func (p *pool) get(x *proxy.Exchange, fresh bool) (*conn, error) {
 	}
 }
 
+// repeatable reports whether the request could be sent again if the connection turned out to be dead.
+func repeatable(x *proxy.Exchange) bool {
+	return idempotent(x.Request.Method) && !x.Request.Body.Flowing()
+}
+
 func (p *pool) dial(x *proxy.Exchange) (*conn, error) {
 	c, err := p.endpoint.dial(x)
 	if err != nil {
@@ -87,7 +92,7 @@ func (p *pool) wait(x *proxy.Exchange, turn chan *conn) (*conn, error) {
 	case <-t.C:
 		err = errBusy
 	case <-x.Done():
-		err = proxy.ErrClientGone
+		err = x.Canceled()
 	}
 	p.mu.Lock()
 	for i, w := range p.waiting {

@@ -111,12 +111,13 @@ func (p *pump) abort(err error) error {
 	p.mu.Lock()
 	active := p.active
 	p.mu.Unlock()
+	// Asked before the body is interrupted, which would look as if it had broken off by itself.
+	if e := p.readError(); e != nil {
+		err = e
+	}
 	if active {
 		p.conn.x.Request.Body.Interrupt()
 		p.conn.Kick(wire.Canceled)
-	}
-	if e := p.readError(); e != nil {
-		err = e
 	}
 	p.done.Wait()
 	p.used = false
@@ -140,8 +141,7 @@ var errPanicked = &bodyError{proxy.ErrInternal}
 // stopped says that nothing more will be sent. A body that broke off ends the connection without a terminator:
 // the origin must not take it for whole.
 func (p *pump) stopped(err error) {
-	var broken *bodyError
-	if errors.As(err, &broken) {
+	if _, broken := err.(*bodyError); broken {
 		p.mu.Lock()
 		p.err, p.active = err, false
 		p.mu.Unlock()
@@ -169,7 +169,7 @@ func (p *pump) send() error {
 	buf := wire.GetBuf(wire.Large)
 	defer buf.Free()
 	b := buf.B
-	for left := body.Size(); left != 0; {
+	for left := body.Left(); left != 0; {
 		n, err := body.Read(b[wire.ChunkHeadMax : len(b)-2])
 		if err != nil && err != io.EOF {
 			return &bodyError{err}
@@ -211,6 +211,9 @@ func (p *pump) send() error {
 	return nil
 }
 
+// errKicked stands for a kick: failure asks the connection for its reason.
+var errKicked = errors.New("kicked")
+
 // continueWait is how long an origin that was asked for 100 Continue may stay silent before the body is sent anyway
 // (RFC 9110 section 10.1.1: a client must not wait for ever; some origins never answer).
 const continueWait = time.Second
@@ -224,16 +227,15 @@ func (c *conn) sendExpecting(x *proxy.Exchange, head []byte) error {
 	if c.written, err = c.Write(head); err != nil {
 		return err
 	}
-	// This one wait needs a deadline that does not end the connection.
+	// This one wait needs a deadline that does not end the connection. A kick that comes at the same time must win.
 	if err := c.SetReadDeadline(time.Now().Add(continueWait)); err != nil {
 		return err
 	}
-	err = c.in.Fill()
-	if c.Kicked() == 0 {
-		if err2 := c.SetReadDeadline(time.Time{}); err2 != nil {
-			return err2
-		}
+	if c.Kicked() != 0 {
+		return errKicked
 	}
+	err = c.in.Fill()
+	c.ResumeRead()
 	if timeout, ok := err.(interface{ Timeout() bool }); ok && timeout.Timeout() && c.Kicked() == 0 {
 		c.pump.start(x)
 		return c.fill()

@@ -39,6 +39,7 @@ func (s *Service) resolveAll() {
 	}
 	found := make([][]string, len(s.options.Targets)) // per target, set under s.update
 	var first sync.WaitGroup
+	s.update.Lock()
 	for i := range s.options.Targets {
 		t := &s.options.Targets[i]
 		if t.Network == "unix" {
@@ -53,6 +54,7 @@ func (s *Service) resolveAll() {
 		s.running.Add(1)
 		go s.watch(resolver, i, found, sync.OnceFunc(first.Done))
 	}
+	s.update.Unlock()
 	ready := make(chan struct{})
 	go func() { first.Wait(); close(ready) }()
 	t := time.NewTimer(firstLookup)
@@ -149,11 +151,16 @@ func (s *Service) rebuild(found [][]string) {
 
 // systemResolver uses the host's configuration (resolv.conf, hosts, nsswitch) through Go's own resolver, which keeps
 // TTLs to itself: they are read from the answers as they pass by.
-type systemResolver struct{}
+type systemResolver struct {
+	server string // asked instead of the configured ones, unless empty
+}
 
-func (systemResolver) Lookup(ctx context.Context, host string) ([]netip.Addr, time.Duration, error) {
+func (r systemResolver) Lookup(ctx context.Context, host string) ([]netip.Addr, time.Duration, error) {
 	var seen ttlWatch
-	r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+	resolver := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		if r.server != "" {
+			address = r.server
+		}
 		var d net.Dialer
 		c, err := d.DialContext(ctx, network, address)
 		if err != nil {
@@ -161,7 +168,7 @@ func (systemResolver) Lookup(ctx context.Context, host string) ([]netip.Addr, ti
 		}
 		return seen.wrap(c, network), nil
 	}}
-	addresses, err := r.LookupNetIP(ctx, "ip", host)
+	addresses, err := resolver.LookupNetIP(ctx, "ip", host)
 	return addresses, seen.ttl(), err
 }
 

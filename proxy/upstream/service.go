@@ -134,7 +134,7 @@ func (s *Service) Serve(x *proxy.Exchange, _ *proxy.Chain) error {
 		if err == nil {
 			return nil
 		}
-		if n+1 == attemptsMax || !proxy.AsError(err).Unsent || x.Canceled() || expired(x) || !s.another(tried[:n+1]) {
+		if n+1 == attemptsMax || !proxy.AsError(err).Unsent || x.Canceled() != nil || expired(x) || !s.another(tried[:n+1]) {
 			return err
 		}
 	}

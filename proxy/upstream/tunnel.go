@@ -43,8 +43,10 @@ func (t tunnel) CloseWrite() error { return t.c.CloseWrite() }
 
 func (t tunnel) Silence() time.Duration { return t.c.endpoint.options.Tunnel }
 
-// Close interrupts both directions; the connection itself is closed with the exchange's body.
+// Close interrupts both directions; the connection itself is closed with the exchange's body. The origin sees a reset,
+// and not an end as if all had been said.
 func (t tunnel) Close() error {
+	t.c.ResetOnClose()
 	t.c.Kick(wire.Canceled)
 	return nil
 }

@@ -4,34 +4,27 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"net"
 	"strings"
 	"testing"
 )
 
-// decode runs a body through a pipe, written in pieces of the given size.
+// decode runs a body through a connection that yields pieces of the given size. There is no goroutine in it: a fuzzer
+// that sees other paths each time it runs the same input spends its time on making inputs smaller.
 func decode(t testing.TB, in string, f Framing, length int64, piece int) (body, trailer string, rest string, err error) {
-	client, server := net.Pipe()
-	go func() {
-		for s := in; len(s) > 0; {
-			n := min(piece, len(s))
-			if _, err := client.Write([]byte(s[:n])); err != nil {
-				return
-			}
-			s = s[n:]
-		}
-		client.Close()
-	}()
-	defer server.Close()
+	t.Helper()
+	conn := &scriptedConn{text: []byte(in), pieces: func(int) int { return piece }}
 	var r Reader
-	r.Init(NewConn(server, nil), Small)
+	r.Init(NewConn(conn, nil), Small)
 	defer r.Close()
 	var b Body
 	var h Head
 	b.Init(&r, f, length, &h, &Limits{HeadBytes: 200, Fields: 4})
 	var out bytes.Buffer
 	buf := make([]byte, 64)
-	for {
+	for reads := 0; ; reads++ {
+		if reads > 2*len(in)+2 {
+			t.Fatalf("%q in pieces of %d: Read goes round in circles", in, piece)
+		}
 		n, e := b.Read(buf)
 		out.Write(buf[:n])
 		if e != nil {

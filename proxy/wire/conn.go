@@ -25,13 +25,15 @@ import (
 // One goroutine may read while another writes. Arm, Disarm and Kick may be called by any goroutine.
 type Conn struct {
 	net.Conn
-	raw syscall.RawConn // nil where only the methods of Conn may be used
+	raw    syscall.RawConn // nil where only the methods of Conn may be used
+	socket syscall.RawConn // raw, or what lies beneath TLS, for questions to the kernel; nil if there is none
 
 	// State of the callbacks below, which are bound once so that calling them allocates nothing.
 	reading struct {
 		p    []byte
 		need *Reader // fill this reader's buffer, taking it from the pool only when bytes are there
 		send []byte  // written first, see Converse
+		try  bool    // do not wait
 		sent int
 		n    int
 		err  error
@@ -43,11 +45,16 @@ type Conn struct {
 		err  error
 		step func(fd uintptr) bool
 	}
+	peeking struct {
+		stale bool
+		step  func(fd uintptr)
+	}
 
 	stopped    atomic.Bool  // InterruptRead is in force
+	endSent    atomic.Bool  // by CloseWrite
 	armed      atomic.Int64 // when the current wait ends (Now); 0: no limit; negative: kicked, minus the Reason
 	armedWrite atomic.Int64 // the same for writes alone; 0: no limit
-	hangup     atomic.Int64 // from when on to ask the kernel whether the peer has reset; 0: not
+	hangup     atomic.Int64 // from when on to ask the kernel whether the peer has reset or, negative, closed; 0: not
 	onReset    func()
 	Owner      any // whoever owns the connection may leave itself here, for those who meet it in a Sweeper
 	slot       int // in the sweeper's list
@@ -61,6 +68,7 @@ const (
 	Expired  Reason = 1 + iota // the time given with Arm has passed
 	Canceled                   // nobody waits for the outcome any more
 	Draining                   // the process is going down
+	HungUp                     // the peer has closed while an answer was awaited, see WatchClose; reads return io.EOF
 )
 
 // KickedError is what reads and writes return after a kick.
@@ -72,6 +80,8 @@ func (e *KickedError) Error() string {
 		return "timed out"
 	case Canceled:
 		return "canceled"
+	case HungUp:
+		return "closed by the peer"
 	}
 	return "shutting down"
 }
@@ -85,15 +95,25 @@ var kickedErrors = [...]*KickedError{Expired: {Expired}, Canceled: {Canceled}, D
 // reset the connection.
 func NewConn(c net.Conn, onReset func()) *Conn {
 	w := &Conn{Conn: c, onReset: onReset, slot: -1}
-	switch s := c.(type) {
-	case *net.TCPConn:
-		w.raw, _ = s.SyscallConn() // fails only for a nil conn
-	case *net.UnixConn:
-		w.raw, _ = s.SyscallConn()
+	if s, ok := beneath(c).(syscall.Conn); ok {
+		w.socket, _ = s.SyscallConn() // fails only for a nil conn
+	}
+	switch c.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		w.raw = w.socket
 	}
 	w.reading.step = w.readStep
 	w.writing.step = w.writeStep
+	w.peeking.step = w.peekStep
 	return w
+}
+
+// beneath returns the connection that c, if it is a TLS connection, encrypts.
+func beneath(c net.Conn) net.Conn {
+	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
+		return t.NetConn()
+	}
+	return c
 }
 
 // Read reads at least one byte, or returns io.EOF.
@@ -113,6 +133,19 @@ func (c *Conn) Read(p []byte) (int, error) {
 		err = r.err
 	}
 	return r.n, c.cause(err)
+}
+
+// TryRead reads what is there without waiting, up to len(p) bytes. It returns 0 if nothing is, or if something is wrong,
+// which a Read will tell; and always on other than sockets.
+func (c *Conn) TryRead(p []byte) int {
+	if c.raw == nil || len(p) == 0 {
+		return 0
+	}
+	r := &c.reading
+	r.p, r.n, r.err, r.try = p, 0, nil, true
+	_ = c.raw.Read(r.step) // see above
+	r.p, r.try = nil, false
+	return r.n
 }
 
 // Write writes all of p.
@@ -194,7 +227,7 @@ func (c *Conn) readStep(fd uintptr) bool {
 		}
 	}
 	for {
-		n, e := rawReceive(fd, p)
+		n, e := rawReceive(fd, p, 0)
 		switch {
 		case e == 0 && n > 0:
 			s.n = n
@@ -212,13 +245,24 @@ func (c *Conn) readStep(fd uintptr) bool {
 		switch e {
 		case 0:
 			s.err = io.EOF
+			if !c.endSent.Load() && wasReset(fd) {
+				s.err = os.NewSyscallError("recvfrom", syscall.ECONNRESET)
+			}
 		case syscall.EAGAIN:
-			return false
+			return s.try
 		default:
 			s.err = os.NewSyscallError("recvfrom", e)
 		}
 		return true
 	}
+}
+
+// wasReset tells a reset from the end of the stream. The kernel reports a reset once: when a write at the same time has
+// met it, the read sees what looks like an end, and a body that ends with the connection would seem whole.
+func wasReset(fd uintptr) bool {
+	const closed = 7 // TCP_CLOSE; a peer that has only ended its side leaves TCP_CLOSE_WAIT
+	info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+	return err == nil && info.State == closed
 }
 
 func (c *Conn) writeStep(fd uintptr) bool {
@@ -250,8 +294,9 @@ func rawSend(fd uintptr, p []byte) (int, syscall.Errno) {
 	}
 }
 
-func rawReceive(fd uintptr, p []byte) (int, syscall.Errno) {
-	n, _, e := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), 0, 0, 0)
+func rawReceive(fd uintptr, p []byte, flags uintptr) (int, syscall.Errno) {
+	n, _, e := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
+		flags, 0, 0)
 	return int(n), e
 }
 
@@ -291,6 +336,16 @@ func (c *Conn) Kick(why Reason) {
 	c.unblock()
 }
 
+// Forgive takes back a kick for a wait that took too long, so that its peer can still be told.
+func (c *Conn) Forgive() {
+	if c.armed.CompareAndSwap(-int64(Expired), 0) {
+		_ = c.Conn.SetDeadline(time.Time{}) // fails only on a closed connection
+		if c.Kicked() != 0 {
+			c.unblock() // another kick came in between and must win
+		}
+	}
+}
+
 func (c *Conn) unblock() {
 	// A deadline in the past wakes whoever is parked. It fails only on a connection that is closed already.
 	_ = c.Conn.SetDeadline(time.Unix(1, 0))
@@ -309,7 +364,9 @@ func (c *Conn) cause(err error) error {
 	if err == nil || err == io.EOF {
 		return err
 	}
-	if why := c.Kicked(); why > 0 {
+	if why := c.Kicked(); why == HungUp {
+		return io.EOF
+	} else if why > 0 {
 		return kickedErrors[why]
 	}
 	if c.stopped.Load() {
@@ -351,40 +408,55 @@ func (c *Conn) ResetByPeer() bool {
 	return gone
 }
 
-// Stale reports whether an idle connection can no longer be used: the peer has closed it, or has sent bytes that
-// nobody asked for. Under TLS such bytes may be a session ticket, and do not count.
-func (c *Conn) Stale() bool {
-	stale := false
+// WatchClose asks the sweeper to look out, from the given time on, for a peer that has closed its sending side, and
+// to end the wait if it has. Zero ends it. Converse needs it on a connection that was idle before: the poller may have
+// been told of the close then, and does not tell twice. Not together with WatchReset.
+func (c *Conn) WatchClose(from int64) { c.hangup.Store(-from) }
+
+// ended reports whether the peer has closed its sending side and everything it sent was read.
+func (c *Conn) ended() bool {
+	ended := false
 	c.control(func(fd int) {
 		var b [1]byte
-		n, _, err := unix.Recvfrom(fd, b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		stale = err != unix.EAGAIN && (err != nil || n == 0 || c.raw != nil)
+		n, e := rawReceive(uintptr(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		ended = n == 0 && e == 0 || e != 0 && e != syscall.EAGAIN && e != syscall.EINTR
 	})
-	return stale
+	return ended
+}
+
+// Stale reports whether an idle connection can no longer be used: the peer has closed it, or has sent bytes that
+// nobody asked for. Under TLS such bytes may be a session ticket, and do not count; a close behind them does. It
+// allocates nothing, and nobody may read at the same time.
+func (c *Conn) Stale() bool {
+	if c.socket == nil {
+		return false
+	}
+	c.peeking.stale = false
+	if err := c.socket.Control(c.peeking.step); err != nil {
+		return true // closed already
+	}
+	return c.peeking.stale
+}
+
+func (c *Conn) peekStep(fd uintptr) {
+	p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}}
+	if _, err := unix.Poll(p[:], 0); err != nil {
+		return
+	}
+	closed := p[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
+	c.peeking.stale = closed || c.raw != nil && p[0].Revents != 0
 }
 
 func (c *Conn) control(f func(fd int)) {
-	raw := c.raw
-	if raw == nil {
-		inner := c.Conn
-		if t, ok := inner.(interface{ NetConn() net.Conn }); ok {
-			inner = t.NetConn()
-		}
-		s, ok := inner.(syscall.Conn)
-		if !ok {
-			return
-		}
-		var err error
-		if raw, err = s.SyscallConn(); err != nil {
-			return
-		}
+	if c.socket != nil {
+		// Control fails only on a closed connection, of which there is nothing left to ask.
+		_ = c.socket.Control(func(fd uintptr) { f(int(fd)) })
 	}
-	// Control fails only on a closed connection, of which there is nothing left to ask.
-	_ = raw.Control(func(fd uintptr) { f(int(fd)) })
 }
 
 // CloseWrite closes the sending side, where the connection can.
 func (c *Conn) CloseWrite() error {
+	c.endSent.Store(true)
 	if h, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return h.CloseWrite()
 	}
@@ -401,13 +473,16 @@ func (c *Conn) ShutdownHard() {
 
 // Abort closes so that the peer sees a reset: a message that was cut short must not look as if it were whole.
 func (c *Conn) Abort() {
-	inner := c.Conn
-	if t, ok := inner.(interface{ NetConn() net.Conn }); ok {
-		inner = t.NetConn()
-	}
-	if t, ok := inner.(*net.TCPConn); ok {
-		_ = t.SetLinger(0) // fails only on a closed connection
+	c.ResetOnClose()
+	if t, ok := beneath(c.Conn).(*net.TCPConn); ok {
 		_ = t.Close()
 	}
 	_ = c.Conn.Close()
+}
+
+// ResetOnClose makes Close be seen as a reset. It may be called while another goroutine uses the connection.
+func (c *Conn) ResetOnClose() {
+	if t, ok := beneath(c.Conn).(*net.TCPConn); ok {
+		_ = t.SetLinger(0) // fails only on a closed connection
+	}
 }

@@ -99,6 +99,15 @@ func (r *Reader) Fill() error {
 	return c.cause(err)
 }
 
+// TryFill is Fill without waiting. It reports whether bytes are buffered now.
+func (r *Reader) TryFill() bool {
+	if r.buf == nil {
+		r.buf = GetBuf(r.size)
+	}
+	r.w += r.conn.TryRead(r.buf.B[r.w:])
+	return r.Buffered() > 0
+}
+
 // Full reports whether Fill has no room left.
 func (r *Reader) Full() bool { return r.buf != nil && r.w == len(r.buf.B) }
 

@@ -109,11 +109,18 @@ func (c *Conn) sweep(now int64) {
 		c.Kick(Expired)
 		return
 	}
-	if h := c.hangup.Load(); h > 0 && now >= h && c.ResetByPeer() {
-		if c.hangup.CompareAndSwap(h, 0) {
+	switch h := c.hangup.Load(); {
+	case h > 0 && now >= h:
+		if !c.ResetByPeer() {
+			c.hangup.CompareAndSwap(h, now+int64(resetEvery))
+		} else if c.hangup.CompareAndSwap(h, 0) {
 			c.onReset()
 		}
-	} else if h > 0 && now >= h {
-		c.hangup.CompareAndSwap(h, now+int64(resetEvery))
+	case h < 0 && now >= -h:
+		if !c.ended() {
+			c.hangup.CompareAndSwap(h, -now-int64(resetEvery))
+		} else if c.hangup.CompareAndSwap(h, 0) {
+			c.Kick(HungUp)
+		}
 	}
 }

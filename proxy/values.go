@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"errors"
 
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fastjson"
@@ -155,7 +156,10 @@ func (x *Exchange) JSON(path string) ([]byte, bool) {
 		} else {
 			path = ""
 		}
-		v = v.Get(key)
+		if v = member(v, key); v == ambiguous {
+			j.err = ErrBadBody.With(errTwice)
+			return nil, false
+		}
 	}
 	if v == nil {
 		return nil, false
@@ -165,6 +169,29 @@ func (x *Exchange) JSON(path string) ([]byte, bool) {
 	}
 	return x.KeepScratch(v.MarshalTo(x.Scratch())), true
 }
+
+// member returns a member of an object or an element of an array, nil if there is none. Parsers disagree about a key that
+// stands in an object twice: what is judged must be what the origin reads, so such a body is refused.
+func member(v *fastjson.Value, key string) *fastjson.Value {
+	if v.Type() != fastjson.TypeObject {
+		return v.Get(key)
+	}
+	var found *fastjson.Value
+	v.GetObject().Visit(func(k []byte, value *fastjson.Value) {
+		switch {
+		case string(k) != key:
+		case found == nil:
+			found = value
+		default:
+			found = ambiguous
+		}
+	})
+	return found
+}
+
+var ambiguous = new(fastjson.Value)
+
+var errTwice = errors.New("a key that decides about the route stands in the body twice")
 
 func indexDot(s string) int {
 	for i := range len(s) {

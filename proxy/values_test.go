@@ -167,6 +167,26 @@ func TestJSON(t *testing.T) {
 	f(plain, strings.Repeat(`{"a":`, 5000)+"1"+strings.Repeat("}", 5000), "a", "", false)
 }
 
+// TestJSONTwice refuses a body whose deciding key stands in it twice: parsers disagree about which one counts.
+func TestJSONTwice(t *testing.T) {
+	f := func(body, path string, refused bool) {
+		t.Helper()
+		x := Acquire()
+		defer x.Release()
+		x.Request.Head.AddString("Content-Type", "application/json")
+		x.Request.Body.SetWhole([]byte(body))
+		_, ok := x.JSON(path)
+		if err := x.BodyError(); (err != nil) != refused || refused && (ok || AsError(err).Status != 400) {
+			t.Fatalf("%s of %s: %v %v", path, body, ok, err)
+		}
+	}
+	f(`{"a":"x","a":"y"}`, "a", true)
+	f(`{"a":"x","\u0061":"y"}`, "a", true)
+	f(`{"u":{"a":1,"a":2}}`, "u.a", true)
+	f(`{"a":"x","b":1,"b":2}`, "a", false)
+	f(`{"a":{"a":"x"}}`, "a", false)
+}
+
 // TestJSONBroken tells why the body could not be read, instead of saying that a field is not there.
 func TestJSONBroken(t *testing.T) {
 	broken := errors.New("broken")

@@ -262,6 +262,7 @@ func (s *script) format() []byte {
 	add := func(name, text string) {
 		a.Files = append(a.Files, txtar.File{Name: name, Data: []byte(ids.rename(s.names.Replace(text)))})
 	}
+	s.sortSeen()
 	for i, u := range s.turns {
 		a.Files = append(a.Files, u.sections...)
 		for _, name := range slices.Sorted(maps.Keys(s.origins)) {
@@ -282,6 +283,30 @@ func (s *script) format() []byte {
 		}
 	}
 	return txtar.Format(a)
+}
+
+var sentID = regexp.MustCompile(`(?m)^X-Request-Id: (.*)$`)
+
+// sortSeen puts what the origins saw into the turn that it belongs to: a refusal can be with the client before the origin
+// has looked at what it was sent.
+func (s *script) sortSeen() {
+	turns := make(map[string]int)
+	for i, u := range s.turns {
+		for _, answer := range u.answers {
+			for _, id := range sentID.FindAllStringSubmatch(answer, -1) {
+				turns[id[1]] = i
+			}
+		}
+	}
+	for _, o := range s.origins {
+		for _, m := range o.seen {
+			if id := sentID.FindStringSubmatch(m.text.String()); id != nil {
+				if turn, ok := turns[id[1]]; ok && turn < m.turn {
+					m.turn = turn
+				}
+			}
+		}
+	}
 }
 
 // renamer gives what is random a name. Equal request ids keep equal names: it is one id that the origin and the

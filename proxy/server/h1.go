@@ -248,7 +248,7 @@ func (c *h1) finish(x *proxy.Exchange, again, refused bool) bool {
 	if again && !c.upload.body.Done() {
 		again = untouched && c.discardUpload()
 	}
-	linger := c.hello && !again && (refused || !c.upload.body.Done())
+	linger := c.hello && !again && (refused || !c.upload.body.Done() || c.in.Buffered() > 0)
 	x.Release()
 	c.in.Unpin()
 	c.served++

@@ -89,6 +89,8 @@ func splitTarget(m *wire.Message, method string, authority *[]byte) ([]byte, err
 	}
 	*authority = rest[:end]
 	switch {
+	case end == len(rest) && method == "OPTIONS":
+		return asterisk, nil // RFC 9112 section 3.2.4
 	case end == len(rest):
 		return slash, nil
 	case rest[end] == '?':
@@ -97,7 +99,7 @@ func splitTarget(m *wire.Message, method string, authority *[]byte) ([]byte, err
 	return rest[end:], nil
 }
 
-var slash = []byte("/")
+var slash, asterisk = []byte("/"), []byte("*")
 
 var errConnectMethod = &wire.Refusal{Status: 501, Code: "connect_not_supported", Detail: "CONNECT asks for a forward proxy; this is a gateway"}
 var errExpectation = &wire.Refusal{Status: 417, Code: "expectation_failed", Detail: "the only expectation that can be met is 100-continue"}

@@ -213,7 +213,7 @@ func (s *endpointSet) leastRequest(now int64, tried []*endpoint) *endpoint {
 	if a == nil || b == nil {
 		return a // next looks at all of them: both are nil, or neither
 	}
-	if b.inFlight.Load()*int64(a.target.Weight) < a.inFlight.Load()*int64(b.target.Weight) {
+	if (b.inFlight.Load()+1)*int64(a.target.Weight) < (a.inFlight.Load()+1)*int64(b.target.Weight) {
 		return b
 	}
 	return a

@@ -130,7 +130,8 @@ func TestLeastRequest(t *testing.T) {
 	f("a", []int{1, 1}, 5, 6)
 	f("ab", []int{1, 1}, 5, 5)
 	f("a", []int{10, 1}, 9, 1)
-	f("b", []int{10, 1}, 11, 1)
+	f("b", []int{10, 1}, 25, 1)
+	f("a", []int{10, 1}, 0, 0)       // with nothing in flight the weight decides
 	f("ab", []int{1, 1, 1}, 0, 0, 1) // the worst of three never wins
 
 	s := bareService(LeastRequest, 1, 1, 1)

@@ -313,7 +313,11 @@ func (c *Conn) Arm(deadline int64) {
 
 // ArmWrite limits the writes alone, so that the two directions can be waited for by two goroutines. 0 takes the
 // limit away.
-func (c *Conn) ArmWrite(deadline int64) { c.armedWrite.Store(deadline) }
+func (c *Conn) ArmWrite(deadline int64) {
+	if c.armedWrite.Swap(deadline) < 0 {
+		c.Kick(Expired) // the sweeper is about to: nobody may use the connection as if it were not
+	}
+}
 
 // Disarm takes the limit away and reports whether the connection can still be used.
 func (c *Conn) Disarm() bool {

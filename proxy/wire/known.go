@@ -33,6 +33,9 @@ const (
 	XForwardedProto
 	XRequestID
 	knownCount
+	// Disguised is a name that is one of the others with "_" for "-". Origins behind CGI or WSGI cannot tell the two apart,
+	// so that X_Forwarded_For would speak for X-Forwarded-For: it is never passed on.
+	Disguised = knownCount
 )
 
 // Bit is the field's place in a mask.
@@ -67,11 +70,24 @@ func identify(name []byte) Known {
 		if equalFoldString(name, knownNames[k]) {
 			return k
 		}
+		if disguises(name, knownNames[k]) {
+			return Disguised
+		}
 	}
 	return Other
 }
 
+// disguises compares with "_" taken for "-".
+func disguises(name []byte, known string) bool {
+	for i, c := range name {
+		if lower[c] != known[i] && !(c == '_' && known[i] == '-') {
+			return false
+		}
+	}
+	return true
+}
+
 // HopByHop is the mask of fields that mean something on one connection only (RFC 9110 section 7.6.1), with the
-// proxy's own credentials and the framing fields, which derive from the body.
-const HopByHop = 1<<Connection | 1<<KeepAlive | 1<<ProxyConnection | 1<<ProxyAuthenticate | 1<<ProxyAuthorization |
+// proxy's own credentials, the framing fields, which derive from the body, and what only looks like one of ours.
+const HopByHop = 1<<Disguised | 1<<Connection | 1<<KeepAlive | 1<<ProxyConnection | 1<<ProxyAuthenticate | 1<<ProxyAuthorization |
 	1<<TE | 1<<Trailer | 1<<TransferEncoding | 1<<Upgrade | 1<<HTTP2Settings | 1<<ContentLength

@@ -362,10 +362,15 @@ func validHost(b []byte) bool {
 	if len(host) == 0 || len(port) > 5 {
 		return false
 	}
+	number := 0
 	for _, c := range port {
 		if c-'0' > 9 {
 			return false
 		}
+		number = number*10 + int(c-'0')
+	}
+	if number > 65535 {
+		return false
 	}
 	if len(port) == 0 && len(host) != len(b) {
 		return false // "host:" with an empty port: legal, but two readings of it exist

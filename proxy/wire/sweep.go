@@ -105,7 +105,7 @@ func (c *Conn) sweep(now int64) {
 		c.unblock()
 		return
 	}
-	if d := c.armedWrite.Load(); d > 0 && now >= d {
+	if d := c.armedWrite.Load(); d > 0 && now >= d && c.armedWrite.CompareAndSwap(d, -1) {
 		c.Kick(Expired)
 		return
 	}

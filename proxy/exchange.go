@@ -76,6 +76,8 @@ type Request struct {
 	// ExpectContinue is set while the client waits for 100 Continue before it sends the body.
 	ExpectContinue bool
 	Trailers       wire.Head
+	// Decided names the fields that policies have set or removed: a trailer does not get past them. See FinalTrailers.
+	Decided []string
 }
 
 // Response is the response as the chain sees it.
@@ -87,7 +89,9 @@ type Response struct {
 	Trailers wire.Head
 	// Tunnel is set with status 101: the edge connects the client to it after the head.
 	Tunnel Tunnel
-	// Via is the version of HTTP that the response was received with ("1.1"); empty: it is the gateway's own.
+	// Decided is as in Request.
+	Decided []string
+	// Via is this hop's element of the field Via ("1.1 sluice"); empty: the response is the gateway's own.
 	Via string
 }
 
@@ -236,6 +240,15 @@ func (x *Exchange) CancelKicks(conn *wire.Conn) bool {
 	return true
 }
 
+// FinalTrailers returns trailers without the fields that a policy has decided about in the head. It is called when all of
+// them have been received.
+func FinalTrailers(trailers *wire.Head, decided []string) *wire.Head {
+	for _, name := range decided {
+		trailers.Del(name)
+	}
+	return trailers
+}
+
 var exchanges = sync.Pool{New: func() any { return new(Exchange) }}
 
 // Acquire returns an empty exchange. Only edges call it; Release ends it.
@@ -267,6 +280,7 @@ func (x *Exchange) Release() {
 	req, resp := &x.Request, &x.Response
 	req.Head.Reset()
 	req.Trailers.Reset()
+	req.Decided, resp.Decided = req.Decided[:0], resp.Decided[:0]
 	resp.Head.Reset()
 	resp.Trailers.Reset()
 	req.Method, req.Scheme, req.Upgrade = "", "", ""

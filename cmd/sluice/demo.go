@@ -80,7 +80,7 @@ func (t *terminal) demoTour(address, admin string) string {
 	rows := [][]string{
 		{"curl " + web + "/items/7", "a path parameter, seen by the origin as X-Item"},
 		{"curl -i " + web + "/split", "90 % blue, 10 % green, with a cookie to stay there"},
-		{"curl " + web + "/api/users?page=2", "rewritten: the origin sees /v1/users"},
+		{"curl '" + web + "/api/users?page=2'", "rewritten: the origin sees /v1/users"},
 		{"curl -i " + web + "/teapot", "answered by the gateway"},
 		{"curl -iL " + web + "/old/users", "a redirect"},
 		{"curl -N " + web + "/events", "server-sent events, one per second"},

@@ -20,7 +20,7 @@ const closeMax = 3 * time.Second
 // drain ends the gateway: /readyz fails, a balancer gets a moment to notice, then nothing is accepted any more and
 // what is under way may end within limits.drain. A signal on the way ends the waiting. The error says that something
 // was cut.
-func (g *gateway) drain(signals <-chan os.Signal) error {
+func (g *gateway) drain(signals <-chan os.Signal, first os.Signal) error {
 	g.reloading.Lock()
 	g.over = true
 	g.reloading.Unlock()
@@ -33,9 +33,11 @@ func (g *gateway) drain(signals <-chan os.Signal) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go awaitSecond(ctx, cancel, signals)
-	select {
-	case <-time.After(min(limit/10, noticeMax)):
-	case <-ctx.Done():
+	if first != syscall.SIGINT { // somebody at a terminal has no balancer to wait for
+		select {
+		case <-time.After(min(limit/10, noticeMax)):
+		case <-ctx.Done():
+		}
 	}
 	limited, stop := context.WithTimeout(ctx, limit)
 	defer stop()

@@ -17,6 +17,7 @@ type explainCommand struct {
 	Method string   `arg:"" help:"The method of the request."`
 	URL    string   `arg:"" help:"Its URL, or its path alone."`
 	Header []string `short:"H" sep:"none" placeholder:"'NAME: VALUE'" help:"A header field of the request; may be repeated."`
+	Data   string   `short:"d" placeholder:"BODY" help:"The body, for routes that look at a JSON field; Content-Type is application/json if no -H says otherwise."`
 	Client string   `default:"127.0.0.1" placeholder:"IP" help:"The address of the client (${default})."`
 	JSON   bool     `name:"json" help:"Write JSON, for other programs."`
 }
@@ -44,7 +45,11 @@ func (c *explainCommand) Run(t *terminal) error {
 	if err != nil {
 		return fmt.Errorf("--client wants an IP address, got %q", c.Client)
 	}
-	e, err := plan.Explain(c.Method, c.URL, header, client)
+	typed := slices.ContainsFunc(header, func(f [2]string) bool { return strings.EqualFold(f[0], "Content-Type") })
+	if c.Data != "" && !typed {
+		header = append(header, [2]string{"Content-Type", "application/json"})
+	}
+	e, err := plan.Explain(c.Method, c.URL, header, []byte(c.Data), client)
 	if err != nil {
 		return fmt.Errorf("no client could send this request: %w", err)
 	}

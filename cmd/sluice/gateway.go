@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -171,6 +172,8 @@ func (g *gateway) apply(plan *compile.Plan, lastGood bool) error {
 	}
 	g.settle(wanted, opened, plan)
 	g.runtime.Commit(plan)
+	// Compiling takes several times the memory that is kept; an edge host has better uses for it.
+	go debug.FreeOSMemory()
 	g.serving.Store(&serving{plan: plan, listen: g.listening(wanted), files: plan.Config.Files(), lastGood: lastGood})
 	return nil
 }

@@ -2,8 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
+
+	"sluice/control/config"
 )
 
 type proxyCommand struct {
@@ -18,9 +21,48 @@ func (proxyCommand) Help() string {
 }
 
 func (c *proxyCommand) Run(t *terminal) error {
+	s := source{name: "proxy", text: []byte(c.configuration(t.color))}
+	if _, problems, _ := s.load(); problems.HasErrors() {
+		return c.flagError(problems)
+	}
 	startLog(t)
-	text := c.configuration(t.color)
-	return serve(newGateway(source{name: "proxy", text: []byte(text)}), false, nil)
+	return serve(newGateway(s), false, nil)
+}
+
+// flagError says what is wrong with the flags: nobody has the file that the problems are about.
+func (c *proxyCommand) flagError(problems config.Problems) error {
+	var errs []error
+	for _, p := range problems {
+		if p.Warning {
+			continue
+		}
+		message := p.Message
+		switch {
+		case strings.Contains(message, "admin.token"):
+			message = "others than this machine could connect; write 127.0.0.1:9180 or unix:/path"
+		case p.Hint != "" && !strings.Contains(p.Hint, "rewrite.") && !strings.Contains(p.Hint, p.Pos.File+":"): // these need a file
+			message += ": " + p.Hint
+		}
+		errs = append(errs, fmt.Errorf("%s: %s", c.flag(p.Path), message))
+	}
+	return errors.Join(errs...)
+}
+
+// flag is the flag that a value of the configuration came from, as it was written.
+func (c *proxyCommand) flag(path string) string {
+	switch {
+	case strings.HasPrefix(path, "listen."):
+		return "--listen " + c.Listen
+	case strings.HasPrefix(path, "admin"):
+		return "--admin " + c.Admin
+	}
+	for i, to := range c.To {
+		// An address with a password is not repeated: output ends up in logs.
+		if path == fmt.Sprintf("services.origin.to[%d]", i) && !strings.Contains(to, "@") {
+			return "--to " + to
+		}
+	}
+	return "--to"
 }
 
 // configuration is the file that the flags stand for.

@@ -64,7 +64,7 @@ func serve(g *gateway, watch bool, started func()) error {
 		case s := <-signals:
 			slog.Info("signal received", "signal", s.String())
 			if s != syscall.SIGHUP {
-				return g.drain(signals)
+				return g.drain(signals, s)
 			}
 			g.reopenLogs()
 			g.reload()

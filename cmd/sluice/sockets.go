@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"syscall"
 	"time"
@@ -49,7 +50,11 @@ func (p place) open() (net.Listener, error) {
 	}
 	var c net.ListenConfig
 	c.SetMultipathTCP(false) // Go's default since 1.24; an edge host gains nothing by it, and each socket costs more
-	nl, err := c.Listen(context.Background(), "tcp", p.address)
+	network := "tcp"
+	if a, err := netip.ParseAddrPort(p.address); err == nil && a.Addr().Is4() {
+		network = "tcp4" // or else 0.0.0.0 would be every IPv6 address, too
+	}
+	nl, err := c.Listen(context.Background(), network, p.address)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w", p, err)
 	}

@@ -19,13 +19,18 @@ import (
 // rebinding) stands in Host.
 func (s *Server) admit(ctx *fasthttp.RequestCtx, public bool) (problem, bool) {
 	o := s.options.Load()
-	if !o.knowsHost(ctx.Request.Header.Host()) || !o.knowsHost(ctx.Host()) {
+	_, local := ctx.LocalAddr().(*net.UnixAddr) // no browser connects to a socket file, and any Host will do
+	if !local && (!o.knowsHost(ctx.Request.Header.Host()) || !o.knowsHost(ctx.Host())) {
 		return problem{Status: 403, Code: "foreign_host", Detail: "The Host is not this listener's: use its IP address, localhost or its configured name."}, false
 	}
 	for _, origin := range ctx.Request.Header.PeekAll("Origin") {
 		if !sameOrigin(origin, ctx.Host()) {
 			return problem{Status: 403, Code: "foreign_origin", Detail: "Pages of other sites have no access."}, false
 		}
+	}
+	if site := string(ctx.Request.Header.Peek("Sec-Fetch-Site")); site == "cross-site" || site == "same-site" {
+		// An image or a script of another page: its request has no Origin.
+		return problem{Status: 403, Code: "foreign_origin", Detail: "Pages of other sites have no access."}, false
 	}
 	switch {
 	case public:

@@ -35,21 +35,34 @@ type Explanation struct {
 }
 
 // dryService stands for a service that is not asked.
-type dryService string
+type dryService struct {
+	name string
+	base string // of its addresses, "" if they differ
+	host string // as upstream.Options.Host
+}
 
 func (d dryService) Serve(x *proxy.Exchange, _ *proxy.Chain) error {
-	x.Service = string(d)
+	x.Service = d.name
+	x.Request.Path = append([]byte(d.base), x.Request.Path...)
+	switch d.host {
+	case "":
+	case "origin":
+		x.Request.Host = nil
+	default:
+		x.Request.Host = []byte(d.host)
+	}
 	return nil
 }
 
 // Explain runs a request through the routing table and the chain of a plan that was compiled Dry: guards judge, rewriting
 // is done, and no service is asked. An error says that the request itself makes no sense.
-func (p *Plan) Explain(method, target string, header [][2]string, client netip.Addr) (*Explanation, error) {
+func (p *Plan) Explain(method, target string, header [][2]string, body []byte, client netip.Addr) (*Explanation, error) {
 	x := proxy.Acquire()
 	defer x.Release()
 	if err := fillExplained(x, method, target, header, client); err != nil {
 		return nil, err
 	}
+	x.Request.Body.SetWhole(body)
 	x.Snapshot = p.Snapshot
 	e := new(Explanation)
 	path, err := router.NormalizePath(x.Scratch(), x.Request.Path)

@@ -42,7 +42,7 @@ func TestExplain(t *testing.T) {
 				fields = append(fields, [2]string{name, value})
 			}
 		}
-		e, err := p.Explain(method, target, fields, netip.MustParseAddr(client))
+		e, err := p.Explain(method, target, fields, nil, netip.MustParseAddr(client))
 		got := fmt.Sprint("error: ", err)
 		if err == nil {
 			got = summary(e)
@@ -60,14 +60,14 @@ func TestExplain(t *testing.T) {
 		item+"reports nobody; to origin: GET /things/7?x=1 at 7.test [Cookie: *** Accept: */* X-Client: 127.0.0.1]")
 	f("GET", "http://api.test/items/7", "", outside, item+"reports nobody; 403 address_denied by inside")
 	f("HEAD", "http://api.test/items/7", "", inside, item+"reports nobody; to origin: HEAD /things/7 at 7.test [X-Client: 127.0.0.1]")
-	f("PUT", "http://api.test/items/7", "", outside, "write [stamp service beta] id=7; to beta: PUT /items/7 at api.test [X-Client: 192.0.2.1]")
+	f("PUT", "http://api.test/items/7", "", outside, "write [stamp service beta] id=7; to beta: PUT /base/items/7 at api.test [X-Client: 192.0.2.1]")
 	const rest = "rest [nobody (report) stamp rewrite strip service origin] rest=a/b; reports nobody; to origin: GET /a/b at "
 	f("GET", "http://a.b.test/files/a/b", "", inside, rest+"a.b.test [X-Client: 127.0.0.1]")
 	f("GET", "http://A.Test:8080/files/./a/x/../b", "", inside, rest+"a.test:8080 [X-Client: 127.0.0.1]")
 	f("GET", "http://a.test./files/a/b", "", inside, rest+"a.test. [X-Client: 127.0.0.1]")
 
 	// Predicates, and where the host comes from.
-	const beta = "beta [nobody (report) stamp service beta] id=7; reports nobody; to beta: GET /items/7?v=2 at api.test "
+	const beta = "beta [nobody (report) stamp service beta] id=7; reports nobody; to beta: GET /base/items/7?v=2 at api.test "
 	f("GET", "api.test/items/7?v=2", "X-Beta: |Cookie: c=abc", inside, beta+"[X-Beta:  Cookie: *** X-Client: 127.0.0.1]")
 	f("GET", "/items/7?v=2", "Host: API.test|X-Beta: 1|Cookie: c=abc", inside, beta+"[X-Beta: 1 Cookie: *** X-Client: 127.0.0.1]")
 	f("GET", "api.test/items/7?v=3", "X-Beta: 1|Cookie: c=abc", outside, item+"reports nobody; 403 address_denied by inside")
@@ -132,7 +132,7 @@ func summary(e *Explanation) string {
 
 func TestExplain_candidates(t *testing.T) {
 	p := mustCompile(t, New(Options{Dry: true}), explained)
-	e, err := p.Explain("GET", "http://api.test/items/7", nil, netip.MustParseAddr("127.0.0.1"))
+	e, err := p.Explain("GET", "http://api.test/items/7", nil, nil, netip.MustParseAddr("127.0.0.1"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func TestDry(t *testing.T) {
 	r := New(Options{Dry: true})
 	for range 3 {
 		p := mustCompile(t, r, explained+fmt.Sprintf("log: { access: { to: %q } }\n", log))
-		if _, err := p.Explain("GET", "http://api.test/items/7", nil, netip.MustParseAddr("127.0.0.1")); err != nil {
+		if _, err := p.Explain("GET", "http://api.test/items/7", nil, nil, netip.MustParseAddr("127.0.0.1")); err != nil {
 			t.Fatal(err)
 		}
 		if n := runtime.NumGoroutine(); n > goroutines {

@@ -44,7 +44,7 @@ func (b *builder) startServices() {
 		}
 		s := &service{definition: definition}
 		if b.runtime.options.Dry {
-			s.policy = dryService(e.Name)
+			s.policy = dryService{e.Name, commonBase(options.Targets), options.Host}
 		} else {
 			options.Sweeper = b.runtime.options.Sweeper
 			s.running = upstream.New(options)
@@ -117,6 +117,16 @@ func target(o config.Origin) upstream.Target {
 	}
 	t.Host, t.Port, t.URL = host, port, scheme+o.Address+o.Base
 	return t
+}
+
+// commonBase is the path that every address puts in front of a request's, or "" if they differ.
+func commonBase(targets []upstream.Target) string {
+	for _, t := range targets[1:] {
+		if t.Base != targets[0].Base {
+			return ""
+		}
+	}
+	return targets[0].Base
 }
 
 func statuses(services map[string]*service) []upstream.Status {

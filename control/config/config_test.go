@@ -277,6 +277,8 @@ func TestNoProblemShowsAValue(t *testing.T) {
 		`services: { s: { to: "https://h", origin_tls: { ca: "${S}" } } }`, `routes: { r: { match: "/", respond: { file: "${S}" } } }`,
 		`routes: { r: { match: "/", redirect: "$path.${S}" } }`, `routes: { r: { match: "/", redirect: "/$client.${S}" } }`,
 		`routes: { r: { match: "/", to: s, rewrite: { path: "/{${S}}" } } }`,
+		`routes: { r: { match: "/a", to: s, rewrite: { strip: "/${S}" } } }`, `routes: { r: { match: { method: "X${S}", path: / }, to: s } }`,
+		`routes: { r: { match: "/${S}?a", to: s } }`, `routes: { r: { match: "/", to: "http://${S}" } }`, `listen: { a: "${S}:1" }`,
 	} {
 		_, problems := Parse("f", []byte(line), env(map[string]string{"S": secret}))
 		about := false

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"reflect"
@@ -47,9 +48,10 @@ type field struct {
 
 type structInfo struct {
 	fields []field
-	keys   []string // in the order of the struct
-	later  []string // known, not available in this build
-	pos    int      // index of the field Pos, or -1
+	keys   []string          // in the order of the struct
+	later  []string          // known, not available in this build
+	hints  map[string]string // what to do instead of a key in later
+	pos    int               // index of the field Pos, or -1
 }
 
 // value decodes n into v.
@@ -134,9 +136,12 @@ func (d *decoder) unknown(e nodeEntry, path string, info structInfo) {
 	where := joinPath(path, e.key)
 	for _, key := range info.later {
 		if key == e.key {
-			d.report.fail(e.pos, where, notYet(key), "remove it")
+			d.report.fail(e.pos, where, notYet(key), cmp.Or(info.hints[key], "remove it"))
 			return
 		}
+	}
+	if meant := nearest(e.key, info.keys); path == "" && meant != "" {
+		d.report.touched[meant] = true // it may be the section that is missed: what is not in that one says nothing
 	}
 	near := didYouMean(e.key, "valid keys", info.keys)
 	if later := nearest(e.key, info.later); later != "" && nearest(e.key, info.keys) == "" {
@@ -163,7 +168,7 @@ func (d *decoder) defaults(pos Pos, path string, v reflect.Value, present map[st
 			}
 		case f.required:
 			// A key that was mistyped, or is not available yet, has been reported; it may be the one that is missed.
-			if target.IsZero() && !d.report.touched[path] {
+			if target.IsZero() && !d.report.touched[path] && !d.report.touched[where] {
 				d.report.fail(pos, where, "is required", f.doc)
 			}
 		case target.Kind() == reflect.Struct && !isScalarStruct(target):
@@ -325,11 +330,15 @@ func (d *decoder) info(t reflect.Type) structInfo {
 }
 
 func readTags(t reflect.Type) structInfo {
-	info := structInfo{pos: -1}
+	info := structInfo{pos: -1, hints: map[string]string{}}
 	for i := range t.NumField() {
 		sf := t.Field(i)
 		if later := sf.Tag.Get("later"); later != "" {
-			info.later = append(info.later, strings.Split(later, ",")...)
+			keys := strings.Split(later, ",")
+			info.later = append(info.later, keys...)
+			for _, key := range keys {
+				info.hints[key] = sf.Tag.Get("hint")
+			}
 		}
 		if sf.Name == "Pos" && sf.Type == reflect.TypeFor[Pos]() {
 			info.pos = i

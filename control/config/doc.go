@@ -22,6 +22,7 @@
 //	off:"true"       the field may also be `off`: no limit
 //	names:"header"   what the keys of a Named map must look like: thing (the default), header, cookie, status, any
 //	later:"a,b"      on a blank field: keys that the product knows and this build does not serve yet
+//	hint:"..."       beside later: what to do instead
 //
 // Values that come out of ${...} are never printed in a message: they may be secrets.
 package config

@@ -14,7 +14,7 @@ type Errors struct {
 
 // ErrorBody replaces the body of an error: a template, or a file that is sent as it is.
 type ErrorBody struct {
-	Type string    `cfg:"type" doc:"the media type; for a file it follows from its name"`
+	Type string    `cfg:"type" doc:"the media type; plain text for a body, and for a file it follows from its name"`
 	Body *Template `cfg:"body" doc:"text, which may hold $error.code, $error.status, $error.title, $request.id ..."`
 	File *Content  `cfg:"file" doc:"a file, sent as it is"`
 	Pos  Pos
@@ -27,7 +27,8 @@ func (e *Errors) decodeShort(d *decoder, n *node, path string) bool {
 	return true
 }
 
-// MediaType is the type of the body, given or known from the name of the file.
+// MediaType is the type of the body, given or known from the name of the file. It is empty for a template without a
+// type, which is plain text.
 func (b ErrorBody) MediaType() string {
 	if b.Type == "" && b.File != nil {
 		known, _ := mediaTypeOf(b.File.Name)
@@ -46,6 +47,7 @@ func (v *validator) errors(e *Errors, path string) {
 		case (b.Value.Body == nil) == (b.Value.File == nil):
 			v.fail(where, "wants exactly one of body and file", "")
 		case b.Value.File != nil && b.Value.File.Name == "": // reported
+		case b.Value.MediaType() == "" && b.Value.Body != nil: // plain text
 		case b.Value.MediaType() == "":
 			v.fail(where, "has no type", "type: text/html, for example")
 		case !isMediaType(b.Value.MediaType()):

@@ -15,6 +15,20 @@ type Listener struct {
 	_        struct{} `later:"tls,proxy_protocol"`
 }
 
+// decodeShort refuses an address alone, and says how it is written.
+func (l *Listener) decodeShort(d *decoder, n *node, path string) bool {
+	address := ":8080"
+	if n.kind == scalarNode {
+		if network, _, _ := parseAddress(n.text); network != "" {
+			address = n.text
+		} else if _, ok := parsePort(n.text); ok {
+			address = ":" + n.text
+		}
+	}
+	d.wants(n, path, "a mapping with an address", fmt.Sprintf("{ address: %q }", address))
+	return true
+}
+
 // laterHTTP are the protocols of later builds.
 var laterHTTP = []string{"h2", "h2c", "h3"}
 

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -96,9 +97,7 @@ func (v *validator) match(m Match, path string) {
 		return // required, and reported
 	}
 	if m.Pattern.Pos.Line > 0 {
-		if strings.TrimSpace(m.Pattern.Text) == "" {
-			v.fail(path, "is empty", `"GET /items/{id}", for example`)
-		}
+		v.shortMatch(m.Pattern, path)
 		return
 	}
 	if len(m.Methods)+len(m.Headers)+len(m.Query)+len(m.Cookies)+len(m.JSON) == 0 && m.Host.Text == "" && m.Path.Text == "" {
@@ -110,6 +109,7 @@ func (v *validator) match(m Match, path string) {
 	if m.Path.Text != "" && m.Path.Text[0] != '/' && m.Path.Text != "**" {
 		v.failAt(m.Path.Pos, path+".path", "a path begins with /, got "+v.show(m.Path.Text, m.Path.Pos), "the host goes into host, the method into method")
 	}
+	v.matchedPath(m.Path, path+".path")
 	for _, j := range m.JSON {
 		if strings.HasPrefix(j.Name, ".") || strings.HasSuffix(j.Name, ".") || strings.Contains(j.Name, "..") {
 			v.failAt(j.Pos, joinPath(path+".json", j.Name), "the dotted path has an empty step", "user.country, for example")
@@ -127,7 +127,150 @@ func (v *validator) method(method Text, path string) {
 			hint = "did you mean " + upper + "?"
 		}
 		v.failAt(method.Pos, path, "methods are written in capitals", hint)
+	default:
+		v.registered(method, path)
 	}
+}
+
+// methods are those of IANA's registry that a client can ask for: PRI and * are reserved.
+var methods = strings.Fields(`GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH QUERY
+	ACL BASELINE-CONTROL BIND CHECKIN CHECKOUT COPY LABEL LINK LOCK MERGE MKACTIVITY MKCALENDAR MKCOL MKREDIRECTREF
+	MKWORKSPACE MOVE ORDERPATCH PROPFIND PROPPATCH REBIND REPORT SEARCH UNBIND UNCHECKOUT UNLINK UNLOCK UPDATE
+	UPDATEREDIRECTREF VERSION-CONTROL`)
+
+// registered warns of a method that is likely a typing error: an own one works all the same.
+func (v *validator) registered(method Text, path string) {
+	if slices.Contains(methods, method.Text) {
+		return
+	}
+	hint := ""
+	if near := nearest(method.Text, methods); near != "" && !v.config.Substituted(method.Pos) {
+		hint = fmt.Sprintf("did you mean %s?", near)
+	}
+	v.warn(path, v.show(method.Text, method.Pos)+" is none of the registered methods", hint)
+}
+
+// shortMatch looks at the short form for what its reader, the router, would say less clearly or could not know.
+func (v *validator) shortMatch(pattern Text, path string) {
+	if strings.TrimSpace(pattern.Text) == "" {
+		v.fail(path, "is empty", `"GET /items/{id}", for example`)
+		return
+	}
+	words, target := splitShort(pattern.Text)
+	if len(words) > 1 && !slices.ContainsFunc(words, func(word string) bool { return !isCapitals(word) }) {
+		v.fail(path, "a space or a comma stands between methods", "several are written GET|POST /path")
+		return
+	}
+	if len(words) == 1 {
+		for method := range strings.SplitSeq(words[0], "|") {
+			if isCapitals(method) { // the router refuses others
+				v.registered(Text{method, pattern.Pos}, path)
+			}
+		}
+	}
+	v.matchedPath(Text{target, pattern.Pos}, path)
+}
+
+// splitShort takes the words in front of the path off the short form, and the host off the path.
+func splitShort(pattern string) (words []string, path string) {
+	before, path, found := strings.Cut(pattern, "/")
+	if !found {
+		return nil, ""
+	}
+	words = strings.FieldsFunc(before, func(c rune) bool { return c == ' ' || c == '\t' || c == ',' })
+	if len(words) > 0 && strings.HasSuffix(before, words[len(words)-1]) {
+		words = words[:len(words)-1] // the host
+	}
+	return words, "/" + strings.TrimSpace(path)
+}
+
+func isCapitals(s string) bool {
+	return checkHeaderName(s) == "" && strings.ToUpper(s) == s && !strings.Contains(s, ".")
+}
+
+// matchedPath looks at the literal text of a path.
+func (v *validator) matchedPath(pattern Text, path string) {
+	for _, segment := range segments(pattern.Text) {
+		switch {
+		case strings.Contains(segment, "?"):
+			v.failAt(pattern.Pos, path, "a path has no query", "the query goes into match.query: { path: /search, query: { q: present } }")
+			return
+		case len(segment) > 1 && segment[0] == ':':
+			v.warn(path, "a segment that begins with : is a literal here", "a parameter is written {id}")
+		}
+	}
+}
+
+// segments splits the path of a match at the slashes outside of braces, as the router does, and leaves only a { of what
+// stands in braces. It is empty for a path that the router refuses because of its braces.
+func segments(path string) []string {
+	if path == "" {
+		return nil
+	}
+	var list []string
+	var segment []byte
+	depth := 0
+	for i := 1; i < len(path); i++ {
+		c := path[i]
+		switch {
+		case c == '\\' && depth > 0:
+			i++
+			continue
+		case c == '/' && depth == 0:
+			list = append(list, string(segment))
+			segment = segment[:0]
+			continue
+		case c == '{':
+			depth++
+		case c == '}':
+			depth--
+		}
+		if depth == 0 && c != '}' || depth == 1 && c == '{' {
+			segment = append(segment, c)
+		}
+	}
+	if depth != 0 {
+		return nil
+	}
+	return append(list, string(segment))
+}
+
+// path is the path of either form; any path is /**.
+func (m Match) path() string {
+	if m.Pattern.Text != "" {
+		_, path := splitShort(m.Pattern.Text)
+		return path
+	}
+	if m.Path.Text == "" {
+		return "/**"
+	}
+	return m.Path.Text
+}
+
+// mayHavePrefix reports whether a path that the match takes may begin with the prefix, a clean one. It is true where that
+// cannot be read off the literal segments that the match begins with.
+func (m Match) mayHavePrefix(prefix string) bool {
+	matched := segments(m.path())
+	if len(matched) == 0 {
+		return true
+	}
+	for i, want := range segments(prefix) {
+		switch {
+		case i == len(matched):
+			return false
+		case !isPlainSegment(matched[i]) || !isPlainSegment(want): // **, a parameter, an escape
+			return true
+		case matched[i] != want:
+			return false
+		}
+	}
+	return true
+}
+
+// isPlainSegment reports whether a segment is the same in every spelling: it has only unreserved characters (RFC 3986
+// section 2.3).
+func isPlainSegment(s string) bool {
+	return !strings.ContainsFunc(s, func(c rune) bool { return c > 0x7f || !isAlnum(byte(c)) && !strings.ContainsRune("-._~", c) })
 }
 
 var parameterInPattern = regexp.MustCompile(`\{([A-Za-z_][A-Za-z0-9_]*)[:}]`)

@@ -7,23 +7,47 @@ import (
 )
 
 // nearest returns the known word that is closest to what was written, or "" when none is close enough to be
-// what was meant: at most a third of its letters may differ.
+// what was meant: at most a third of its letters may differ, or it is an
+// abbreviation.
 func nearest(written string, known []string) string {
 	best, bestDistance := "", 1<<30
 	w := strings.ToLower(written)
-	if len(w) > 64 {
+	if w == "" || len(w) > 64 {
 		return ""
 	}
 	for _, k := range known {
+		if strings.HasSuffix(w, "y") && w[:len(w)-1]+"ies" == k { // policy, policies
+			return k
+		}
 		d := distance(w, strings.ToLower(k))
 		if d < bestDistance {
 			best, bestDistance = k, d
 		}
 	}
 	if best == "" || bestDistance > max(1, max(len(w), len(best))/3) {
-		return ""
+		return abbreviated(w, known)
 	}
 	return best
+}
+
+// abbreviated returns the one known word that w leaves letters out of, such as addresses for addrs, or "".
+func abbreviated(w string, known []string) string {
+	found := ""
+	for _, k := range known {
+		rest := w
+		for _, c := range []byte(strings.ToLower(k)) {
+			if rest != "" && rest[0] == c {
+				rest = rest[1:]
+			}
+		}
+		if rest == "" && len(w) >= 3 && 2*len(w) >= len(k) && w[0] == strings.ToLower(k)[0] {
+			if found != "" {
+				return ""
+			}
+			found = k
+		}
+	}
+	return found
 }
 
 // knownListedMax bounds the list of valid words in a hint: a file may define thousands of services.

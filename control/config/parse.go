@@ -272,14 +272,39 @@ func syntaxError(name string, err error) (Pos, string) {
 	}
 	message := located.GetMessage()
 	if strings.Contains(message, "found character '\t'") {
-		message = "a tab cannot indent"
+		message = tabIndents
+	}
+	for _, p := range plainer {
+		if strings.HasPrefix(message, p.message) {
+			message = p.plain + " [" + message + "]"
+			break
+		}
 	}
 	return tokenPos(name, located.GetToken()), message
 }
 
+const tabIndents = "a tab cannot indent"
+
+// plainer says what the library's messages mean to somebody who has not read the specification of YAML.
+var plainer = []struct{ message, plain string }{
+	{"',' or '}' must be specified", "a comma or the closing } is missing before this"},
+	{"',' or ']' must be specified", "a comma or the closing ] is missing before this"},
+	{"could not find flow mapping end token '}'", "the closing } is missing"},
+	{"sequence end token ']' not found", "the closing ] is missing"},
+	{"could not find '[' character", "this ] closes nothing"},
+	{"could not find end character of", "the closing quote is missing"},
+	{"could not find flow map content", "the closing } is missing, or what stands here is no key: value"},
+	{"found an invalid key for this map", "this cannot be a key"},
+	{"non-map value is specified", "this line is no key: value like the lines above it"},
+	{"unexpected key name", "this line is no key: value, its colon may be missing"},
+	{"mapping value is not allowed in this context", "a key: value cannot stand within a value"},
+	{"value is not allowed in this context", "this does not belong here: its indentation differs from the lines above, or the value before it has ended"},
+	{"block sequence entries are not allowed", "a list with dashes begins on a line of its own"},
+}
+
 // syntaxHint explains the mistakes that newcomers make.
 func syntaxHint(src []byte, pos Pos, message string) string {
-	if message == "a tab cannot indent" {
+	if message == tabIndents {
 		return "indent with two spaces"
 	}
 	line := lineOf(src, pos.Line)
@@ -289,7 +314,7 @@ func syntaxHint(src []byte, pos Pos, message string) string {
 	case strings.Count(line, "{") > 1:
 		return `inside { } and [ ] a value with braces needs quotes: "/items/{id}"`
 	case strings.Contains(message, "mapping value is not allowed"):
-		return `text that contains ": " needs quotes`
+		return `text that contains ": " needs quotes; a key begins in the column of the keys beside it`
 	}
 	return ""
 }

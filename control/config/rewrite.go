@@ -67,6 +67,24 @@ func (v *validator) rewrite(w *Rewrite, path string) {
 	v.headerOps(w.Response, path+".response", PhaseResponse)
 }
 
+// prefixes warns of a prefix that no path of the match has.
+func (v *validator) prefixes(r *Route, path string) {
+	if r.Rewrite == nil {
+		return
+	}
+	check := func(prefix Text, where string) {
+		if isCleanPath(prefix.Text) && !strings.HasSuffix(prefix.Text, "/") && !r.Match.mayHavePrefix(prefix.Text) {
+			v.warn(where, "never applies: no path that the match takes begins with "+v.show(prefix.Text, prefix.Pos), "")
+		}
+	}
+	if r.Rewrite.Strip != nil {
+		check(*r.Rewrite.Strip, path+".strip")
+	}
+	if r.Rewrite.Replace != nil {
+		check(r.Rewrite.Replace.From, path+".replace.from")
+	}
+}
+
 func (v *validator) rewrittenPath(text, path string) {
 	if text[0] != '/' && text[0] != '$' {
 		v.fail(path, "a path begins with /", "")

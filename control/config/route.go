@@ -117,6 +117,7 @@ func (v *validator) route(r *Route, path string) {
 	v.redirect(r.Redirect, path+".redirect")
 	v.sticky(r, path+".sticky")
 	v.rewrite(r.Rewrite, path+".rewrite")
+	v.prefixes(r, path+".rewrite")
 	v.errors(r.Errors, path+".errors")
 	v.parameters(r, path)
 }
@@ -156,6 +157,9 @@ func (v *validator) skips(skip List[Text], path string) {
 			names = append(names, use.Name)
 		}
 	}
+	if v.lost("defaults", names) {
+		return
+	}
 	for i, name := range skip {
 		known := false
 		for _, n := range names {
@@ -175,6 +179,10 @@ func (v *validator) targets(to *Split, path string) {
 		where := path
 		if whole := joinPath(path, t.Service); v.written(whole) {
 			where = whole
+		}
+		if strings.Contains(t.Service, "://") || strings.HasPrefix(t.Service, "unix:") {
+			v.failAt(t.Pos, where, "wants the name of a service, not an address", "services: { origin: http://... } gives it the name origin; then write to: origin")
+			continue
 		}
 		if _, ok := v.serviceUsed[t.Service]; !ok {
 			v.unknown("service", "services", Text{t.Service, t.Pos}, where, v.config.Services.Names())

@@ -80,7 +80,7 @@ func (g *schemaWriter) structure(t reflect.Type) object {
 			p["description"] = f.doc
 		}
 		if f.hasDefault {
-			p["default"] = f.fallback
+			p["default"] = defaultOf(t.Field(f.index).Type, f)
 		}
 		properties[f.key] = p
 		if f.required {
@@ -92,6 +92,17 @@ func (g *schemaWriter) structure(t reflect.Type) object {
 		o["required"] = required
 	}
 	return o
+}
+
+// defaultOf is the default of a field as the type that its value has in a file.
+func defaultOf(t reflect.Type, f field) any {
+	switch t.Kind() {
+	case reflect.Int:
+		return mustInt(f.fallback)
+	case reflect.Bool:
+		return f.fallback == "true"
+	}
+	return f.fallback
 }
 
 func (g *schemaWriter) info(t reflect.Type) structInfo {
@@ -175,9 +186,9 @@ func (*Percent) schema(*schemaWriter, field) object { return pattern(percentPatt
 func (*Text) schema(_ *schemaWriter, f field) object     { return words(f) }
 func (*Template) schema(*schemaWriter, field) object     { return plainText() }
 func (*Secret) schema(*schemaWriter, field) object       { return plainText() }
-func (*Path) schema(*schemaWriter, field) object         { return object{"type": "string"} }
-func (*Content) schema(*schemaWriter, field) object      { return object{"type": "string"} }
-func (*Target) schema(*schemaWriter, field) object       { return object{"type": "string"} }
+func (*Path) schema(*schemaWriter, field) object         { return plainText() }
+func (*Content) schema(*schemaWriter, field) object      { return plainText() }
+func (*Target) schema(*schemaWriter, field) object       { return plainText() }
 func (*AccessFormat) schema(*schemaWriter, field) object { return object{"type": "string"} }
 func (*Prefix) schema(*schemaWriter, field) object       { return pattern(`^[0-9a-fA-F.:]+(/[0-9]+)?$`) }
 func (*Address) schema(*schemaWriter, field) object      { return pattern(`^unix:/|:[0-9]+$`) }
@@ -216,13 +227,13 @@ func (*Origin) schema(g *schemaWriter, _ field) object {
 const originPattern = `^(https?://|unix:/)`
 
 func (*Use) schema(g *schemaWriter, _ field) object {
-	return object{"anyOf": []any{object{"type": "string"}, g.value(reflect.TypeFor[Policy](), field{})}}
+	return object{"anyOf": []any{plainText(), g.value(reflect.TypeFor[Policy](), field{})}}
 }
 
 func (*Split) schema(*schemaWriter, field) object {
 	share := object{"anyOf": []any{object{"type": "integer", "minimum": 0, "maximum": weightMax}, pattern(percentPattern)}}
 	return object{"anyOf": []any{
-		object{"type": "string"},
+		plainText(),
 		object{"type": "object", "minProperties": 1, "additionalProperties": share},
 	}}
 }

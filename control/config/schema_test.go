@@ -29,7 +29,7 @@ func TestSchema(t *testing.T) {
 	if err := json.Unmarshal(Schema(), &raw); err != nil {
 		t.Fatal(err)
 	}
-	schema, err := raw.Resolve(nil)
+	schema, err := raw.Resolve(&jsonschema.ResolveOptions{ValidateDefaults: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,6 +48,7 @@ func TestSchema(t *testing.T) {
 	f(string(Starter()))
 	f(`limits: { headers: "${N}", idle: "${N}s", connections: off }`)
 	f("admin: off\nlog: { access: off }\nroutes:")
+	f(numbers)
 
 	bad := func(src string) {
 		t.Helper()
@@ -72,6 +73,47 @@ func TestSchema(t *testing.T) {
 	bad("routes: { a: { match: /a, to: { s: lots } } }")
 	bad("routes: { a: { match: /a, redirect: { to: /x, status: 200 } } }")
 	bad("policies: { a: { headers: { request: { set: { \"a b\": c } } } } }")
+}
+
+// numbers are values that look like numbers and are read as text.
+const numbers = contract + `  a: { match: /a, to: 5, use: [7] }
+  b: { match: /b, to: 5, use: 7 }
+  c: { match: /c, respond: { file: 8, type: text/plain } }
+state: 5
+log: { access: { to: 6 } }
+`
+
+// TestNumbersAreText keeps the decoder and the schema together.
+func TestNumbersAreText(t *testing.T) {
+	src := strings.Replace(numbers, "services:", "policies: { 7: { addresses: { deny: 10.0.0.1 } } }\nservices:\n  5: http://h", 1)
+	c := mustParse(t, src, Options{ReadFile: func(string) ([]byte, error) { return nil, nil }})
+	if c.State != "5" || c.Log.Access.To.File != "6" {
+		t.Errorf("state is %q, the access log goes to %q", c.State, c.Log.Access.To.File)
+	}
+}
+
+// TestSchemaDefaults wants the type that a value has in a file.
+func TestSchemaDefaults(t *testing.T) {
+	var root struct {
+		Defs map[string]struct {
+			Properties map[string]struct{ Default any }
+		} `json:"$defs"`
+	}
+	if err := json.Unmarshal(Schema(), &root); err != nil {
+		t.Fatal(err)
+	}
+	f := func(name, key string, want any) {
+		t.Helper()
+		if got := root.Defs[name].Properties[key].Default; got != want {
+			t.Errorf("the default of %s.%s is %#v, want %#v", name, key, got, want)
+		}
+	}
+	f("Limits", "connections", 100000.0)
+	f("Pool", "idle", 256.0)
+	f("Respond", "status", 200.0)
+	f("Limits", "header_bytes", "32KiB")
+	f("Limits", "idle", "75s")
+	f("OriginTLS", "verify", true)
 }
 
 // TestSchemaDescribes wants words for every key: editors show them.

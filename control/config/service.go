@@ -19,6 +19,7 @@ type Service struct {
 	OriginTLS OriginTLS    `cfg:"origin_tls" doc:"how https:// endpoints are verified"`
 	Pos       Pos
 	_         struct{} `later:"health,discover,retry,eject,limit,protos"`
+	_         struct{} `later:"tls" hint:"origin_tls says how https:// addresses are verified"`
 }
 
 // Timeouts are the timeouts of one service. After Load, Try is never nil and Service.Timeout is the same.
@@ -87,7 +88,11 @@ func (k *Key) decode(d *decoder, n *node, path string, _ field) {
 	case (by == "header" || by == "cookie") && named && checkHeaderName(name) == "":
 	case by == "query" && named && name != "":
 	default:
-		d.wants(n, path, wanted, "")
+		hint := ""
+		if near := nearest(by, []string{"client", "path", "header", "cookie", "query"}); near != "" && near != by && n.parts == nil {
+			hint = fmt.Sprintf("did you mean %s?", near)
+		}
+		d.wants(n, path, wanted, hint)
 		return
 	}
 	k.By, k.Name = by, name

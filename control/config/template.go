@@ -245,7 +245,28 @@ func (v *validator) variable(name, path string, rules templateRules) {
 		v.fail(path, "holds a name that is not a variable", didYouMean("", "variables", known))
 		return
 	}
-	v.fail(path, fmt.Sprintf("$%s is not a variable", clip(name)), didYouMean("$"+name, "variables", known))
+	hint := didYouMean("", "variables", known)
+	if near := nearestVariable(name); near != "" {
+		hint = fmt.Sprintf("did you mean $%s? %s", near, hint)
+	}
+	v.fail(path, fmt.Sprintf("$%s is not a variable", clip(name)), hint)
+}
+
+// nearestVariable is nearest for variables: in a family, what was written after the dot stays.
+func nearestVariable(written string) string {
+	var known []string
+	for _, v := range Variables {
+		words, name := strings.Split(v.Name, "."), "NAME"
+		if !strings.HasSuffix(v.Name, ".") {
+			known = append(known, v.Name)
+			continue
+		}
+		if parts := strings.SplitN(written, ".", len(words)); len(parts) == len(words) {
+			name = parts[len(parts)-1]
+		}
+		known = append(known, v.Name+name)
+	}
+	return nearest(written, known)
 }
 
 func phaseHint(p Phase) string {

@@ -79,7 +79,7 @@ func (v *validator) warn(path, message, hint string) {
 
 // unknown reports a name that does not exist.
 func (v *validator) unknown(what, plural string, name Text, path string, known []string) {
-	if v.report.touched[path] {
+	if v.report.touched[path] || v.lost(plural, known) {
 		return
 	}
 	known = sortedCopy(known)
@@ -88,6 +88,11 @@ func (v *validator) unknown(what, plural string, name Text, path string, known [
 		return
 	}
 	v.failAt(name.Pos, path, fmt.Sprintf("there is no %s %s", what, strconv.Quote(clip(name.Text))), didYouMean(name.Text, plural, known))
+}
+
+// lost reports whether nothing of a section was understood, or its key was mistyped: what refers to it may be right.
+func (v *validator) lost(section string, names []string) bool {
+	return len(names) == 0 && v.report.touched[section]
 }
 
 // show quotes a value, unless ${...} made it.

@@ -17,7 +17,8 @@ type Metrics struct {
 	mu       sync.Mutex
 	routes   map[string]*RouteMetrics
 	services map[string]*ServiceMetrics
-	funcs    []computed // by name
+	funcs    []computed   // by name
+	set      *metrics.Set // of the library: ours are exposed through it
 }
 
 // computed is a metric whose samples others compute when they are asked for.
@@ -28,7 +29,9 @@ type computed struct {
 
 // New returns metrics without a route or service.
 func New() *Metrics {
-	return &Metrics{routes: map[string]*RouteMetrics{}, services: map[string]*ServiceMetrics{}}
+	m := &Metrics{routes: map[string]*RouteMetrics{}, services: map[string]*ServiceMetrics{}, set: metrics.NewSet()}
+	m.set.RegisterMetricsWriter(m.write)
+	return m
 }
 
 // Route returns the metrics of the route called name, the same ones for as long as nobody forgets it.
@@ -110,9 +113,32 @@ func checkName(name string) error {
 	return nil
 }
 
-// WritePrometheus writes everything in the text format of Prometheus 0.0.4, then the go_ and process_ metrics. The
+// WritePrometheus writes everything in the text format of Prometheus 0.0.4: ours, then the go_ and process_ metrics. The
 // error is w's.
 func (m *Metrics) WritePrometheus(w io.Writer) error {
+	checked := &firstError{w: w}
+	m.set.WritePrometheus(checked)
+	metrics.WriteProcessMetrics(checked)
+	return checked.err
+}
+
+// firstError remembers why writing failed, which the library does not.
+type firstError struct {
+	w   io.Writer
+	err error
+}
+
+func (f *firstError) Write(p []byte) (int, error) {
+	if f.err != nil {
+		return 0, f.err
+	}
+	n, err := f.w.Write(p)
+	f.err = err
+	return n, err
+}
+
+// write writes our own metrics. The set calls it for every scrape.
+func (m *Metrics) write(w io.Writer) {
 	routes, services, funcs := m.totals()
 	e := newExposition(w)
 	writeRoutes(e, routes)
@@ -127,8 +153,7 @@ func (m *Metrics) WritePrometheus(w io.Writer) error {
 			e.float(f.name, labels, value)
 		}
 	}
-	metrics.WritePrometheus(e.w, true)
-	return e.w.Flush()
+	_ = e.w.Flush() // the writer remembers its error
 }
 
 // totals reads everything once, in the order of names. The lock is held for copying the lists only: a reload does

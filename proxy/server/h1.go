@@ -28,9 +28,10 @@ type h1 struct {
 	peerText []byte
 	counted  netip.Addr // what admit counted
 
-	served int
-	hello  bool // the head of an answer to the current request was written, at least in part
-	out    int64
+	served   int
+	hello    bool // the head of an answer to the current request was written, at least in part
+	out      int64
+	slowRead int64 // nanoseconds that the client may take too little of a response; 0: see send
 
 	current struct { // others look in to cancel, or to end an idle connection
 		sync.Mutex
@@ -98,6 +99,7 @@ func (c *h1) next() bool {
 		return false
 	}
 	c.limits = c.server.snapshot.Load().Limits
+	c.setSlowRead()
 	x := proxy.Acquire()
 	x.Started = wire.Now()
 	c.upload.reset(&c.limits)
@@ -237,7 +239,7 @@ func (c *h1) finish(x *proxy.Exchange, again, refused bool) bool {
 	c.current.Lock()
 	c.current.x = nil
 	c.current.Unlock()
-	untouched := c.upload.gate()
+	c.upload.gate()
 	_ = x.Response.Body.Close() // whatever it says, the response is over
 	if x.Response.Tunnel != nil {
 		again = false
@@ -245,8 +247,9 @@ func (c *h1) finish(x *proxy.Exchange, again, refused bool) bool {
 	x.Wait()
 	x.BytesIn, x.BytesOut = c.upload.taken, c.out
 	x.Finish()
-	if again && !c.upload.body.Done() {
-		again = untouched && c.discardUpload()
+	if again {
+		c.ResumeRead() // the gate may have interrupted a read
+		again = c.upload.body.Done() || c.upload.body.Resume() && c.discardUpload()
 	}
 	linger := c.hello && !again && (refused || !c.upload.body.Done() || c.in.Buffered() > 0)
 	x.Release()

@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -103,12 +104,17 @@ func (l *Listener) handle(c net.Conn) {
 	client := peer.Addr()
 	if l.settings.Load().trusts(client) {
 		client = netip.Addr{} // a balancer brings everybody's connections
+	} else if client.Is6() {
+		// A client of IPv6 has a whole network to choose its addresses from.
+		if p, err := client.Prefix(64); err == nil {
+			client = p.Addr()
+		}
 	}
 	if err := l.server.admit(client); err != nil {
 		refuseConnection(c)
 		return
 	}
-	wire.Tune(c)
+	wire.TuneAccepted(c)
 	h := newH1(c, l, peer, client)
 	l.server.sweeper.Add(h.Conn)
 	go h.run()
@@ -117,10 +123,13 @@ func (l *Listener) handle(c net.Conn) {
 // refuseConnection says why in passing: if the few bytes do not fit into the socket at once they are not worth waiting
 // for.
 func refuseConnection(c net.Conn) {
-	const answer = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\n" +
-		"Connection: close\r\nContent-Length: 106\r\n\r\n" +
-		`{"type":"urn:sluice:problem:too_many_connections","title":"Service Unavailable","status":503,"retry":true}`
+	id := newRequestID(nil)
+	const body = `{"type":"urn:sluice:problem:too_many_connections","title":"Service Unavailable","status":503,` +
+		`"code":"too_many_connections","detail":"This client, or all together, have as many connections as are allowed.",` +
+		`"request_id":"%s"}` + "\n"
+	answer := fmt.Appendf(nil, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\n"+
+		"X-Request-Id: %s\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"+body, id, len(body)-len("%s")+len(id), id)
 	_ = c.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
-	_, _ = c.Write([]byte(answer))
+	_, _ = c.Write(answer)
 	_ = c.Close()
 }

@@ -101,8 +101,8 @@ func splitTarget(m *wire.Message, method string, authority *[]byte) ([]byte, err
 
 var slash, asterisk = []byte("/"), []byte("*")
 
-var errConnectMethod = &wire.Refusal{Status: 501, Code: "connect_not_supported", Detail: "CONNECT asks for a forward proxy; this is a gateway"}
-var errExpectation = &wire.Refusal{Status: 417, Code: "expectation_failed", Detail: "the only expectation that can be met is 100-continue"}
+var errConnectMethod = &wire.Refusal{Status: 501, Code: "connect_not_supported", Detail: "CONNECT asks for a forward proxy; this is a gateway."}
+var errExpectation = &wire.Refusal{Status: 417, Code: "expectation_failed", Detail: "The only expectation that can be met is 100-continue."}
 
 func cutScheme(t []byte) ([]byte, bool) {
 	for _, scheme := range [...]string{"http://", "https://"} {
@@ -193,11 +193,12 @@ func (c *h1) identify(x *proxy.Exchange) {
 	if x.Client.Trusted {
 		c.believe(x)
 	} else {
-		h.DelKnown(wire.XForwardedFor.Bit() | wire.XForwardedHost.Bit() | wire.XForwardedProto.Bit() | wire.XRequestID.Bit())
+		h.DelKnown(wire.XForwardedFor.Bit() | wire.XForwardedHost.Bit() | wire.XForwardedProto.Bit() | wire.XForwardedOther.Bit() |
+			wire.XRealIP.Bit() | wire.XRequestID.Bit())
 	}
 	h.DelKnown(wire.Forwarded.Bit())
 	if x.ID == nil {
-		x.ID = appendRequestID(x)
+		x.ID = x.KeepScratch(newRequestID(x.Scratch()))
 		h.Add("X-Request-Id", x.ID)
 	}
 	peer := c.peerText
@@ -271,14 +272,16 @@ func appendNode(dst, address []byte) []byte {
 func (c *h1) believe(x *proxy.Exchange) {
 	h := &x.Request.Head
 	for v := range h.ValuesKnown(wire.XForwardedProto) {
-		switch {
-		case wire.EqualFold(v, "https"):
-			x.Request.Scheme = "https"
-		case wire.EqualFold(v, "http"):
-			x.Request.Scheme = "http"
+		for item := range wire.Items(v) { // the last one is the nearest proxy's
+			switch {
+			case wire.EqualFold(item, "https"):
+				x.Request.Scheme = "https"
+			case wire.EqualFold(item, "http"):
+				x.Request.Scheme = "http"
+			}
 		}
 	}
-	if id := h.GetKnown(wire.XRequestID); validRequestID(id) {
+	if id := h.GetKnown(wire.XRequestID); validRequestID(id) && h.CountKnown(wire.XRequestID) == 1 {
 		x.ID = id
 	} else {
 		h.DelKnown(wire.XRequestID.Bit())
@@ -327,12 +330,12 @@ func validRequestID(id []byte) bool {
 	return len(id) >= 8 && len(id) <= 128 && wire.IsToken(id)
 }
 
-// appendRequestID makes 128 random bits in hex: unique across hosts without asking anybody. They are no secret.
-func appendRequestID(x *proxy.Exchange) []byte {
+// newRequestID appends 128 random bits in hex: unique across hosts without asking anybody. They are no secret.
+func newRequestID(dst []byte) []byte {
 	var raw [16]byte
 	a, b := rand.Uint64(), rand.Uint64()
 	for i := range 8 {
 		raw[i], raw[8+i] = byte(a>>(8*i)), byte(b>>(8*i))
 	}
-	return x.KeepScratch(hex.AppendEncode(x.Scratch(), raw[:]))
+	return hex.AppendEncode(dst, raw[:])
 }

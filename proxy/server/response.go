@@ -2,6 +2,7 @@ package server
 
 import (
 	"io"
+	"time"
 
 	"sluice/proxy"
 	"sluice/proxy/wire"
@@ -77,21 +78,6 @@ func (c *h1) appendHead(dst []byte, x *proxy.Exchange, size int64, chunked, agai
 	}
 	dst = append(dst, '\r', '\n')
 	dst = r.Head.AppendTo(dst)
-	if !r.Head.HasKnown(wire.Date) {
-		dst = append(dst, "Date: "...)
-		dst = wire.AppendDate(dst, x.HeadAt)
-		dst = append(dst, '\r', '\n')
-	}
-	if len(x.ID) > 0 && !r.Head.HasKnown(wire.XRequestID) {
-		dst = append(dst, "X-Request-Id: "...)
-		dst = append(dst, x.ID...)
-		dst = append(dst, '\r', '\n')
-	}
-	if r.Via != "" {
-		dst = append(dst, "Via: "...)
-		dst = append(dst, r.Via...)
-		dst = append(dst, " sluice\r\n"...)
-	}
 	switch {
 	case chunked:
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
@@ -113,16 +99,36 @@ func (c *h1) appendHead(dst []byte, x *proxy.Exchange, size int64, chunked, agai
 	return append(dst, '\r', '\n')
 }
 
-// send writes, giving the client as long as the minimum rate allows for so many bytes.
+// send writes, as long as the client takes what the minimum rate demands. How long a client of TCP may take nothing does not
+// depend on how much is sent; of others it is only known when they have taken all of it.
 func (c *h1) send(p []byte) error {
 	c.hello = true
 	if rate := c.limits.MinRate; rate > 0 {
-		c.ArmWrite(wire.Now() + int64(c.limits.HeadTimeout) + int64(len(p))*int64(1e9)/rate)
+		patience := c.slowRead
+		if patience == 0 {
+			patience = int64(c.limits.HeadTimeout) + int64(len(p))*int64(1e9)/rate
+		}
+		c.ArmWrite(wire.Now() + patience)
 		defer c.ArmWrite(0)
 	}
 	n, err := c.Conn.Write(p)
 	c.out += int64(n)
 	return err
+}
+
+// windowBytes is how coarsely a reader's progress can be seen: a receiver may open its window in steps of this size.
+const windowBytes = 64 << 10
+
+// setSlowRead tells the connection how slowly the client may read.
+func (c *h1) setSlowRead() {
+	rate := c.limits.MinRate
+	if rate <= 0 {
+		return
+	}
+	patience := int64(c.limits.HeadTimeout) + windowBytes*int64(1e9)/rate
+	if patience != c.slowRead && c.WriteRate(rate, time.Duration(patience)) {
+		c.slowRead = patience
+	}
 }
 
 // sendSized writes a body whose length was announced, or that ends with the connection (size -1).
@@ -228,7 +234,7 @@ func (c *h1) sendChunked(x *proxy.Exchange, out, head []byte) error {
 		}
 		if err == io.EOF {
 			end := append(buf.B[begin:to], "0\r\n"...)
-			end = x.Response.Trailers.AppendTo(end)
+			end = proxy.FinalTrailers(&x.Response.Trailers, x.Response.Decided).AppendTo(end)
 			return c.send(append(end, "\r\n"...))
 		}
 		if to > begin {

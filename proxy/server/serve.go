@@ -25,7 +25,22 @@ func (s *Server) serve(x *proxy.Exchange, instead *proxy.Route) {
 			s.fail(x, err)
 		}
 	}
+	finishHead(x)
+}
+
+// finishHead completes the response head. Policies have the last word: what the gateway adds they may take away.
+func finishHead(x *proxy.Exchange) {
 	x.HeadAt = wire.Now()
+	h := &x.Response.Head
+	if !h.HasKnown(wire.Date) {
+		h.Add("Date", wire.AppendDate(x.Scratch(), x.HeadAt))
+	}
+	if len(x.ID) > 0 && !h.HasKnown(wire.XRequestID) {
+		h.Add("X-Request-Id", x.ID)
+	}
+	if via := x.Response.Via; via != "" {
+		h.AddString("Via", via)
+	}
 	x.EditHead()
 }
 
@@ -118,6 +133,9 @@ func (s *Server) fail(x *proxy.Exchange, err error) {
 	e := proxy.AsError(err)
 	x.Err, x.ErrCause = e, e.Cause
 	r := &x.Response
+	if r.Body.Flowing() {
+		x.Request.Body.Interrupt() // whoever sends it upstream is waited for
+	}
 	_ = r.Body.Close() // the response is dropped
 	r.Head.Reset()
 	r.Trailers.Reset()
@@ -141,7 +159,7 @@ func (s *Server) refuse(x *proxy.Exchange, err error) bool {
 		x.Request.Method = "-"
 	}
 	if x.ID == nil {
-		x.ID = appendRequestID(x)
+		x.ID = x.KeepScratch(newRequestID(x.Scratch()))
 	}
 	s.begin(x, snap.Fallback)
 	r, ok := err.(*wire.Refusal)
@@ -150,7 +168,6 @@ func (s *Server) refuse(x *proxy.Exchange, err error) bool {
 	} else {
 		s.fail(x, &proxy.Error{Status: r.Status, Code: r.Code, Detail: r.Detail, Side: proxy.ByClient})
 	}
-	x.HeadAt = wire.Now()
-	x.EditHead()
+	finishHead(x)
 	return true
 }

@@ -65,7 +65,10 @@ func (u *requestBody) enter() error {
 	if u.expecting && !u.headOut {
 		u.expecting = false
 		// Under the lock: the response must not begin in the middle of it.
-		if _, err := u.c.Write(continueLine); err != nil {
+		u.c.ArmWrite(wire.Now() + int64(u.c.limits.HeadTimeout))
+		_, err := u.c.Write(continueLine)
+		u.c.ArmWrite(0)
+		if err != nil {
 			u.reading = false
 			return proxy.ErrBadBody.With(err)
 		}
@@ -87,19 +90,22 @@ func (u *requestBody) leave() {
 // read waits no longer than the client's credit: a wait uses it up, bytes that come earn it back at the minimum rate.
 // So a slow but steady upload survives for days, and one that drips is cut after a few seconds.
 func (u *requestBody) read(p []byte) (int, error) {
-	if u.body.Buffered() > 0 {
-		return u.done(u.body.Read(p))
-	}
 	rate := u.c.limits.MinRate
 	if rate <= 0 {
 		return u.done(u.body.Read(p))
 	}
-	before := wire.Now()
-	u.c.Arm(before + u.credit)
-	n, err := u.body.Read(p)
-	u.c.Disarm()
-	u.credit += int64(n)*int64(1e9)/rate - (wire.Now() - before)
-	u.credit = min(u.credit, patienceHeads*int64(u.c.limits.HeadTimeout))
+	var n int
+	var err error
+	if u.body.Buffered() > 0 {
+		n, err = u.body.Read(p)
+	} else {
+		before := wire.Now()
+		u.c.Arm(before + u.credit)
+		n, err = u.body.Read(p)
+		u.c.Disarm()
+		u.credit -= wire.Now() - before
+	}
+	u.credit = min(u.credit+int64(n)*int64(1e9)/rate, patienceHeads*int64(u.c.limits.HeadTimeout))
 	return u.done(n, err)
 }
 
@@ -149,12 +155,10 @@ func (u *requestBody) Close() error {
 	return nil
 }
 
-// gate stops reads and waits for the one under way to return. It reports whether the position in the stream of bytes is
-// certain, so that the rest of the body can be skipped.
-func (u *requestBody) gate() bool {
+// gate stops reads and waits for the one under way to return.
+func (u *requestBody) gate() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	interrupted := u.reading
 	u.closed = true
 	if u.reading {
 		u.c.InterruptRead()
@@ -162,7 +166,6 @@ func (u *requestBody) gate() bool {
 	for u.reading {
 		u.idle.Wait()
 	}
-	return !interrupted
 }
 
 // responseBegins says that the response head goes out now: a client that still waits for 100 Continue takes it as the

@@ -56,7 +56,7 @@ func NewHeaders(request, response Ops) (*Headers, error) {
 // Serve edits the request and hands on. The response is edited when its head is final: that of a later policy's
 // refusal is edited, too, and variables have the values of that moment.
 func (h *Headers) Serve(x *proxy.Exchange, next *proxy.Chain) error {
-	apply(h.request, &x.Request.Head, x)
+	apply(h.request, &x.Request.Head, &x.Request.Decided, x)
 	if len(h.response) > 0 {
 		x.OnHead(h)
 	}
@@ -64,7 +64,9 @@ func (h *Headers) Serve(x *proxy.Exchange, next *proxy.Chain) error {
 }
 
 // EditHead edits the response. It is called by the edge, see proxy.HeadEditor.
-func (h *Headers) EditHead(x *proxy.Exchange) { apply(h.response, &x.Response.Head, x) }
+func (h *Headers) EditHead(x *proxy.Exchange) {
+	apply(h.response, &x.Response.Head, &x.Response.Decided, x)
+}
 
 // edit is a checked Op. fixed is its value if no variable is in it.
 type edit struct {
@@ -74,9 +76,12 @@ type edit struct {
 	value *proxy.Template
 }
 
-func apply(edits []edit, head *wire.Head, x *proxy.Exchange) {
+func apply(edits []edit, head *wire.Head, decided *[]string, x *proxy.Exchange) {
 	for i := range edits {
 		e := &edits[i]
+		if e.verb != Add {
+			*decided = append(*decided, e.name)
+		}
 		switch {
 		case e.verb == Remove:
 			head.Del(e.name)

@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"crypto/tls"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"sync/atomic"
@@ -66,24 +67,29 @@ const (
 )
 
 // failed leaves the endpoint out for a time that grows with every failure in a row, give or take a quarter, so
-// that endpoints that fell together do not come back together.
-func (e *endpoint) failed() {
+// that endpoints that fell together do not come back together. The log hears of the first one.
+func (e *endpoint) failed(why error) {
 	e.failures.Add(1)
 	now := wire.Now()
 	if now < e.leftOutUntil.Load() {
 		return // several requests failed at the same time: that is one failure
 	}
-	d := e.leftOutFor.Load() * 2
-	d = min(max(d, int64(leftOutMin)), int64(leftOutMax))
-	e.leftOutFor.Store(d)
+	before := e.leftOutFor.Load()
+	d := min(max(2*before, int64(leftOutMin)), int64(leftOutMax))
+	if !e.leftOutFor.CompareAndSwap(before, d) {
+		return // as above
+	}
 	e.leftOutUntil.Store(now + d - d/4 + rand.Int64N(d/2))
+	if before == 0 {
+		slog.Warn("an endpoint cannot be reached and is left out for a while", "service", e.options.Name, "endpoint", e.name, "error", why)
+	}
 }
 
 // reached ends a time of failures.
 func (e *endpoint) reached() {
-	if e.leftOutFor.Load() != 0 {
-		e.leftOutFor.Store(0)
+	if e.leftOutFor.Swap(0) != 0 {
 		e.leftOutUntil.Store(0)
+		slog.Info("an endpoint can be reached again", "service", e.options.Name, "endpoint", e.name)
 	}
 }
 
@@ -107,7 +113,7 @@ func (e *endpoint) serve(x *proxy.Exchange) error {
 			return err
 		}
 		pooled := c.served > 0
-		if err = c.roundTrip(x); err == nil {
+		if err = e.try(c, x); err == nil {
 			return nil // in flight until the connection is released
 		}
 		kicked := c.Kicked()
@@ -118,8 +124,29 @@ func (e *endpoint) serve(x *proxy.Exchange) error {
 			e.inFlight.Add(-1)
 			return err
 		}
+		if unsent {
+			x.Attempts-- // the connection was found dead; nobody was asked
+		}
 		fresh = true
 	}
+}
+
+// try is roundTrip, after which a panic, which the edge catches, has not kept the connection.
+func (e *endpoint) try(c *conn, x *proxy.Exchange) error {
+	returned := false
+	defer func() {
+		if !returned {
+			if c.pump.used {
+				_ = c.pump.abort(errClosed)
+			}
+			x.CancelKicks(nil)
+			e.pool.discard(c)
+			e.inFlight.Add(-1)
+		}
+	}()
+	err := c.roundTrip(x)
+	returned = true
+	return err
 }
 
 // idempotent methods may be sent twice (RFC 9110 section 9.2.2).
@@ -155,7 +182,7 @@ func (e *endpoint) dial(x *proxy.Exchange) (*conn, error) {
 	if err != nil {
 		return nil, e.dialFailed(x, err)
 	}
-	wire.Tune(nc)
+	wire.TuneDialled(nc)
 	if e.tls != nil {
 		t := tls.Client(nc, e.tls)
 		if err := t.HandshakeContext(ctx); err != nil {
@@ -177,6 +204,6 @@ func (e *endpoint) dialFailed(x *proxy.Exchange, err error) error {
 	if expired(x) {
 		return errTimeout
 	}
-	e.failed()
+	e.failed(err)
 	return errConnect.With(err)
 }

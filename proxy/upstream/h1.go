@@ -76,9 +76,9 @@ func (c *conn) exchangeHeads(x *proxy.Exchange) error {
 		head = append(head, body.Prefix()...)
 		c.Arm(now + c.patience)
 		c.WatchClose(now + int64(probeAfter))
-		c.written, err = c.Converse(head, &c.in)
+		c.written, err = c.Converse(head, &c.in, c.served > 0)
 		c.WatchClose(0)
-	case x.Request.ExpectContinue:
+	case x.Request.ExpectContinue && body.Flowing():
 		err = c.sendExpecting(x, head)
 	default:
 		// What is there of the body goes along.
@@ -87,7 +87,9 @@ func (c *conn) exchangeHeads(x *proxy.Exchange) error {
 			body.SkipPrefix()
 		}
 		c.ArmWrite(now + int64(c.endpoint.options.Idle))
-		if c.written, err = c.Write(head); err == nil {
+		c.written, err = c.Write(head)
+		c.ArmWrite(0)
+		if err == nil {
 			c.pump.start(x)
 			err = c.fill()
 		}
@@ -266,7 +268,8 @@ func (c *conn) setResponse(x *proxy.Exchange) error {
 	return nil
 }
 
-var versions = [...]string{"1.0", "1.1"}
+// versions are the elements of Via for what was received with each version of HTTP/1 (RFC 9110 section 7.6.3).
+var versions = [...]string{"1.0 sluice", "1.1 sluice"}
 
 // responseFraming follows RFC 9112 section 6.3. size is what the head announces, -1 for nothing.
 func responseFraming(method string, m *wire.Message) (wire.Framing, int64) {

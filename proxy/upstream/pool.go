@@ -20,8 +20,7 @@ type pool struct {
 	retired bool
 }
 
-// probeAfter is from when on an idle connection is looked at before it is used again: one system call then saves
-// a retry. Requests that must not be sent twice, or cannot be, always pay for the look.
+// probeAfter is from when on an idle connection is looked at before it is chosen: one system call then saves a dial.
 const probeAfter = 250 * time.Millisecond
 
 // get returns a connection for x: an idle one unless fresh is set, else a new one.
@@ -33,7 +32,7 @@ func (p *pool) get(x *proxy.Exchange, fresh bool) (*conn, error) {
 			p.idle[n-1] = nil
 			p.idle = p.idle[:n-1]
 			p.mu.Unlock()
-			if (x.UpstreamAt-c.idleSince > int64(probeAfter) || !repeatable(x)) && c.Stale() {
+			if c.wantsLook(x) && c.Speaks() {
 				p.discard(c)
 				continue
 			}
@@ -64,9 +63,10 @@ func (p *pool) get(x *proxy.Exchange, fresh bool) (*conn, error) {
 	}
 }
 
-// repeatable reports whether the request could be sent again if the connection turned out to be dead.
-func repeatable(x *proxy.Exchange) bool {
-	return idempotent(x.Request.Method) && !x.Request.Body.Flowing()
+// wantsLook reports whether a pooled connection is looked at here. Converse looks as well, right before it writes, but only
+// where it can, and a body that flows is not sent by it.
+func (c *conn) wantsLook(x *proxy.Exchange) bool {
+	return x.UpstreamAt-c.idleSince > int64(probeAfter) || x.Request.Body.Flowing() || !c.Probes()
 }
 
 func (p *pool) dial(x *proxy.Exchange) (*conn, error) {

@@ -21,9 +21,10 @@ type pump struct {
 
 	mu       sync.Mutex
 	active   bool
-	drained  bool // the whole body was read; what is left is to write its end
-	reading  bool // the exchange's goroutine waits for the origin
-	answered bool // the response head was there
+	drained  bool  // the whole body was read; what is left is to write its end
+	reading  bool  // the exchange's goroutine waits for the origin
+	answered bool  // the response head was there
+	headBy   int64 // when the response head has to be there; 0 until the whole body was sent
 	err      error
 	done     sync.WaitGroup
 }
@@ -35,8 +36,9 @@ func (p *pump) init(c *conn) {
 
 // start begins sending x's request body.
 func (p *pump) start(x *proxy.Exchange) {
-	p.used, p.held, p.active, p.drained, p.err = true, false, true, false, nil
+	p.used, p.held, p.active, p.drained, p.headBy, p.err = true, false, true, false, 0, nil
 	p.done.Add(1)
+	p.conn.Disarm() // while the body is on its way the origin may be silent
 	go p.run()
 }
 
@@ -67,7 +69,10 @@ func (p *pump) silenceEnds() int64 {
 	if p.answered {
 		return wire.Now() + int64(p.conn.endpoint.options.Idle)
 	}
-	return wire.Now() + p.conn.patience
+	if p.headBy == 0 {
+		p.headBy = wire.Now() + p.conn.patience
+	}
+	return p.headBy
 }
 
 // readError is why the request body could not be read, if that is what happened.
@@ -201,7 +206,7 @@ func (p *pump) send() error {
 	}
 	if chunked {
 		end := append(b[:0], "0\r\n"...)
-		end = x.Request.Trailers.AppendTo(end)
+		end = proxy.FinalTrailers(&x.Request.Trailers, x.Request.Decided).AppendTo(end)
 		c.ArmWrite(wire.Now() + idle)
 		if _, err := c.Write(append(end, "\r\n"...)); err != nil {
 			return err

@@ -82,9 +82,9 @@ func (s *Service) watch(resolver Resolver, i int, found [][]string, looked func(
 		case s.life.Err() != nil:
 			return
 		case err != nil:
-			slog.Warn("cannot look up an origin; keeping its last known addresses", "service", s.options.Name, "host", t.Host, "error", err)
+			slog.Warn("cannot look up an origin; its last known addresses are kept", "service", s.options.Name, "host", t.Host, "known", s.known(found, i), "error", err)
 		case len(addresses) == 0:
-			slog.Warn("an origin's name has no address; keeping its last known ones", "service", s.options.Name, "host", t.Host)
+			slog.Warn("an origin's name has no address; its last known ones are kept", "service", s.options.Name, "host", t.Host, "known", s.known(found, i))
 		default:
 			wait = min(max(ttl, ttlMin), ttlMax)
 			s.update.Lock()
@@ -103,6 +103,13 @@ func (s *Service) watch(resolver Resolver, i int, found [][]string, looked func(
 		case <-timer.C:
 		}
 	}
+}
+
+// known is how many addresses of a target are known.
+func (s *Service) known(found [][]string, i int) int {
+	s.update.Lock()
+	defer s.update.Unlock()
+	return len(found[i])
 }
 
 // joinPort sorts: records come in any order, and a set that only looks different must not be rebuilt.

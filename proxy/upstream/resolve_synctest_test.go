@@ -136,9 +136,9 @@ func TestLeftOutGrows(t *testing.T) {
 			}
 			failures := e.failures.Load()
 			began := wire.Now()
-			e.failed()
+			e.failed(errClosed)
 			// Others that fail at the same time are the same failure.
-			e.failed()
+			e.failed(errClosed)
 			if e.failures.Load() != failures+2 {
 				t.Fatal("a failure was not counted")
 			}
@@ -167,7 +167,7 @@ func TestLeftOutGrows(t *testing.T) {
 		ends := make(map[int64]bool)
 		for range 50 {
 			e := newEndpoint("a", &Target{Network: "tcp", Weight: 1}, &Options{})
-			e.failed()
+			e.failed(errClosed)
 			ends[e.leftOutUntil.Load()] = true
 		}
 		if len(ends) < 25 {

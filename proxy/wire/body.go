@@ -60,6 +60,14 @@ func (b *Body) Done() bool { return b.state == bodyDone }
 // Err is what made Read fail, but for the end of the body.
 func (b *Body) Err() error { return b.err }
 
+// Resume lets Read go on after an InterruptRead, which consumes nothing. It reports whether the body can be read on.
+func (b *Body) Resume() bool {
+	if k, ok := b.err.(*KickedError); ok && k.Reason == Canceled {
+		b.err = nil
+	}
+	return b.err == nil
+}
+
 // Left is how much of a body with a known length is still to come.
 func (b *Body) Left() int64 { return b.left }
 
@@ -253,7 +261,8 @@ func (b *Body) fill() error {
 
 // forbiddenInTrailers would change how a message is framed, routed or whom it is from (RFC 9110 section 6.5.1).
 const forbiddenInTrailers = HopByHop | 1<<Host | 1<<Authorization | 1<<Cookie | 1<<SetCookie | 1<<ContentType | 1<<Expect |
-	1<<Forwarded | 1<<XForwardedFor | 1<<XForwardedHost | 1<<XForwardedProto | 1<<XRequestID | 1<<Via
+	1<<Forwarded | 1<<XForwardedFor | 1<<XForwardedHost | 1<<XForwardedProto | 1<<XForwardedOther |
+	1<<XRealIP | 1<<XRequestID | 1<<Via
 
 // readTrailer reads one line of the trailer section and reports whether it was the empty one.
 func (b *Body) readTrailer() (bool, error) {

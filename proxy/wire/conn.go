@@ -30,14 +30,15 @@ type Conn struct {
 
 	// State of the callbacks below, which are bound once so that calling them allocates nothing.
 	reading struct {
-		p    []byte
-		need *Reader // fill this reader's buffer, taking it from the pool only when bytes are there
-		send []byte  // written first, see Converse
-		try  bool    // do not wait
-		sent int
-		n    int
-		err  error
-		step func(fd uintptr) bool
+		p     []byte
+		need  *Reader // fill this reader's buffer, taking it from the pool only when bytes are there
+		send  []byte  // written first, see Converse
+		try   bool    // do not wait
+		probe bool    // look before sending
+		sent  int
+		n     int
+		err   error
+		step  func(fd uintptr) bool
 	}
 	writing struct {
 		p    []byte
@@ -53,6 +54,9 @@ type Conn struct {
 	stopped    atomic.Bool  // InterruptRead is in force
 	endSent    atomic.Bool  // by CloseWrite
 	armed      atomic.Int64 // when the current wait ends (Now); 0: no limit; negative: kicked, minus the Reason
+	writeRate  atomic.Int64 // bytes per second that the peer has to take while a write is armed; 0: no matter
+	writeAgain atomic.Int64 // nanoseconds that this earns
+	lastAcked  uint64       // by the peer when the sweeper last looked; its own
 	armedWrite atomic.Int64 // the same for writes alone; 0: no limit
 	hangup     atomic.Int64 // from when on to ask the kernel whether the peer has reset or, negative, closed; 0: not
 	onReset    func()
@@ -168,7 +172,10 @@ func (c *Conn) Write(p []byte) (int, error) {
 // callback, after the poller was reset: the wake-up for the answer cannot be lost, so the goroutine parks at
 // once instead of asking the kernel for bytes that cannot be there yet, which saves a system call. It returns
 // how much of p was written; p is written whole if err is nil.
-func (c *Conn) Converse(p []byte, r *Reader) (written int, err error) {
+//
+// With probe set it first looks whether the connection is as silent as it has to be, and returns ErrNotSilent, nothing
+// written, if not: bytes that nobody asked for would be taken for the answer, and one client's for another's.
+func (c *Conn) Converse(p []byte, r *Reader, probe bool) (written int, err error) {
 	if c.raw == nil {
 		n, err := c.Write(p)
 		if err != nil {
@@ -178,6 +185,7 @@ func (c *Conn) Converse(p []byte, r *Reader) (written int, err error) {
 	}
 	s := &c.reading
 	s.need, s.send, s.sent, s.n, s.err = r, p, 0, 0, nil
+	s.probe = probe
 	err = c.raw.Read(s.step)
 	s.need = nil
 	written, s.send = s.sent, nil
@@ -198,9 +206,23 @@ func (c *Conn) Converse(p []byte, r *Reader) (written int, err error) {
 
 var errShortWrite = errors.New("short write")
 
+// ErrNotSilent is why a connection is not fit for another request: the peer has closed it, or has sent bytes that nobody
+// asked for.
+var ErrNotSilent = errors.New("the idle connection was closed, or carried bytes that nobody asked for")
+
+// Probes reports whether Converse can look by itself; where it cannot, Stale has to.
+func (c *Conn) Probes() bool { return c.raw != nil }
+
 func (c *Conn) readStep(fd uintptr) bool {
 	s := &c.reading
 	if len(s.send) > 0 {
+		if s.probe {
+			var b [1]byte
+			if _, e := rawReceive(fd, b[:], syscall.MSG_PEEK); e != syscall.EAGAIN {
+				s.err = ErrNotSilent
+				return true
+			}
+		}
 		n, e := rawSend(fd, s.send)
 		if e == 0 {
 			s.sent = n
@@ -309,6 +331,36 @@ func (c *Conn) Arm(deadline int64) {
 			return
 		}
 	}
+}
+
+// WriteRate makes the end of an armed write's time a question: a peer that has taken enough since the last one, in bytes
+// per second, gets as much time again. Only TCP tells; it reports whether this connection does.
+func (c *Conn) WriteRate(bytesPerSecond int64, again time.Duration) bool {
+	if _, ok := beneath(c.Conn).(*net.TCPConn); !ok {
+		return false
+	}
+	c.writeRate.Store(bytesPerSecond)
+	c.writeAgain.Store(int64(again))
+	return true
+}
+
+// takes reports whether the peer has taken enough since the sweeper last asked, and how much time that earns. The first
+// answer on a connection may count what was taken before: it is given once too often rather than once too seldom.
+func (c *Conn) takes() (int64, bool) {
+	rate, again := c.writeRate.Load(), c.writeAgain.Load()
+	if rate <= 0 {
+		return 0, false
+	}
+	enough := false
+	c.control(func(fd int) {
+		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err != nil {
+			return
+		}
+		enough = float64(info.Bytes_acked-c.lastAcked) >= float64(rate)*float64(again)/float64(time.Second)
+		c.lastAcked = info.Bytes_acked
+	})
+	return again, enough
 }
 
 // ArmWrite limits the writes alone, so that the two directions can be waited for by two goroutines. 0 takes the
@@ -440,6 +492,30 @@ func (c *Conn) Stale() bool {
 		return true // closed already
 	}
 	return c.peeking.stale
+}
+
+// Speaks is Stale for a connection that has carried a whole exchange: by then a session ticket has arrived, and whatever
+// there is, in the kernel or read ahead by TLS, nobody has asked for.
+func (c *Conn) Speaks() bool {
+	if c.raw != nil || c.socket == nil {
+		return c.Stale()
+	}
+	pending := false
+	c.control(func(fd int) {
+		p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}}
+		n, err := unix.Poll(p[:], 0)
+		pending = err == nil && n > 0
+	})
+	if pending {
+		return true
+	}
+	// With its deadline in the past a read returns only what TLS holds already.
+	c.InterruptRead()
+	defer c.ResumeRead()
+	var b [1]byte
+	n, err := c.Conn.Read(b[:])
+	timeout, ok := err.(net.Error)
+	return n > 0 || !ok || !timeout.Timeout()
 }
 
 func (c *Conn) peekStep(fd uintptr) {

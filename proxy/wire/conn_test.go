@@ -134,7 +134,7 @@ func TestKick(t *testing.T) {
 				check(t, err, why)
 				_, err = c.Write([]byte("x"))
 				check(t, err, why)
-				_, err = c.Converse([]byte("x"), &r)
+				_, err = c.Converse([]byte("x"), &r, false)
 				check(t, err, why)
 			})
 			if c.Kicked() != why || c.Disarm() {
@@ -264,7 +264,7 @@ func TestConverse(t *testing.T) {
 			var r Reader
 			r.Init(c, Small)
 			within(t, kind, func() {
-				n, err := c.Converse(text, &r)
+				n, err := c.Converse(text, &r, false)
 				for err == nil && r.Buffered() < 4 {
 					err = r.Fill()
 				}
@@ -289,7 +289,7 @@ func TestConverseClosed(t *testing.T) {
 	var r Reader
 	r.Init(c, Small)
 	within(t, "the end", func() {
-		if n, err := c.Converse([]byte("hello"), &r); n != 5 || err != io.EOF {
+		if n, err := c.Converse([]byte("hello"), &r, false); n != 5 || err != io.EOF {
 			t.Errorf("%d %v", n, err)
 		}
 	})
@@ -297,7 +297,7 @@ func TestConverseClosed(t *testing.T) {
 		t.Error("a buffer is held for nothing")
 	}
 	near.Close()
-	if n, err := c.Converse([]byte("hello"), &r); n != 0 || err == nil {
+	if n, err := c.Converse([]byte("hello"), &r, false); n != 0 || err == nil {
 		t.Errorf("%d %v", n, err)
 	}
 }
@@ -319,7 +319,7 @@ func TestWatchClose(t *testing.T) {
 	r.Init(c, Small)
 	c.WatchClose(Now())
 	within(t, "the end", func() {
-		if n, err := c.Converse([]byte("hello"), &r); n != 5 || err != io.EOF {
+		if n, err := c.Converse([]byte("hello"), &r, false); n != 5 || err != io.EOF {
 			t.Errorf("%d %v", n, err)
 		}
 	})

@@ -31,11 +31,14 @@ const (
 	XForwardedFor
 	XForwardedHost
 	XForwardedProto
+	XRealIP
 	XRequestID
 	knownCount
 	// Disguised is a name that is one of the others with "_" for "-". Origins behind CGI or WSGI cannot tell the two apart,
 	// so that X_Forwarded_For would speak for X-Forwarded-For: it is never passed on.
 	Disguised = knownCount
+	// XForwardedOther is any other name that begins with X-Forwarded-: frameworks act upon -Port, -Prefix and -Ssl.
+	XForwardedOther = knownCount + 1
 )
 
 // Bit is the field's place in a mask.
@@ -48,7 +51,7 @@ var knownNames = [knownCount]string{
 	ProxyAuthorization: "proxy-authorization", ProxyConnection: "proxy-connection", Server: "server",
 	SetCookie: "set-cookie", TE: "te", Trailer: "trailer", TransferEncoding: "transfer-encoding",
 	Upgrade: "upgrade", Via: "via", XForwardedFor: "x-forwarded-for", XForwardedHost: "x-forwarded-host",
-	XForwardedProto: "x-forwarded-proto", XRequestID: "x-request-id",
+	XForwardedProto: "x-forwarded-proto", XRealIP: "x-real-ip", XRequestID: "x-request-id",
 }
 
 // knownByShape finds the candidate by length and last letter: names of one shape are told apart by the list.
@@ -63,6 +66,9 @@ var knownByShape = func() (t [32][32][]Known) {
 
 func identify(name []byte) Known {
 	n := len(name)
+	if n > len(xForwarded) && (name[0] == 'X' || name[0] == 'x') && disguises(name[:len(xForwarded)], xForwarded) {
+		return identifyForwarded(name)
+	}
 	if n == 0 || n >= len(knownByShape) {
 		return Other
 	}
@@ -75,6 +81,20 @@ func identify(name []byte) Known {
 		}
 	}
 	return Other
+}
+
+const xForwarded = "x-forwarded-"
+
+func identifyForwarded(name []byte) Known {
+	for _, k := range [...]Known{XForwardedFor, XForwardedHost, XForwardedProto} {
+		if equalFoldString(name, knownNames[k]) {
+			return k
+		}
+	}
+	if indexByte(name, '_') >= 0 {
+		return Disguised
+	}
+	return XForwardedOther
 }
 
 // disguises compares with "_" taken for "-".

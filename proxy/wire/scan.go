@@ -16,24 +16,25 @@ func (r *Refusal) Error() string { return r.Detail }
 
 // The refusals of a scan.
 var (
-	ErrRequestLine       = &Refusal{400, "bad_request_line", "the request line is not METHOD SP target SP HTTP/1.x"}
-	ErrTarget            = &Refusal{400, "bad_target", "the request target is not one of the forms of RFC 9112"}
-	ErrStatusLine        = &Refusal{502, "bad_status_line", "the status line is not HTTP/1.x SP three digits SP reason"}
-	ErrVersion           = &Refusal{505, "version_not_supported", "the protocol version is neither HTTP/1.1 nor HTTP/1.0"}
-	ErrBareLF            = &Refusal{400, "bare_lf", "a line ends in LF without CR"}
-	ErrControl           = &Refusal{400, "control_byte", "a control byte stands in the head"}
-	ErrFold              = &Refusal{400, "obs_fold", "a header line is folded"}
-	ErrFieldName         = &Refusal{400, "bad_field_name", "a header name is not a token directly followed by a colon"}
-	ErrHost              = &Refusal{400, "bad_host", "the Host field is missing, repeated or not a host"}
-	ErrContentLength     = &Refusal{400, "bad_content_length", "Content-Length is repeated or not a plain decimal number"}
-	ErrTransferEncoding  = &Refusal{400, "bad_transfer_encoding", "Transfer-Encoding is repeated or not just chunked"}
-	ErrBothFramings      = &Refusal{400, "two_framings", "both Content-Length and Transfer-Encoding are given"}
-	ErrTransferEncoding0 = &Refusal{400, "transfer_encoding_in_http10", "Transfer-Encoding in an HTTP/1.0 message"}
-	ErrTooManyFields     = &Refusal{431, "too_many_headers", "the head has more fields than the limit allows"}
-	ErrHeadTooLarge      = &Refusal{431, "headers_too_large", "the head has more bytes than the limit allows"}
-	ErrTargetTooLong     = &Refusal{414, "uri_too_long", "the request target is longer than the limit allows"}
-	ErrBadChunk          = &Refusal{400, "bad_chunk", "the chunked coding of the body is broken"}
-	ErrBadTrailer        = &Refusal{400, "bad_trailer", "a trailer field is broken or not allowed in a trailer"}
+	ErrRequestLine       = &Refusal{400, "bad_request_line", "The request line is not METHOD SP target SP HTTP/1.x."}
+	ErrTarget            = &Refusal{400, "bad_target", "The request target is not one of the forms of RFC 9112."}
+	ErrStatusLine        = &Refusal{502, "bad_status_line", "The status line is not HTTP/1.x SP three digits SP reason."}
+	ErrVersion           = &Refusal{505, "version_not_supported", "The protocol version is neither HTTP/1.1 nor HTTP/1.0."}
+	ErrBareLF            = &Refusal{400, "bare_lf", "A line ends in LF without CR."}
+	ErrControl           = &Refusal{400, "control_byte", "A control byte stands in the head."}
+	ErrFold              = &Refusal{400, "obs_fold", "A header line is folded."}
+	ErrFieldName         = &Refusal{400, "bad_field_name", "A header name is not a token directly followed by a colon."}
+	ErrHost              = &Refusal{400, "bad_host", "The Host field is missing, repeated or not a host."}
+	ErrContentLength     = &Refusal{400, "bad_content_length", "Content-Length is repeated or not a plain decimal number."}
+	ErrTransferEncoding  = &Refusal{400, "bad_transfer_encoding", "Transfer-Encoding is repeated or not just chunked."}
+	ErrBothFramings      = &Refusal{400, "two_framings", "Both Content-Length and Transfer-Encoding are given."}
+	ErrTransferEncoding0 = &Refusal{400, "transfer_encoding_in_http10", "Transfer-Encoding in an HTTP/1.0 message."}
+	ErrConnection        = &Refusal{400, "bad_connection", "Connection names more options than anybody has."}
+	ErrTooManyFields     = &Refusal{431, "too_many_headers", "The head has more fields than the limit allows."}
+	ErrHeadTooLarge      = &Refusal{431, "headers_too_large", "The head has more bytes than the limit allows."}
+	ErrTargetTooLong     = &Refusal{414, "uri_too_long", "The request target is longer than the limit allows."}
+	ErrBadChunk          = &Refusal{400, "bad_chunk", "The chunked coding of the body is broken."}
+	ErrBadTrailer        = &Refusal{400, "bad_trailer", "A trailer field is broken or not allowed in a trailer."}
 )
 
 // Limits bound a head. All are inclusive.
@@ -60,9 +61,10 @@ type Message struct {
 	Options       bool // Connection names further fields, see DropHopByHop
 
 	// Progress of a scan that waits for more bytes.
-	next  int // where the next line begins
-	first bool
-	bytes int // length of the head when complete
+	next    int // where the next line begins
+	first   bool
+	bytes   int // length of the head when complete
+	options int // named by Connection
 }
 
 // Reset prepares m for the next message.
@@ -278,7 +280,9 @@ func scanField(line []byte, pos int, m *Message, h *Head) error {
 		}
 		m.Chunked = true
 	case Connection:
-		scanConnection(value, m)
+		if !scanConnection(value, m) {
+			return ErrConnection
+		}
 	case Host:
 		if h.seen&(1<<Host) != 0 {
 			return ErrHost
@@ -293,8 +297,14 @@ func scanField(line []byte, pos int, m *Message, h *Head) error {
 	return nil
 }
 
-func scanConnection(value []byte, m *Message) {
+// optionsMax bounds what Connection may name: each name is looked for among all fields.
+const optionsMax = 32
+
+func scanConnection(value []byte, m *Message) bool {
 	for option := range Items(value) {
+		if m.options++; m.options > optionsMax {
+			return false
+		}
 		switch {
 		case equalFoldString(option, "close"):
 			m.Close = true
@@ -306,6 +316,7 @@ func scanConnection(value []byte, m *Message) {
 			m.Options = true
 		}
 	}
+	return true
 }
 
 func checkRequest(m *Message, h *Head) error {

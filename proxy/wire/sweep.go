@@ -105,9 +105,13 @@ func (c *Conn) sweep(now int64) {
 		c.unblock()
 		return
 	}
-	if d := c.armedWrite.Load(); d > 0 && now >= d && c.armedWrite.CompareAndSwap(d, -1) {
-		c.Kick(Expired)
-		return
+	if d := c.armedWrite.Load(); d > 0 && now >= d {
+		if again, ok := c.takes(); ok {
+			c.armedWrite.CompareAndSwap(d, now+again)
+		} else if c.armedWrite.CompareAndSwap(d, -1) {
+			c.Kick(Expired)
+			return
+		}
 	}
 	switch h := c.hangup.Load(); {
 	case h > 0 && now >= h:

@@ -22,7 +22,7 @@ func (b *builder) openLog() error {
 		return nil
 	}
 	definition := fmt.Sprintf("%q %v %q %v", logTarget(a), a.Format.JSON, a.Format.Template.Text, a.Sample)
-	if old := b.runtime.log; old != nil && old.definition == definition {
+	if old := b.log; old != nil && old.definition == definition {
 		b.plan.log = old
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"sluice/proxy"
+	"sluice/proxy/observe"
 	"sluice/proxy/wire"
 	"sluice/router"
 )
@@ -130,14 +131,12 @@ func (p *Plan) explainRoute(e *Explanation, x *proxy.Exchange, route *proxy.Rout
 	}
 }
 
-// secretFields are shown as present, without their value.
-var secretFields = map[string]bool{"authorization": true, "cookie": true, "set-cookie": true, "proxy-authorization": true}
-
+// fields lists a head's fields; secret ones are shown as present, without their value.
 func fields(h *wire.Head) [][2]string {
 	var list [][2]string
 	for name, value := range h.All() {
 		shown := string(value)
-		if secretFields[strings.ToLower(string(name))] {
+		if observe.SecretHeader(string(name)) {
 			shown = "***"
 		}
 		list = append(list, [2]string{string(name), shown})

@@ -21,6 +21,11 @@ type builder struct {
 	plan     *Plan
 	problems config.Problems
 
+	// What runs now.
+	running    map[string]*service
+	log        *accessLog
+	generation uint64
+
 	routes   []*proxy.Route // in the order of the configuration
 	extra    []*proxy.Route // that no pattern leads to
 	fallback *proxy.Route

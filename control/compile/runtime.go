@@ -90,9 +90,12 @@ func (r *Runtime) Compile(c *config.Config) (*Plan, config.Problems) {
 	if b.problems.HasErrors() {
 		return nil, b.problems
 	}
-	// Nothing can fail any more but the access log's file: from here on there is something to discard.
+	// The lock is not held meanwhile: a service may wait a second for the DNS, and others ask for its state. What runs
+	// changes only by Commit, which the caller does not call at the same time.
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	b.running, b.log, b.generation = r.services, r.log, r.generation
+	r.mu.Unlock()
+	// Nothing can fail any more but the access log's file: from here on there is something to discard.
 	if err := b.openLog(); err != nil {
 		b.fail("log.access.to", err.Error())
 		return nil, b.problems
@@ -100,7 +103,7 @@ func (r *Runtime) Compile(c *config.Config) (*Plan, config.Problems) {
 	b.startServices()
 	b.observe()
 	b.plan.Snapshot = &proxy.Snapshot{
-		Generation: r.generation + 1,
+		Generation: b.generation + 1,
 		Table:      b.plan.table,
 		Fallback:   b.fallback,
 		Limits:     limits(c),

@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"sluice/control/config"
@@ -32,26 +33,31 @@ func (s *service) retire() {
 // Response heads of origins are bounded generously: they are the operator's own.
 var responseLimits = wire.Limits{HeadBytes: 256 << 10, TargetBytes: 1, Fields: 1000}
 
-// startServices starts what is new, keeps what is unchanged, and puts both in their places in the chains.
+// startServices starts what is new, keeps what is unchanged, and puts both in their places in the chains. New ones start
+// side by side: each may wait for the DNS.
 func (b *builder) startServices() {
 	b.plan.services = make(map[string]*service)
+	var starting sync.WaitGroup
 	for i := range b.config.Services {
 		e := &b.config.Services[i]
 		options, definition := serviceOptions(e.Name, &e.Value)
-		if old := b.runtime.services[e.Name]; old != nil && old.definition == definition {
+		if old := b.running[e.Name]; old != nil && old.definition == definition {
 			b.plan.services[e.Name] = old
 			continue
 		}
 		s := &service{definition: definition}
+		b.plan.services[e.Name] = s
 		if b.runtime.options.Dry {
 			s.policy = dryService{e.Name, commonBase(options.Targets), options.Host}
-		} else {
-			options.Sweeper = b.runtime.options.Sweeper
+			continue
+		}
+		options.Sweeper = b.runtime.options.Sweeper
+		starting.Go(func() {
 			s.running = upstream.New(options)
 			s.policy = s.running
-		}
-		b.plan.services[e.Name] = s
+		})
 	}
+	starting.Wait()
 	for _, u := range b.uses {
 		u.place.to = b.plan.services[u.service].policy
 	}

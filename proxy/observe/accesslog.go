@@ -172,5 +172,5 @@ type loggedHeader struct {
 
 func newLoggedHeader(name string) loggedHeader {
 	name = strings.ToLower(name)
-	return loggedHeader{name: name, key: `"` + name + `":`, secret: isSecretHeader(name)}
+	return loggedHeader{name: name, key: `"` + name + `":`, secret: SecretHeader(name)}
 }

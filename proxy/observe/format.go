@@ -144,7 +144,7 @@ func parseNamed(word, family, arg string) (segment, error) {
 	case "query.":
 		secret = isSecret([]byte(arg))
 	case "header.", "response.header.":
-		secret = isSecretHeader(arg)
+		secret = SecretHeader(arg)
 	}
 	t, err := proxy.ParseTemplate("$"+word, nil, false)
 	if err != nil {

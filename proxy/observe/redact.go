@@ -71,8 +71,8 @@ func isSecret(name []byte) bool {
 	return false
 }
 
-// isSecretHeader reports whether the value of a header field never reaches the log.
-func isSecretHeader(name string) bool {
+// SecretHeader reports whether the value of a header field is never shown: not in the log, not in an explanation.
+func SecretHeader(name string) bool {
 	switch strings.ToLower(name) {
 	case "authorization", "proxy-authorization", "cookie", "set-cookie":
 		return true

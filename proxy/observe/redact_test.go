@@ -45,7 +45,7 @@ func TestIsSecret(t *testing.T) {
 func TestIsSecretHeader(t *testing.T) {
 	f := func(name string, want bool) {
 		t.Helper()
-		if got := isSecretHeader(name); got != want {
+		if got := SecretHeader(name); got != want {
 			t.Errorf("%q: got %v", name, got)
 		}
 	}

@@ -319,23 +319,7 @@ extension:
 	return n, i > 0 && line[i] == ';'
 }
 
-// AppendChunkHead appends the line that begins a chunk of n bytes.
-func AppendChunkHead(dst []byte, n int) []byte {
-	const digits = "0123456789abcdef"
-	var b [16]byte
-	i := len(b)
-	for {
-		i--
-		b[i] = digits[n&15]
-		if n >>= 4; n == 0 {
-			break
-		}
-	}
-	dst = append(dst, b[i:]...)
-	return append(dst, '\r', '\n')
-}
-
-// ChunkHeadMax is room enough for AppendChunkHead of any buffer, so that it can be put before the bytes it counts.
+// ChunkHeadMax is room enough for the line that begins a chunk, however long the buffer that follows.
 const ChunkHeadMax = 10
 
 // PutChunkHead writes the line for a chunk of n bytes right before b[at:] and returns where it begins. There must

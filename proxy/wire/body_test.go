@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -92,15 +93,14 @@ func TestBodyLength(t *testing.T) {
 	f("", 0, "", "", nil)
 }
 
-// TestChunkHeads round-trips sizes through both writers of a chunk's head.
+// TestChunkHeads reads back what was written for a chunk's size.
 func TestChunkHeads(t *testing.T) {
 	for _, n := range []int{1, 9, 10, 15, 16, 255, 256, 4096, 65535, 1<<28 - 1} {
-		line := AppendChunkHead(nil, n)
-		got, ok := parseChunkSize(line[:len(line)-2])
 		b := make([]byte, ChunkHeadMax)
-		at := PutChunkHead(b, len(b), n)
-		if !ok || got != int64(n) || string(b[at:]) != string(line) {
-			t.Fatalf("%d: %q %q", n, line, b[at:])
+		line := string(b[PutChunkHead(b, len(b), n):])
+		got, ok := parseChunkSize([]byte(strings.TrimSuffix(line, "\r\n")))
+		if want := fmt.Sprintf("%x\r\n", n); !ok || got != int64(n) || line != want {
+			t.Fatalf("%d: %q", n, line)
 		}
 	}
 }

@@ -237,14 +237,6 @@ func (h *Head) AppendTo(dst []byte) []byte {
 	return append(dst, from[start:end]...)
 }
 
-// CopyTo makes dst an independent copy: its fields no longer borrow the received block.
-func (h *Head) CopyTo(dst *Head) {
-	dst.Reset()
-	for name, value := range h.All() {
-		dst.Add(string(name), value)
-	}
-}
-
 func (h *Head) source(f *field) []byte {
 	if f.flags&flagAdded != 0 {
 		return h.added

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -48,6 +49,11 @@ func TestReadmeTour(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
 	rest := out.String()
+	t.Cleanup(func() {
+		if log, err := os.ReadFile(filepath.Join(dir, "sluice.log")); t.Failed() && err == nil {
+			t.Logf("sluice.log:\n%s", log)
+		}
+	})
 	for i, s := range steps {
 		got, after, ok := strings.Cut(rest, fmt.Sprintf("=== %d\n", i))
 		if !ok {
@@ -90,19 +96,23 @@ func like(want string) *regexp.Regexp {
 	return regexp.MustCompile(`(?s)^\s*` + strings.ReplaceAll(quoted, `\.\.\.`, ".*") + `\s*$`)
 }
 
-// freePorts gives the tour ports that nobody uses.
+// freePorts gives the tour ports that nobody uses: below those that the kernel hands out, or another test might get one
+// before the tour does.
 func freePorts(t *testing.T, text string) string {
 	for _, port := range []string{"8080", "8081", "9180", "9181"} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		_, free, err := net.SplitHostPort(l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		text = strings.ReplaceAll(text, "127.0.0.1:"+port, "127.0.0.1:"+free)
+		l := listenBelow(t)
+		defer l.Close() // all four at the end, so that they differ
+		text = strings.ReplaceAll(text, "127.0.0.1:"+port, l.Addr().String())
 	}
 	return text
+}
+
+func listenBelow(t *testing.T) net.Listener {
+	for range 100 {
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(15000))); err == nil {
+			return l
+		}
+	}
+	t.Fatal("100 ports are taken")
+	return nil
 }

@@ -151,6 +151,7 @@ func TestWriteFails(t *testing.T) {
 				}
 				time.Sleep(2 * flushEvery)
 			}
+			time.Sleep(flushEvery / 2) // so that what is logged never meets a tick
 			log("one")
 			out.failing.Store(true)
 			log("two", "three", "four")

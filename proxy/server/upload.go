@@ -19,7 +19,7 @@ type requestBody struct {
 	taken  int64 // bytes given out, the prefix included
 
 	expecting bool  // 100 Continue was not sent yet
-	credit    int64 // nanoseconds the client may still keep us waiting
+	credit    int64 // nanoseconds the client may still keep us waiting: at most Limits.HeadTimeout
 
 	mu      sync.Mutex
 	idle    sync.Cond
@@ -29,14 +29,11 @@ type requestBody struct {
 	headOut bool // the response has begun: no 100 Continue any more
 }
 
-// patience is what a body may stall for at any one time, beyond what the bytes that came have earned.
-const patienceHeads = 1 // in units of Limits.HeadTimeout
-
 // reset prepares for a request, as yet without a body.
 func (u *requestBody) reset(lim *proxy.Limits) {
 	u.limits = wire.Limits{HeadBytes: lim.HeadBytes, TargetBytes: lim.TargetBytes, Fields: lim.Fields}
 	u.taken, u.expecting = 0, false
-	u.credit = patienceHeads * int64(lim.HeadTimeout)
+	u.credit = int64(lim.HeadTimeout)
 	u.used, u.reading, u.closed, u.headOut = false, false, false, false
 	u.body.Init(&u.c.in, wire.NoBody, 0, nil, nil)
 }
@@ -105,7 +102,7 @@ func (u *requestBody) read(p []byte) (int, error) {
 		u.c.Disarm()
 		u.credit -= wire.Now() - before
 	}
-	u.credit = min(u.credit+int64(n)*int64(1e9)/rate, patienceHeads*int64(u.c.limits.HeadTimeout))
+	u.credit = min(u.credit+int64(n)*int64(1e9)/rate, int64(u.c.limits.HeadTimeout))
 	return u.done(n, err)
 }
 

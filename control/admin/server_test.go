@@ -151,6 +151,9 @@ func TestGuard(t *testing.T) {
 	f("POST", "/v1/reload", 403, "Origin: null")
 	f("POST", "/v1/reload", 403, "Origin: http://"+address, "Origin: http://evil.example")
 	f("GET", "/healthz", 403, "Origin: http://evil.example")
+	f("GET", "/v1/status", 403, "Sec-Fetch-Site: cross-site")
+	f("GET", "/v1/status", 403, "Sec-Fetch-Site: same-site")
+	f("GET", "/v1/status", 200, "Sec-Fetch-Site: none")
 	f("GET", "/debug/pprof/", 403, "Origin: http://evil.example")
 
 	// Methods.

@@ -248,7 +248,9 @@ func (c *h1) finish(x *proxy.Exchange, again, refused bool) bool {
 	x.BytesIn, x.BytesOut = c.upload.taken, c.out
 	x.Finish()
 	if again {
-		c.ResumeRead() // the gate may have interrupted a read
+		if c.Interrupted() { // by the gate; resuming costs a deadline, which other requests need not pay
+			c.ResumeRead()
+		}
 		again = c.upload.body.Done() || c.upload.body.Resume() && c.discardUpload()
 	}
 	linger := c.hello && !again && (refused || !c.upload.body.Done() || c.in.Buffered() > 0)

@@ -437,6 +437,9 @@ func (c *Conn) InterruptRead() {
 	_ = c.Conn.SetReadDeadline(time.Unix(1, 0)) // fails only on a closed connection
 }
 
+// Interrupted reports whether InterruptRead is in force.
+func (c *Conn) Interrupted() bool { return c.stopped.Load() }
+
 // ResumeRead ends what InterruptRead began. No read may be under way.
 func (c *Conn) ResumeRead() {
 	c.stopped.Store(false)

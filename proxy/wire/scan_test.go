@@ -120,6 +120,8 @@ func TestScanRequestRefuses(t *testing.T) {
 	f(get+host+"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", ErrTransferEncoding)
 	f("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", ErrTransferEncoding0)
 
+	f(get+host+"Connection: "+strings.Repeat("a,", 33)+"\r\n\r\n", ErrConnection)
+	ok(get + host + "Connection: " + strings.Repeat("a,", 32) + "\r\n\r\n")
 	f(get+host+strings.Repeat("X: a\r\n", 8)+"\r\n", ErrTooManyFields)
 	f(get+host+"X: "+strings.Repeat("a", 1024)+"\r\n\r\n", ErrHeadTooLarge)
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sluice/proxy"
@@ -18,8 +19,8 @@ type h1 struct {
 	*wire.Conn
 	server   *Server
 	listener *Listener
-	settings *Settings    // of the current request
-	limits   proxy.Limits // the same; a copy, so that an idle connection keeps no former snapshot in memory
+	settings *Settings     // of the current request
+	limits   *proxy.Limits // the same; nil between requests, so that an idle connection keeps no former snapshot in memory
 	in       wire.Reader
 	message  wire.Message
 	upload   requestBody
@@ -28,25 +29,30 @@ type h1 struct {
 	peerText []byte
 	counted  netip.Addr // what admit counted
 
+	serveHeld func() bool     // serveInHold, bound once
+	inHold    bool            // nobody may read from the connection now
+	begun     *proxy.Exchange // its head was read within a hold, which the rest of it does not fit
+	scanned   bool            // begun's head is complete
+	over      bool            // nothing more is to be served
+	lingers   bool            // see linger
+
 	served   int
 	hello    bool // the head of an answer to the current request was written, at least in part
 	out      int64
 	slowRead int64 // nanoseconds that the client may take too little of a response; 0: see send
 
-	current struct { // others look in to cancel, or to end an idle connection
+	state   atomic.Int32 // a connState
+	current struct {     // others look in to cancel, or to end an idle connection
 		sync.Mutex
-		x     *proxy.Exchange
-		state connState
+		x *proxy.Exchange
 	}
 }
 
-// connState is where a connection is in its life.
-type connState uint8
-
+// Where a connection is in its life.
 const (
-	idle   connState = iota // between requests: a drain may end it
-	busy                    // a request is being served
-	doomed                  // a drain has ended the wait for another request
+	idle   int32 = iota // between requests: a drain may end it
+	busy                // a request is being served
+	doomed              // a drain has ended the wait for another request
 )
 
 func newH1(nc net.Conn, l *Listener, peer netip.AddrPort, counted netip.Addr) *h1 {
@@ -59,6 +65,7 @@ func newH1(nc net.Conn, l *Listener, peer netip.AddrPort, counted netip.Addr) *h
 	c.in.Init(c.Conn, wire.Small)
 	c.upload.c = c
 	c.upload.idle.L = &c.upload.mu
+	c.serveHeld = c.serveInHold
 	return c
 }
 
@@ -87,26 +94,126 @@ func (c *h1) recover() {
 }
 
 func (c *h1) close() {
+	if c.lingers {
+		c.linger()
+	}
 	c.server.sweeper.Remove(c.Conn)
 	c.in.Close()
 	_ = c.Conn.Close() // nothing is left that a failure could lose
 	c.server.dismiss(c.counted)
 }
 
-// next serves one request and reports whether another may follow on the connection.
+// next serves requests until one of them, or an end, wants what a hold cannot give, then that one, and reports whether
+// another may follow on the connection.
 func (c *h1) next() bool {
 	if !c.awaitRequest() {
 		return false
 	}
-	c.limits = c.server.snapshot.Load().Limits
+	x := c.begun
+	c.begun = nil
+	if x == nil {
+		x = c.begin()
+	}
+	var err error
+	if !c.scanned {
+		err = c.readHead(x)
+	}
+	c.scanned = false
+	return c.serve(x, err)
+}
+
+// serveInHold serves the requests that have arrived as a whole, which most do in a single read, without giving up the hold
+// on the connection. It returns true to wait for more.
+func (c *h1) serveInHold() bool {
+	c.inHold = true
+	defer c.leaveHold()
+	for c.in.Buffered() > 0 {
+		if c.state.Swap(busy) == doomed {
+			c.state.Store(doomed)
+			return false
+		}
+		x := c.begin()
+		if c.in.Bytes()[0] == '\r' {
+			c.begun = x // readHead knows what to do with empty lines
+			return false
+		}
+		done, err := c.scanHead(x)
+		if err == nil && (!done || c.message.Upgrade || c.message.Chunked || c.message.ContentLength > int64(c.in.Buffered())) {
+			c.begun, c.scanned = x, done
+			return false
+		}
+		c.Disarm() // from here on it is not the client that is waited for
+		if !c.serve(x, err) {
+			c.over = true
+			return false
+		}
+	}
+	return c.rest()
+}
+
+func (c *h1) leaveHold() { c.inHold = false }
+
+// rest prepares to wait for another request, and reports whether one is wanted.
+func (c *h1) rest() bool {
+	c.limits = nil
+	c.state.Store(idle) // first, so that a drain that begins now sees it
+	if c.served > 0 && c.leaving() {
+		return false
+	}
+	c.Arm(wire.Now() + int64(c.server.snapshot.Load().Limits.Idle))
+	return true
+}
+
+// awaitRequest waits for the first bytes of a request. The connection holds neither a buffer nor an exchange meanwhile.
+func (c *h1) awaitRequest() bool {
+	if c.in.Buffered() == 0 && c.rest() {
+		// Whatever ended the wait, what counts is whether bytes are there.
+		if c.Holds() {
+			_ = c.Hold(&c.in, c.serveHeld)
+		} else {
+			_ = c.in.Fill()
+		}
+	}
+	if c.over {
+		return false
+	}
+	if c.state.Swap(busy) == doomed {
+		c.current.Lock() // endIdle has interrupted by now
+		c.current.Unlock()
+		c.ResumeRead()
+	}
+	// A drain ends a connection that waits, but not under a request that has arrived in the same moment.
+	return c.begun != nil || c.in.Buffered() > 0 || c.leaving() && c.in.TryFill()
+}
+
+// leaving reports that this connection is not to carry another request.
+func (c *h1) leaving() bool { return c.server.draining.Load() || c.listener.retired.Load() }
+
+// endIdle ends the wait for another request.
+func (c *h1) endIdle() {
+	c.current.Lock()
+	defer c.current.Unlock()
+	if c.state.CompareAndSwap(idle, doomed) {
+		c.InterruptRead()
+	}
+}
+
+// begin starts an exchange for the request whose first bytes are there.
+func (c *h1) begin() *proxy.Exchange {
+	c.limits = &c.server.snapshot.Load().Limits
 	c.setSlowRead()
+	c.upload.reset()
+	c.settings = c.listener.settings.Load()
+	c.message.Reset()
 	x := proxy.Acquire()
 	x.Started = wire.Now()
-	c.upload.reset(&c.limits)
-	c.settings = c.listener.settings.Load()
-	err := c.readHead(x)
+	return x
+}
+
+// serve answers the request whose head is in x, or could not be read for the reason err.
+func (c *h1) serve(x *proxy.Exchange, err error) bool {
 	if err == nil {
-		c.begin(x)
+		c.register(x)
 		if err = c.fillRequest(x); err == nil {
 			c.server.serve(x, c.settings.Instead)
 			return c.finish(x, c.respond(x, false), false)
@@ -118,58 +225,36 @@ func (c *h1) next() bool {
 		return false // a connection that ended, or fell silent: there is nobody to answer
 	}
 	// A refusal ends the connection: what comes after bytes that nobody understood is not a request.
-	c.begin(x)
+	c.register(x)
 	c.server.refuse(x, r)
 	return c.finish(x, c.respond(x, true), true)
 }
 
-// awaitRequest waits for the first bytes of a request. The connection holds neither a buffer nor an exchange meanwhile.
-func (c *h1) awaitRequest() bool {
-	if c.in.Buffered() == 0 && (c.served == 0 || !c.leaving()) {
-		c.Arm(wire.Now() + int64(c.server.snapshot.Load().Limits.Idle))
-		_ = c.in.Fill() // whatever ended the wait, what counts is whether bytes are there
-	}
-	c.current.Lock()
-	doom := c.current.state == doomed
-	c.current.state = busy
-	c.current.Unlock()
-	if doom {
-		c.ResumeRead()
-	}
-	// A drain ends a connection that waits, but not under a request that has arrived in the same moment.
-	return c.in.Buffered() > 0 || c.leaving() && c.in.TryFill()
-}
-
-// leaving reports that this connection is not to carry another request.
-func (c *h1) leaving() bool { return c.server.draining.Load() || c.listener.retired.Load() }
-
-// endIdle ends the wait for another request.
-func (c *h1) endIdle() {
-	c.current.Lock()
-	defer c.current.Unlock()
-	if c.current.state == idle {
-		c.current.state = doomed
-		c.InterruptRead()
-	}
-}
-
-// readHead reads the request's head into x.
-func (c *h1) readHead(x *proxy.Exchange) error {
+// scanHead reads the request's head into x as far as it has arrived.
+func (c *h1) scanHead(x *proxy.Exchange) (done bool, err error) {
 	lim := wire.Limits{HeadBytes: c.limits.HeadBytes, TargetBytes: c.limits.TargetBytes, Fields: c.limits.Fields}
+	done, err = wire.ScanRequest(c.in.Bytes(), &lim, &c.message, &x.Request.Head)
+	if done && err == nil {
+		c.in.Pin(c.message.Bytes())
+	}
+	return done, err
+}
+
+// readHead reads the request's head into x, waiting for it.
+func (c *h1) readHead(x *proxy.Exchange) error {
 	c.Arm(x.Started + int64(c.limits.HeadTimeout))
-	m := &c.message
-	m.Reset()
-	if err := c.skipEmptyLine(); err != nil {
-		return err
+	if !c.message.Begun() {
+		if err := c.skipEmptyLine(); err != nil {
+			return err
+		}
 	}
 	for {
-		done, err := wire.ScanRequest(c.in.Bytes(), &lim, m, &x.Request.Head)
+		done, err := c.scanHead(x)
 		if err != nil {
 			return err
 		}
 		if done {
 			c.Disarm()
-			c.in.Pin(m.Bytes())
 			return nil
 		}
 		ok, err := c.in.FillMore(c.limits.HeadBytes + 1)
@@ -204,8 +289,8 @@ func (c *h1) skipEmptyLine() error {
 	return nil
 }
 
-// begin makes x the connection's current exchange.
-func (c *h1) begin(x *proxy.Exchange) {
+// register makes x the connection's current exchange.
+func (c *h1) register(x *proxy.Exchange) {
 	x.Edge = c
 	// Also of a request that nobody understands: the log says who sent it.
 	x.Client = proxy.Client{Addr: c.peer.Addr(), Peer: c.peer, Text: c.peerText, Trusted: c.settings.trusts(c.peer.Addr())}
@@ -251,20 +336,12 @@ func (c *h1) finish(x *proxy.Exchange, again, refused bool) bool {
 		if c.Interrupted() { // by the gate; resuming costs a deadline, which other requests need not pay
 			c.ResumeRead()
 		}
-		again = c.upload.body.Done() || c.upload.body.Resume() && c.discardUpload()
+		again = c.upload.spent() || c.upload.body.Resume() && c.discardUpload()
 	}
-	linger := c.hello && !again && (refused || !c.upload.body.Done() || c.in.Buffered() > 0)
+	c.lingers = c.hello && !again && (refused || !c.upload.spent() || c.in.Buffered() > 0)
 	x.Release()
 	c.in.Unpin()
 	c.served++
-	if linger {
-		c.linger()
-	}
-	if again {
-		c.current.Lock()
-		c.current.state = idle
-		c.current.Unlock()
-	}
 	return again
 }
 
@@ -299,6 +376,7 @@ const (
 	lingerMax = 4 << 20
 )
 
+// linger is called when all else is done with the connection.
 func (c *h1) linger() {
 	if c.Kicked() != 0 || c.CloseWrite() != nil {
 		return

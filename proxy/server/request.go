@@ -140,7 +140,7 @@ func (c *h1) fillBody(x *proxy.Exchange) error {
 	}
 	switch {
 	case m.Chunked:
-		u.body.Init(&c.in, wire.Chunked, 0, &r.Trailers, &u.limits)
+		u.begin(wire.Chunked, 0, &r.Trailers)
 		r.Body.SetFlow(nil, u, -1)
 	case m.ContentLength > 0:
 		prefix := c.in.Bytes()
@@ -160,7 +160,7 @@ func (c *h1) fillBody(x *proxy.Exchange) error {
 			}
 		}
 		u.taken = int64(len(prefix))
-		u.body.Init(&c.in, wire.Length, m.ContentLength-int64(len(prefix)), nil, nil)
+		u.begin(wire.Length, m.ContentLength-int64(len(prefix)), nil)
 		r.Body.SetFlow(prefix, u, m.ContentLength)
 	default:
 		return nil

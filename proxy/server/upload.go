@@ -14,6 +14,7 @@ import (
 // is over.
 type requestBody struct {
 	c      *h1
+	flows  bool // there is a body, and not all of it came with the head; else nothing below but taken means anything
 	body   wire.Body
 	limits wire.Limits
 	taken  int64 // bytes given out, the prefix included
@@ -30,13 +31,20 @@ type requestBody struct {
 }
 
 // reset prepares for a request, as yet without a body.
-func (u *requestBody) reset(lim *proxy.Limits) {
+func (u *requestBody) reset() { u.flows, u.taken, u.expecting = false, 0, false }
+
+// begin prepares for a body that flows.
+func (u *requestBody) begin(f wire.Framing, length int64, trailers *wire.Head) {
+	lim := u.c.limits
+	u.flows = true
 	u.limits = wire.Limits{HeadBytes: lim.HeadBytes, TargetBytes: lim.TargetBytes, Fields: lim.Fields}
-	u.taken, u.expecting = 0, false
 	u.credit = int64(lim.HeadTimeout)
 	u.used, u.reading, u.closed, u.headOut = false, false, false, false
-	u.body.Init(&u.c.in, wire.NoBody, 0, nil, nil)
+	u.body.Init(&u.c.in, f, length, trailers, &u.limits)
 }
+
+// spent reports that nothing of the body is left on the connection.
+func (u *requestBody) spent() bool { return !u.flows || u.body.Done() }
 
 // Read reads decoded bytes of the body.
 func (u *requestBody) Read(p []byte) (int, error) {
@@ -154,6 +162,9 @@ func (u *requestBody) Close() error {
 
 // gate stops reads and waits for the one under way to return.
 func (u *requestBody) gate() {
+	if !u.flows {
+		return
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.closed = true
@@ -169,6 +180,9 @@ func (u *requestBody) gate() {
 // answer. whole is set if all of the response goes out with it. It reports whether the request's end will be known when
 // the response has been sent, so that another request can follow.
 func (u *requestBody) responseBegins(whole bool) bool {
+	if !u.flows {
+		return true
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.headOut = true

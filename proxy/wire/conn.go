@@ -50,6 +50,7 @@ type Conn struct {
 		stale bool
 		step  func(fd uintptr)
 	}
+	holding hold
 
 	stopped    atomic.Bool  // InterruptRead is in force
 	endSent    atomic.Bool  // by CloseWrite
@@ -109,6 +110,7 @@ func NewConn(c net.Conn, onReset func()) *Conn {
 	w.reading.step = w.readStep
 	w.writing.step = w.writeStep
 	w.peeking.step = w.peekStep
+	w.holding.step = w.holdStep
 	return w
 }
 
@@ -160,7 +162,10 @@ func (c *Conn) Write(p []byte) (int, error) {
 	}
 	w := &c.writing
 	w.p, w.n, w.err = p, 0, nil
-	err := c.raw.Write(w.step)
+	var err error
+	if !c.holding.running || c.armed.Load() < 0 || !c.writeStep(c.holding.fd) {
+		err = c.raw.Write(w.step)
+	}
 	w.p = nil
 	if err == nil {
 		err = w.err
@@ -238,44 +243,53 @@ func (c *Conn) readStep(fd uintptr) bool {
 		}
 		return true
 	}
-	p := s.p
-	var fresh *Buf
 	if s.need != nil {
-		if s.need.buf == nil {
-			fresh = GetBuf(s.need.size)
-			p = fresh.B
-		} else {
-			p = s.need.buf.B[s.need.w:]
-		}
+		_, s.n, s.err = c.receive(fd, s.need)
+		return s.n > 0 || s.err != nil
 	}
+	s.n, s.err = c.receiveInto(fd, s.p)
+	return s.n > 0 || s.err != nil || s.try
+}
+
+// receive adds what has arrived to r's buffer, which it takes from the pool only if there is something. full reports that
+// all the room was used, so that there may be more. Without bytes and without an error nothing has arrived.
+func (c *Conn) receive(fd uintptr, r *Reader) (full bool, n int, err error) {
+	var fresh *Buf
+	p := r.room()
+	if p == nil {
+		fresh = GetBuf(r.size)
+		p = fresh.B
+	}
+	n, err = c.receiveInto(fd, p)
+	if n == 0 {
+		fresh.Free()
+		return false, 0, err
+	}
+	if fresh != nil {
+		r.buf = fresh
+	}
+	r.w += n
+	return n == len(p), n, nil
+}
+
+func (c *Conn) receiveInto(fd uintptr, p []byte) (int, error) {
 	for {
 		n, e := rawReceive(fd, p, 0)
-		switch {
-		case e == 0 && n > 0:
-			s.n = n
-			if s.need != nil {
-				if fresh != nil {
-					s.need.buf = fresh
-				}
-				s.need.w += n
-			}
-			return true
-		case e == syscall.EINTR:
-			continue
-		}
-		fresh.Free()
 		switch e {
 		case 0:
-			s.err = io.EOF
-			if !c.endSent.Load() && wasReset(fd) {
-				s.err = os.NewSyscallError("recvfrom", syscall.ECONNRESET)
+			if n > 0 {
+				return n, nil
 			}
+			if !c.endSent.Load() && wasReset(fd) {
+				return 0, os.NewSyscallError("recvfrom", syscall.ECONNRESET)
+			}
+			return 0, io.EOF
+		case syscall.EINTR:
 		case syscall.EAGAIN:
-			return s.try
+			return 0, nil
 		default:
-			s.err = os.NewSyscallError("recvfrom", e)
+			return 0, os.NewSyscallError("recvfrom", e)
 		}
-		return true
 	}
 }
 
@@ -557,6 +571,9 @@ func (c *Conn) ShutdownHard() {
 // Abort closes so that the peer sees a reset: a message that was cut short must not look as if it were whole.
 func (c *Conn) Abort() {
 	c.ResetOnClose()
+	if c.holding.running {
+		return // Close would wait for the callback that we are in; the owner closes when its Hold has returned
+	}
 	if t, ok := beneath(c.Conn).(*net.TCPConn); ok {
 		_ = t.Close()
 	}

@@ -24,6 +24,14 @@ func (r *Reader) Bytes() []byte {
 	return r.buf.B[r.r:r.w]
 }
 
+// room is where the next bytes go; nil while there is no buffer.
+func (r *Reader) room() []byte {
+	if r.buf == nil {
+		return nil
+	}
+	return r.buf.B[r.w:]
+}
+
 // Buffered is len(Bytes()).
 func (r *Reader) Buffered() int { return r.w - r.r }
 

@@ -70,6 +70,9 @@ type Message struct {
 // Reset prepares m for the next message.
 func (m *Message) Reset() { *m = Message{ContentLength: -1} }
 
+// Begun reports that a scan has read the first line.
+func (m *Message) Begun() bool { return m.first }
+
 // Bytes is the length of the scanned head with its final empty line.
 func (m *Message) Bytes() int { return m.bytes }
 

@@ -101,6 +101,7 @@ func (s *Sweeper) run() {
 }
 
 func (c *Conn) sweep(now int64) {
+	c.verify()
 	if d := c.armed.Load(); d > 0 && now >= d && c.armed.CompareAndSwap(d, -int64(Expired)) {
 		c.unblock()
 		return

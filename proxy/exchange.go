@@ -3,6 +3,7 @@ package proxy
 import (
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sluice/proxy/wire"
@@ -36,6 +37,7 @@ type Exchange struct {
 	Attempts    int   // tries to get an answer from an endpoint
 	UpstreamAt  int64 // wire.Now when the last try began; 0: no upstream was asked
 	HeadAt      int64 // wire.Now when the response head was ready
+	EndedAt     int64 // wire.Now when all was sent, or given up; set before the finishers run
 	BytesIn     int64 // request body bytes taken from the client
 	BytesOut    int64 // bytes written to the client, head included
 	Err         *Error
@@ -50,13 +52,14 @@ type Exchange struct {
 	held      [4]*wire.Buf
 	heldCount int
 	scratch   []byte
+	out       *wire.Buf // see Out
 	jsonState jsonCache
 
 	cancel struct {
 		sync.Mutex
 		done   chan struct{}
 		target *wire.Conn
-		cause  *Error // why it was canceled; nil: it was not
+		cause  atomic.Pointer[Error] // why it was canceled; nil: it was not
 	}
 	background sync.WaitGroup
 }
@@ -171,6 +174,21 @@ func (x *Exchange) Scratch() []byte {
 	return x.scratch[len(x.scratch):]
 }
 
+// Out lends a buffer of wire.Medium bytes to whoever puts a message together: first the upstream for the request, then, when
+// that is written, the edge for the response. It stays with the pooled exchange.
+func (x *Exchange) Out() []byte {
+	if x.out == nil {
+		x.out = wire.GetBuf(wire.Medium)
+	}
+	return x.out.B
+}
+
+// FreeOut gives Out's buffer back early: what comes now may take hours, and needs no such buffer.
+func (x *Exchange) FreeOut() {
+	x.out.Free()
+	x.out = nil
+}
+
 // scratchRoom is how much can be appended to Scratch without moving it.
 const scratchRoom = 1 << 10
 
@@ -194,10 +212,9 @@ func (x *Exchange) Cancel(cause *Error) {
 	c := &x.cancel
 	c.Lock()
 	defer c.Unlock()
-	if c.cause != nil {
+	if !c.cause.CompareAndSwap(nil, cause) {
 		return
 	}
-	c.cause = cause
 	if c.done != nil {
 		close(c.done)
 	}
@@ -207,11 +224,7 @@ func (x *Exchange) Cancel(cause *Error) {
 }
 
 // Canceled returns why the exchange was canceled, or nil. Safe for concurrent use.
-func (x *Exchange) Canceled() *Error {
-	x.cancel.Lock()
-	defer x.cancel.Unlock()
-	return x.cancel.cause
-}
+func (x *Exchange) Canceled() *Error { return x.cancel.cause.Load() }
 
 // Done is closed when the exchange is canceled. It is made on first use; safe for concurrent use.
 func (x *Exchange) Done() <-chan struct{} {
@@ -220,7 +233,7 @@ func (x *Exchange) Done() <-chan struct{} {
 	defer c.Unlock()
 	if c.done == nil {
 		c.done = make(chan struct{})
-		if c.cause != nil {
+		if x.Canceled() != nil {
 			close(c.done)
 		}
 	}
@@ -232,12 +245,12 @@ func (x *Exchange) Done() <-chan struct{} {
 func (x *Exchange) CancelKicks(conn *wire.Conn) bool {
 	c := &x.cancel
 	c.Lock()
-	defer c.Unlock()
-	if conn != nil && c.cause != nil {
-		return false
+	ok := conn == nil || x.Canceled() == nil
+	if ok {
+		c.target = conn
 	}
-	c.target = conn
-	return true
+	c.Unlock()
+	return ok
 }
 
 // FinalTrailers returns trailers without the fields that a policy has decided about in the head. It is called when all of
@@ -256,6 +269,7 @@ func Acquire() *Exchange { return exchanges.Get().(*Exchange) }
 
 // Finish runs the finishers, last registered first.
 func (x *Exchange) Finish() {
+	x.EndedAt = wire.Now()
 	for i := len(x.finishers) - 1; i >= 0; i-- {
 		x.finishers[i].Finish(x)
 	}
@@ -273,6 +287,7 @@ func (x *Exchange) Release() {
 		x.scratch = nil
 	}
 	if wire.Invariants {
+		x.FreeOut()
 		for i := range x.scratch[:cap(x.scratch)] {
 			x.scratch[:cap(x.scratch)][i] = 0xCC
 		}
@@ -294,12 +309,13 @@ func (x *Exchange) Release() {
 	x.Edge, x.Snapshot, x.Route, x.ID, x.MatchedPath = nil, nil, nil, nil, nil
 	x.Started, x.Deadline = 0, 0
 	x.Lookup = router.Request{}
-	x.Service, x.Endpoint, x.Attempts, x.UpstreamAt, x.HeadAt, x.BytesIn, x.BytesOut = "", "", 0, 0, 0, 0, 0
+	x.Service, x.Endpoint, x.Attempts, x.UpstreamAt, x.HeadAt, x.EndedAt, x.BytesIn, x.BytesOut = "", "", 0, 0, 0, 0, 0, 0
 	x.Err, x.ErrCause, x.FailedAt, x.Aborted, x.WouldRefuse, x.Bucket = nil, nil, "", false, "", 0
 	x.finishers, x.editors = x.finishers[:0], x.editors[:0]
 	x.heldCount, x.scratch = 0, x.scratch[:0]
 	x.jsonState.reset()
-	x.cancel.done, x.cancel.target, x.cancel.cause = nil, nil, nil
+	x.cancel.done, x.cancel.target = nil, nil
+	x.cancel.cause.Store(nil)
 	exchanges.Put(x)
 }
 

@@ -1,9 +1,6 @@
 package observe
 
-import (
-	"sluice/proxy"
-	"sluice/proxy/wire"
-)
+import "sluice/proxy"
 
 // Observer is the proxy.Observer of one route. It is immutable; its exchanges may be concurrent.
 type Observer struct {
@@ -29,7 +26,7 @@ func (o *Observer) Begin(*proxy.Exchange) { o.route.begin() }
 
 // Finish counts and logs x, which is over.
 func (o *Observer) Finish(x *proxy.Exchange) {
-	end, status := wire.Now(), finalStatus(x)
+	end, status := x.EndedAt, finalStatus(x)
 	o.route.finish(x, end, status)
 	if x.UpstreamAt != 0 {
 		s := o.only

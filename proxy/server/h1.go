@@ -23,6 +23,7 @@ type h1 struct {
 	limits   *proxy.Limits // the same; nil between requests, so that an idle connection keeps no former snapshot in memory
 	in       wire.Reader
 	message  wire.Message
+	recall   wire.Recall
 	upload   requestBody
 
 	peer     netip.AddrPort
@@ -37,7 +38,8 @@ type h1 struct {
 	lingers   bool            // see linger
 
 	served   int
-	hello    bool // the head of an answer to the current request was written, at least in part
+	since    int64 // wire.Now when there was last something to do
+	hello    bool  // the head of an answer to the current request was written, at least in part
 	out      int64
 	slowRead int64 // nanoseconds that the client may take too little of a response; 0: see send
 
@@ -66,6 +68,8 @@ func newH1(nc net.Conn, l *Listener, peer netip.AddrPort, counted netip.Addr) *h
 	c.upload.c = c
 	c.upload.idle.L = &c.upload.mu
 	c.serveHeld = c.serveInHold
+	c.message.UseRecall(&c.recall)
+	c.since = wire.Now()
 	return c
 }
 
@@ -160,7 +164,7 @@ func (c *h1) rest() bool {
 	if c.served > 0 && c.leaving() {
 		return false
 	}
-	c.Arm(wire.Now() + int64(c.server.snapshot.Load().Limits.Idle))
+	c.Arm(c.since + int64(c.server.snapshot.Load().Limits.Idle))
 	return true
 }
 
@@ -332,6 +336,7 @@ func (c *h1) finish(x *proxy.Exchange, again, refused bool) bool {
 	x.Wait()
 	x.BytesIn, x.BytesOut = c.upload.taken, c.out
 	x.Finish()
+	c.since = x.EndedAt
 	if again {
 		if c.Interrupted() { // by the gate; resuming costs a deadline, which other requests need not pay
 			c.ResumeRead()

@@ -199,21 +199,21 @@ func (c *h1) identify(x *proxy.Exchange) {
 	h.DelKnown(wire.Forwarded.Bit())
 	if x.ID == nil {
 		x.ID = x.KeepScratch(newRequestID(x.Scratch()))
-		h.Add("X-Request-Id", x.ID)
+		h.AddKnown(wire.XRequestID, x.ID)
 	}
 	peer := c.peerText
 	if len(peer) == 0 {
 		peer = unknown
 	}
-	c.addTo(x, wire.XForwardedFor, "X-Forwarded-For", peer)
+	addForwardedFor(x, peer)
 	if !x.Client.Trusted || !h.HasKnown(wire.XForwardedProto) {
-		h.AddString("X-Forwarded-Proto", x.Request.Scheme)
+		h.AddKnownString(wire.XForwardedProto, x.Request.Scheme)
 	}
 	if (!x.Client.Trusted || !h.HasKnown(wire.XForwardedHost)) && len(x.Request.Host) > 0 {
-		h.Add("X-Forwarded-Host", x.Request.Host)
+		h.AddKnown(wire.XForwardedHost, x.Request.Host)
 	}
-	h.Add("Forwarded", forwarded(x, peer))
-	h.AddString("Via", via[x.Received.Minor])
+	h.AddKnown(wire.Forwarded, forwarded(x, peer))
+	h.AddKnownString(wire.Via, via[x.Received.Minor])
 }
 
 var unknown = []byte("unknown")
@@ -221,18 +221,18 @@ var unknown = []byte("unknown")
 // via names the protocol that the message was received with (RFC 9110 section 7.6.3).
 var via = [...]string{"1.0 sluice", "1.1 sluice"}
 
-// addTo appends an element to a list field.
-func (c *h1) addTo(x *proxy.Exchange, k wire.Known, name string, element []byte) {
+// addForwardedFor appends an address to X-Forwarded-For.
+func addForwardedFor(x *proxy.Exchange, peer []byte) {
 	h := &x.Request.Head
-	if !h.HasKnown(k) {
-		h.Add(name, element)
+	if !h.HasKnown(wire.XForwardedFor) {
+		h.AddKnown(wire.XForwardedFor, peer)
 		return
 	}
 	list := x.Scratch()
-	for v := range h.ValuesKnown(k) {
+	for v := range h.ValuesKnown(wire.XForwardedFor) {
 		list = append(append(list, v...), ", "...)
 	}
-	h.Set(name, x.KeepScratch(append(list, element...)))
+	h.Set("X-Forwarded-For", x.KeepScratch(append(list, peer...)))
 }
 
 // forwarded is the value of Forwarded (RFC 7239): for=192.0.2.1;host=example.com;proto=http, and behind a trusted proxy

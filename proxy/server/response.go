@@ -18,25 +18,24 @@ func (c *h1) respond(x *proxy.Exchange, last bool) bool {
 		c.tunnel(x)
 		return false
 	}
-	out := wire.GetBuf(wire.Medium)
-	defer out.Free()
+	out := x.Out()
 	bodyless := x.Request.Method == "HEAD" || r.Status == 204 || r.Status == 304 || r.Body.Absent()
 	size := r.Body.Size()
 	chunked := !bodyless && size < 0 && c.message.Minor == 1 && x.Received.Proto != ""
 	if !bodyless && size < 0 && !chunked {
 		again = false // HTTP/1.0: the end of the connection ends the body
 	}
-	head := c.appendHead(out.B[:0], x, size, chunked, again)
+	head := c.appendHead(out[:0], x, size, chunked, again)
 	var err error
 	switch {
 	case bodyless:
-		err = c.send(head)
-	case !r.Body.Flowing() && len(head)+len(r.Body.Prefix()) <= len(out.B):
-		err = c.send(append(head, r.Body.Prefix()...))
+		err = c.sendAt(x.HeadAt, head)
+	case !r.Body.Flowing() && len(head)+len(r.Body.Prefix()) <= len(out):
+		err = c.sendAt(x.HeadAt, append(head, r.Body.Prefix()...))
 	case chunked:
-		err = c.sendChunked(x, out.B, head)
+		err = c.sendChunked(x, head)
 	default:
-		err = c.sendSized(x, out.B, head, size)
+		err = c.sendSized(x, out, head, size)
 	}
 	if err == nil {
 		return again
@@ -101,17 +100,23 @@ func (c *h1) appendHead(dst []byte, x *proxy.Exchange, size int64, chunked, agai
 
 // send writes, as long as the client takes what the minimum rate demands. How long a client of TCP may take nothing does not
 // depend on how much is sent; of others it is only known when they have taken all of it.
-func (c *h1) send(p []byte) error {
+func (c *h1) send(p []byte) error { return c.sendAt(wire.Now(), p) }
+
+// sendAt is send for a caller who knows the time.
+func (c *h1) sendAt(now int64, p []byte) error {
 	c.hello = true
-	if rate := c.limits.MinRate; rate > 0 {
+	rate := c.limits.MinRate
+	if rate > 0 {
 		patience := c.slowRead
 		if patience == 0 {
 			patience = int64(c.limits.HeadTimeout) + int64(len(p))*int64(1e9)/rate
 		}
-		c.ArmWrite(wire.Now() + patience)
-		defer c.ArmWrite(0)
+		c.ArmWrite(now + patience)
 	}
 	n, err := c.Conn.Write(p)
+	if rate > 0 {
+		c.ArmWrite(0)
+	}
 	c.out += int64(n)
 	return err
 }
@@ -202,7 +207,7 @@ func (c *h1) sendHead(head, out []byte, b *proxy.Body) ([]byte, error) {
 
 // sendChunked writes a body of unknown length. Each time nothing more can be had without waiting, what there is goes
 // out as one chunk: an event stream's events are not held back, and a short body leaves in a single write.
-func (c *h1) sendChunked(x *proxy.Exchange, out, head []byte) error {
+func (c *h1) sendChunked(x *proxy.Exchange, head []byte) error {
 	b := &x.Response.Body
 	buf := wire.GetBuf(wire.Large)
 	defer buf.Free()

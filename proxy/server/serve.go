@@ -33,13 +33,13 @@ func finishHead(x *proxy.Exchange) {
 	x.HeadAt = wire.Now()
 	h := &x.Response.Head
 	if !h.HasKnown(wire.Date) {
-		h.Add("Date", wire.AppendDate(x.Scratch(), x.HeadAt))
+		h.AddKnown(wire.Date, wire.AppendDate(x.Scratch(), x.HeadAt))
 	}
 	if len(x.ID) > 0 && !h.HasKnown(wire.XRequestID) {
-		h.Add("X-Request-Id", x.ID)
+		h.AddKnown(wire.XRequestID, x.ID)
 	}
 	if via := x.Response.Via; via != "" {
-		h.AddString("Via", via)
+		h.AddKnownString(wire.Via, via)
 	}
 	x.EditHead()
 }

@@ -14,10 +14,9 @@ import (
 // must not take what came so far for all there was.
 func (c *h1) tunnel(x *proxy.Exchange) {
 	t := x.Response.Tunnel
-	out := wire.GetBuf(wire.Medium)
-	head := c.appendHead(out.B[:0], x, -1, false, true)
+	head := c.appendHead(x.Out()[:0], x, -1, false, true)
 	err := c.send(head)
-	out.Free()
+	x.FreeOut()
 	if err != nil {
 		x.Aborted = true
 		return

@@ -112,8 +112,12 @@ func (e *endpoint) serve(x *proxy.Exchange) error {
 			e.inFlight.Add(-1)
 			return err
 		}
+		now := x.UpstreamAt
+		if c.waitedFor {
+			now = wire.Now()
+		}
 		pooled := c.served > 0
-		if err = e.try(c, x); err == nil {
+		if err = e.try(c, x, now); err == nil {
 			return nil // in flight until the connection is released
 		}
 		kicked := c.Kicked()
@@ -132,7 +136,7 @@ func (e *endpoint) serve(x *proxy.Exchange) error {
 }
 
 // try is roundTrip, after which a panic, which the edge catches, has not kept the connection.
-func (e *endpoint) try(c *conn, x *proxy.Exchange) error {
+func (e *endpoint) try(c *conn, x *proxy.Exchange, now int64) error {
 	returned := false
 	defer func() {
 		if !returned {
@@ -144,7 +148,7 @@ func (e *endpoint) try(c *conn, x *proxy.Exchange) error {
 			e.inFlight.Add(-1)
 		}
 	}()
-	err := c.roundTrip(x)
+	err := c.roundTrip(x, now)
 	returned = true
 	return err
 }

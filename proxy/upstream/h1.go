@@ -16,21 +16,24 @@ type conn struct {
 	endpoint *endpoint
 	in       wire.Reader
 	message  wire.Message
+	recall   wire.Recall
 	body     wire.Body
 	pump     pump
 
 	x         *proxy.Exchange
 	served    int   // exchanges that ended well
 	written   int   // bytes of the current request written by roundTrip itself
+	waitedFor bool  // it took time to get this connection for the current exchange
 	answered  bool  // a byte of an answer to the current request was there
 	patience  int64 // nanoseconds from the request being sent until the response head has to be there
 	keep      bool  // the current response allows another request
-	idleSince int64 // wire.Now
+	idleSince int64 // by the sweeper's clock
 }
 
 func newConn(nc net.Conn, e *endpoint) *conn {
-	c := &conn{Conn: wire.NewConn(nc, nil), endpoint: e}
+	c := &conn{Conn: wire.NewConn(nc, nil), endpoint: e, waitedFor: true}
 	c.in.Init(c.Conn, wire.Medium)
+	c.message.UseRecall(&c.recall)
 	c.pump.init(c)
 	return c
 }
@@ -45,14 +48,14 @@ func (c *conn) close() {
 const interimMax = 32
 
 // roundTrip sends the exchange's request and reads until the response head is there. If it fails, the pump has
-// stopped and the connection must be discarded.
-func (c *conn) roundTrip(x *proxy.Exchange) error {
+// stopped and the connection must be discarded. now is the time.
+func (c *conn) roundTrip(x *proxy.Exchange, now int64) error {
 	c.x, c.written, c.answered, c.keep = x, 0, false, false
 	c.pump.used, c.pump.held, c.pump.answered = false, false, false
 	if !x.CancelKicks(c.Conn) {
 		return x.Canceled()
 	}
-	err := c.exchangeHeads(x)
+	err := c.exchangeHeads(x, now)
 	if err == nil {
 		return nil
 	}
@@ -64,12 +67,12 @@ func (c *conn) roundTrip(x *proxy.Exchange) error {
 	return err
 }
 
-func (c *conn) exchangeHeads(x *proxy.Exchange) error {
-	out := wire.GetBuf(wire.Medium)
-	head := appendRequest(out.B[:0], x, c.endpoint)
+func (c *conn) exchangeHeads(x *proxy.Exchange, now int64) error {
+	out := x.Out()
+	head := appendRequest(out[:0], x, c.endpoint)
 	body := &x.Request.Body
-	whole := !body.Flowing() && len(head)+len(body.Prefix()) <= len(out.B)
-	now := c.setPatience(x)
+	whole := !body.Flowing() && len(head)+len(body.Prefix()) <= len(out)
+	c.setPatience(x, now)
 	var err error
 	switch {
 	case whole:
@@ -82,7 +85,7 @@ func (c *conn) exchangeHeads(x *proxy.Exchange) error {
 		err = c.sendExpecting(x, head)
 	default:
 		// What is there of the body goes along.
-		if p := body.Prefix(); int64(len(p)) < body.Size() && len(head)+len(p) <= len(out.B) {
+		if p := body.Prefix(); int64(len(p)) < body.Size() && len(head)+len(p) <= len(out) {
 			head = append(head, p...)
 			body.SkipPrefix()
 		}
@@ -94,7 +97,6 @@ func (c *conn) exchangeHeads(x *proxy.Exchange) error {
 			err = c.fill()
 		}
 	}
-	out.Free()
 	if err == nil {
 		c.answered = true
 		err = c.readHead(x)
@@ -107,13 +109,11 @@ func (c *conn) exchangeHeads(x *proxy.Exchange) error {
 
 // setPatience is the try's timeout, or what is left of the exchange's. Both count from the request having been sent: an
 // upload may take its time.
-func (c *conn) setPatience(x *proxy.Exchange) int64 {
-	now := wire.Now()
+func (c *conn) setPatience(x *proxy.Exchange, now int64) {
 	c.patience = int64(c.endpoint.options.Try)
 	if x.Deadline != 0 {
 		c.patience = min(c.patience, max(x.Deadline-now, 1))
 	}
-	return now
 }
 
 // fill waits for more of the response.
@@ -316,7 +316,7 @@ func (c *conn) release(x *proxy.Exchange) {
 		return
 	}
 	c.served++
-	c.idleSince = wire.Now()
+	c.idleSince = e.options.Sweeper.Now()
 	e.pool.put(c)
 }
 

@@ -36,6 +36,7 @@ func (p *pool) get(x *proxy.Exchange, fresh bool) (*conn, error) {
 				p.discard(c)
 				continue
 			}
+			c.waitedFor = false
 			return c, nil
 		}
 		limit := p.endpoint.options.MaxConns
@@ -88,6 +89,9 @@ func (p *pool) wait(x *proxy.Exchange, turn chan *conn) (*conn, error) {
 	var err error
 	select {
 	case c := <-turn:
+		if c != nil {
+			c.waitedFor = true
+		}
 		return c, nil
 	case <-t.C:
 		err = errBusy

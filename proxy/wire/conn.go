@@ -222,8 +222,7 @@ func (c *Conn) readStep(fd uintptr) bool {
 	s := &c.reading
 	if len(s.send) > 0 {
 		if s.probe {
-			var b [1]byte
-			if _, e := rawReceive(fd, b[:], syscall.MSG_PEEK); e != syscall.EAGAIN {
+			if !silent(fd) {
 				s.err = ErrNotSilent
 				return true
 			}
@@ -249,6 +248,18 @@ func (c *Conn) readStep(fd uintptr) bool {
 	}
 	s.n, s.err = c.receiveInto(fd, s.p)
 	return s.n > 0 || s.err != nil || s.try
+}
+
+// silent reports whether a connection is open and holds no unread byte. Asked with poll, which unlike a read with MSG_PEEK does
+// not lock the socket, and which also knows of a close.
+func silent(fd uintptr) bool {
+	p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}}
+	for {
+		n, _, e := syscall.RawSyscall(syscall.SYS_POLL, uintptr(unsafe.Pointer(&p)), 1, 0)
+		if e != syscall.EINTR {
+			return e == 0 && n == 0
+		}
+	}
 }
 
 // receive adds what has arrived to r's buffer, which it takes from the pool only if there is something. full reports that

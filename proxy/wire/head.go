@@ -162,6 +162,27 @@ func addField[V string | []byte](h *Head, name string, value V) {
 	})
 }
 
+// AddKnown appends a recognised field with a value of the gateway's own, or one that was proven to be free of control bytes:
+// neither the name nor the value is looked at again.
+func (h *Head) AddKnown(k Known, value []byte) { addKnown(h, k, value) }
+
+// AddKnownString is AddKnown for a string.
+func (h *Head) AddKnownString(k Known, value string) { addKnown(h, k, value) }
+
+func addKnown[V string | []byte](h *Head, k Known, value V) {
+	name := fieldNames[k]
+	start := uint32(len(h.added))
+	valueStart := start + uint32(len(name))
+	h.added = append(h.added, name...)
+	h.added = append(h.added, value...)
+	h.added = append(h.added, '\r', '\n')
+	h.seen |= 1 << k
+	h.fields = append(h.fields, field{
+		start: start, end: uint32(len(h.added)), valueStart: valueStart, valueEnd: valueStart + uint32(len(value)),
+		nameLen: uint16(len(name) - len(": ")), known: k, flags: flagAdded,
+	})
+}
+
 // Set replaces every field called name by one with this value: in the place of the first, else at the end.
 func (h *Head) Set(name string, value []byte) {
 	i := h.find(name, 0)

@@ -1,5 +1,10 @@
 package wire
 
+import (
+	"encoding/binary"
+	"unsafe"
+)
+
 // Known names a header field that the gateway itself looks at, so that the scan recognises it once and later
 // questions cost a bit test.
 type Known uint8
@@ -54,31 +59,61 @@ var knownNames = [knownCount]string{
 	XForwardedProto: "x-forwarded-proto", XRealIP: "x-real-ip", XRequestID: "x-request-id",
 }
 
-// knownByShape finds the candidate by length and last letter: names of one shape are told apart by the list.
-var knownByShape = func() (t [32][32][]Known) {
+// knownByShape finds the one candidate by length and first letter, in either case: no two of the names agree in both.
+var knownByShape = func() (t [32][32]Known) {
 	for k := Other + 1; k < knownCount; k++ {
 		n := knownNames[k]
-		last := n[len(n)-1] & 31
-		t[len(n)][last] = append(t[len(n)][last], k)
+		cell := &t[len(n)][n[0]&31]
+		if *cell != Other {
+			panic("BUG: " + n + " has the shape of " + knownNames[*cell])
+		}
+		*cell = k
 	}
 	return
 }()
 
+// identify finds out whether name, which must be a token, is one of the known ones.
 func identify(name []byte) Known {
 	n := len(name)
-	if n > len(xForwarded) && (name[0] == 'X' || name[0] == 'x') && disguises(name[:len(xForwarded)], xForwarded) {
-		return identifyForwarded(name)
-	}
 	if n == 0 || n >= len(knownByShape) {
-		return Other
+		return unlisted(name)
 	}
-	for _, k := range knownByShape[n][name[n-1]&31] {
-		if equalFoldString(name, knownNames[k]) {
-			return k
+	k := knownByShape[n][name[0]&31]
+	switch {
+	case k != Other && isToken(name, knownNames[k]):
+		return k
+	case k != Other && disguises(name, knownNames[k]):
+		return Disguised
+	}
+	return unlisted(name)
+}
+
+// isToken compares a token with a name of lower-case letters, digits and hyphens, which has to have the same length. No two
+// of the bytes that a token may hold and such a name does differ in the bit for upper case alone, but letters.
+func isToken(token []byte, name string) bool {
+	const upper = 0x2020202020202020
+	if len(token) < 8 {
+		for i, c := range token {
+			if c|0x20 != name[i] {
+				return false
+			}
 		}
-		if disguises(name, knownNames[k]) {
-			return Disguised
+		return true
+	}
+	known := unsafe.Slice(unsafe.StringData(name), len(token))
+	last := len(token) - 8
+	for i := 0; i < last; i += 8 {
+		if binary.LittleEndian.Uint64(token[i:])|upper != binary.LittleEndian.Uint64(known[i:]) {
+			return false
 		}
+	}
+	return binary.LittleEndian.Uint64(token[last:])|upper == binary.LittleEndian.Uint64(known[last:])
+}
+
+// unlisted tells the names that only begin like the known ones from all others.
+func unlisted(name []byte) Known {
+	if len(name) > len(xForwarded) && name[0]|0x20 == 'x' && disguises(name[:len(xForwarded)], xForwarded) {
+		return identifyForwarded(name)
 	}
 	return Other
 }
@@ -86,11 +121,6 @@ func identify(name []byte) Known {
 const xForwarded = "x-forwarded-"
 
 func identifyForwarded(name []byte) Known {
-	for _, k := range [...]Known{XForwardedFor, XForwardedHost, XForwardedProto} {
-		if equalFoldString(name, knownNames[k]) {
-			return k
-		}
-	}
 	if indexByte(name, '_') >= 0 {
 		return Disguised
 	}
@@ -111,3 +141,24 @@ func disguises(name []byte, known string) bool {
 // proxy's own credentials, the framing fields, which derive from the body, and what only looks like one of ours.
 const HopByHop = 1<<Disguised | 1<<Connection | 1<<KeepAlive | 1<<ProxyConnection | 1<<ProxyAuthenticate | 1<<ProxyAuthorization |
 	1<<TE | 1<<Trailer | 1<<TransferEncoding | 1<<Upgrade | 1<<HTTP2Settings | 1<<ContentLength
+
+// fieldNames are the known names as the gateway writes them, with what separates them from a value.
+var fieldNames = func() (t [knownCount]string) {
+	for k := Other + 1; k < knownCount; k++ {
+		name := []byte(knownNames[k])
+		for i := range name {
+			if i == 0 || name[i-1] == '-' {
+				name[i] = upperCase(name[i])
+			}
+		}
+		t[k] = string(name) + ": "
+	}
+	return
+}()
+
+func upperCase(c byte) byte {
+	if 'a' <= c && c <= 'z' {
+		return c - 'a' + 'A'
+	}
+	return c
+}

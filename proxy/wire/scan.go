@@ -62,13 +62,15 @@ type Message struct {
 
 	// Progress of a scan that waits for more bytes.
 	next    int // where the next line begins
+	lines   int // where the field lines begin
 	first   bool
 	bytes   int // length of the head when complete
 	options int // named by Connection
+	recall  *Recall
 }
 
 // Reset prepares m for the next message.
-func (m *Message) Reset() { *m = Message{ContentLength: -1} }
+func (m *Message) Reset() { *m = Message{ContentLength: -1, recall: m.recall} }
 
 // Begun reports that a scan has read the first line.
 func (m *Message) Begun() bool { return m.first }
@@ -90,7 +92,7 @@ func ScanRequest(buf []byte, lim *Limits, m *Message, h *Head) (bool, error) {
 		if err := scanRequestLine(buf[:end], lim, m); err != nil {
 			return false, err
 		}
-		m.next, m.first = end+1, true
+		m.next, m.lines, m.first = end+1, end+1, true
 	} else {
 		// The buffer may have moved.
 		line := buf[:bytes.IndexByte(buf, '\n')]
@@ -121,7 +123,7 @@ func ScanResponse(buf []byte, lim *Limits, m *Message, h *Head) (bool, error) {
 		if err := scanStatusLine(buf[:end], m); err != nil {
 			return false, err
 		}
-		m.next, m.first = end+1, true
+		m.next, m.lines, m.first = end+1, end+1, true
 	} else if err := scanStatusLine(buf[:bytes.IndexByte(buf, '\n')], m); err != nil {
 		return false, err
 	}
@@ -212,6 +214,11 @@ func scanStatusLine(line []byte, m *Message) error {
 // scanFields reads field lines from m.next on until the empty line.
 func scanFields(buf []byte, lim *Limits, m *Message, h *Head) (bool, error) {
 	h.block = buf
+	if m.recall != nil && m.next == m.lines {
+		if err := m.recall.apply(buf, lim, m, h); err != nil {
+			return false, err
+		}
+	}
 	for {
 		pos := m.next
 		end := bytes.IndexByte(buf[pos:], '\n')
@@ -233,6 +240,9 @@ func scanFields(buf []byte, lim *Limits, m *Message, h *Head) (bool, error) {
 		if len(line) == 0 {
 			m.bytes = m.next
 			h.block = buf[:m.bytes:m.bytes]
+			if m.recall != nil {
+				m.recall.keep(buf, m.lines, pos, h)
+			}
 			return true, nil
 		}
 		if len(h.fields) >= lim.Fields {
@@ -268,8 +278,26 @@ func scanField(line []byte, pos int, m *Message, h *Head) error {
 	for valueEnd > valueStart && (line[valueEnd-1] == ' ' || line[valueEnd-1] == '\t') {
 		valueEnd--
 	}
-	value := line[valueStart:valueEnd]
 	k := identify(line[:i])
+	if decides&(1<<k) != 0 {
+		if err := m.note(k, line[valueStart:valueEnd], h); err != nil {
+			return err
+		}
+	}
+	h.seen |= 1 << k
+	h.fields = append(h.fields, field{
+		start: uint32(pos), end: uint32(pos + len(line) + 2),
+		valueStart: uint32(pos + valueStart), valueEnd: uint32(pos + valueEnd),
+		nameLen: uint16(i), known: k,
+	})
+	return nil
+}
+
+// decides is the mask of fields whose values decide how the message is read.
+const decides = 1<<ContentLength | 1<<TransferEncoding | 1<<Connection | 1<<Host
+
+// note takes down what such a field says.
+func (m *Message) note(k Known, value []byte, h *Head) error {
 	switch k {
 	case ContentLength:
 		n, ok := parseLength(value)
@@ -291,12 +319,6 @@ func scanField(line []byte, pos int, m *Message, h *Head) error {
 			return ErrHost
 		}
 	}
-	h.seen |= 1 << k
-	h.fields = append(h.fields, field{
-		start: uint32(pos), end: uint32(pos + len(line) + 2),
-		valueStart: uint32(pos + valueStart), valueEnd: uint32(pos + valueEnd),
-		nameLen: uint16(i), known: k,
-	})
 	return nil
 }
 

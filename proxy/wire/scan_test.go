@@ -215,3 +215,40 @@ func FuzzScanRequest(f *testing.F) {
 		}
 	})
 }
+
+func TestIdentify(t *testing.T) {
+	f := func(name string, want Known) {
+		t.Helper()
+		if got := identify([]byte(name)); got != want {
+			t.Errorf("%s is %d, want %d", name, got, want)
+		}
+	}
+	for k := Other + 1; k < knownCount; k++ {
+		name := knownNames[k]
+		f(name, k)
+		f(strings.ToUpper(name), k)
+		f(strings.TrimSuffix(fieldNames[k], ": "), k)
+		f(name+"x", map[bool]Known{false: Other, true: XForwardedOther}[strings.HasPrefix(name, xForwarded)])
+		if strings.Contains(name, "-") {
+			f(strings.Replace(name, "-", "_", 1), Disguised)
+		}
+		for i := range name {
+			// Bytes of a token that differ from the right one, also in the bit for upper case alone.
+			for c := range 256 {
+				other := []byte(name)
+				other[i] = byte(c)
+				if tokenByte[c] && lower[c] != name[i] && c != '_' && !strings.HasPrefix(name, xForwarded) {
+					f(string(other), Other)
+				}
+			}
+		}
+	}
+	f("x-forwarded-prefix", XForwardedOther)
+	f("X-Forwarded_Port", Disguised)
+	f("X_Forwarded-Port", Disguised)
+	f("x-forwarded-", Other)
+	f("user-agent", Other)
+	f("x", Other)
+	f("a-name-that-is-longer-than-every-known-one", Other)
+	f("x-forwarded-name-that-is-longer-than-every-known-one", XForwardedOther)
+}

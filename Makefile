@@ -3,7 +3,7 @@
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 
-.PHONY: build run test tools lint soak bench fmt clean
+.PHONY: build run test tools lint soak bench bench-gate bench-accept bench-gate-selftest fmt clean
 
 build: ## bin/sluice, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.stamped=$(VERSION)' -o bin/sluice ./cmd/sluice
@@ -42,6 +42,25 @@ soak: ## what takes longer than make test may
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# Compares the working tree with another commit, the one in bench/BASE unless told: make bench-gate BASE=main~3. Exits with 1
+# if a request has become slower or allocates more, with 3 if there is nothing to compare with.
+bench-gate: bin/bench-gate
+	bin/bench-gate $(if $(BASE),-base "$(BASE)")
+
+# Makes HEAD the base of later changes and adds a line to bench/history.csv. What is worse needs a reason: BECAUSE="..."
+bench-accept: bin/bench-gate
+	bin/bench-gate -accept $(if $(BASE),-base "$(BASE)") $(if $(BECAUSE),-because "$(BECAUSE)")
+
+# Shows that the gate works: it has to find 10 % and one allocation that are planted, and nothing in ten runs of the same code.
+bench-gate-selftest: bin/bench-gate
+	bin/bench-gate -selftest slow
+	bin/bench-gate -selftest alloc
+	bin/bench-gate -selftest same -runs 10
+
+.PHONY: bin/bench-gate
+bin/bench-gate:
+	$(GO) build -o $@ ./bench/gate
 
 fmt:
 	gofmt -w .

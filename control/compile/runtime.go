@@ -19,6 +19,8 @@ import (
 type Options struct {
 	Sweeper *wire.Sweeper
 	Metrics *observe.Metrics
+	// Dial connects services to their endpoints; nil: through the kernel.
+	Dial upstream.Dial
 	// Dry builds everything and starts nothing: no connection, no lookup, no log. It is for check and explain.
 	Dry bool
 }

@@ -51,7 +51,7 @@ func (b *builder) startServices() {
 			s.policy = dryService{e.Name, commonBase(options.Targets), options.Host}
 			continue
 		}
-		options.Sweeper = b.runtime.options.Sweeper
+		options.Sweeper, options.Dial = b.runtime.options.Sweeper, b.runtime.options.Dial
 		starting.Go(func() {
 			s.running = upstream.New(options)
 			s.policy = s.running

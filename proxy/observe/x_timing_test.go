@@ -42,6 +42,32 @@ func BenchmarkObserver(b *testing.B) {
 	f("metrics-json-1-percent", &AccessLogOptions{Sample: 0.01})
 }
 
+// BenchmarkLine renders a line of the access log and does not write it.
+func BenchmarkLine(b *testing.B) {
+	f := func(name string, o AccessLogOptions) {
+		b.Run(name, func(b *testing.B) {
+			o.Sample, o.Open = 1, to(discard{io.Discard})
+			s, err := newLogSettings(o)
+			if err != nil {
+				b.Fatal(err)
+			}
+			x := get()
+			n := line{log: &AccessLog{}, x: x, end: x.Started + 3_250_499, status: 200}
+			b.ReportAllocs()
+			for b.Loop() {
+				if s.format == nil {
+					n.text = n.appendJSON(n.text[:0], s.headers)
+				} else {
+					n.text = n.appendFormat(n.text[:0], s.format)
+				}
+			}
+		})
+	}
+	f("json", AccessLogOptions{})
+	f("json-3-headers", AccessLogOptions{Headers: []string{"Accept", "Authorization", "X-Missing"}})
+	f("format", AccessLogOptions{Format: `$time $client $method "$path" $status $bytes_out $duration_ms`})
+}
+
 // fresh keeps the duration of x that of a fast request, seldom enough not to be measured.
 func fresh(x *proxy.Exchange, i int) {
 	if i%4096 == 0 {

@@ -17,6 +17,7 @@ import (
 	"sluice/proxy"
 	"sluice/proxy/observe"
 	"sluice/proxy/server"
+	"sluice/proxy/upstream"
 	"sluice/proxy/wire"
 )
 
@@ -38,15 +39,20 @@ type Gateway struct {
 // choosing, with the settings of the first listener; version, listen and admin may be left out.
 func Start(t testing.TB, yaml string) *Gateway {
 	t.Helper()
-	g := &Gateway{t: t, Sweeper: wire.NewSweeper(), Metrics: observe.New()}
-	g.Runtime = compile.New(compile.Options{Sweeper: g.Sweeper, Metrics: g.Metrics})
-	plan := g.plan(yaml)
-	g.Server = server.New(g.Sweeper, plan.Snapshot)
-	g.Runtime.Commit(plan)
 	nl, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return start(t, yaml, nl, nil)
+}
+
+func start(t testing.TB, yaml string, nl net.Listener, dial upstream.Dial) *Gateway {
+	t.Helper()
+	g := &Gateway{t: t, Sweeper: wire.NewSweeper(), Metrics: observe.New()}
+	g.Runtime = compile.New(compile.Options{Sweeper: g.Sweeper, Metrics: g.Metrics, Dial: dial})
+	plan := g.plan(yaml)
+	g.Server = server.New(g.Sweeper, plan.Snapshot)
+	g.Runtime.Commit(plan)
 	g.Addr = nl.Addr().String()
 	g.listener = g.Server.Listen(plan.Listeners[0].Name, nl, settings(plan))
 	t.Cleanup(g.Stop)

@@ -91,43 +91,42 @@ var errMessageTooLong = errors.New("the message is longer than messageMax")
 func (m *messages) next() ([]byte, error) {
 	m.w = copy(m.buf, m.buf[m.r:m.w])
 	m.r = 0
-	head, err := m.until(headEnd, 0)
-	if err != nil {
-		return nil, err
-	}
-	end := head
-	if bytes.Contains(m.buf[:head], chunked) {
-		if end, err = m.until(lastChunk, head-2); err != nil {
+	for {
+		if end := messageEnd(m.buf[:m.w]); end > 0 && end <= m.w {
+			m.r = end
+			return m.buf[:end], nil
+		}
+		if err := m.fill(); err != nil {
 			return nil, err
 		}
-	} else if i := bytes.Index(m.buf[:head], contentLength); i >= 0 {
-		n := 0
-		for _, c := range m.buf[i+len(contentLength) : head] {
+	}
+}
+
+// messageEnd returns where the message at the front of b ends, which may be behind the end of b; 0 while that is not
+// known.
+func messageEnd(b []byte) int {
+	head := bytes.Index(b, headEnd)
+	if head < 0 {
+		return 0
+	}
+	head += len(headEnd)
+	if bytes.Contains(b[:head], chunked) {
+		i := bytes.Index(b[head-2:], lastChunk)
+		if i < 0 {
+			return 0
+		}
+		return head - 2 + i + len(lastChunk)
+	}
+	n := 0
+	if i := bytes.Index(b[:head], contentLength); i >= 0 {
+		for _, c := range b[i+len(contentLength) : head] {
 			if c < '0' || c > '9' {
 				break
 			}
 			n = n*10 + int(c-'0')
 		}
-		for end = head + n; m.w < end; {
-			if err := m.fill(); err != nil {
-				return nil, err
-			}
-		}
 	}
-	m.r = end
-	return m.buf[:end], nil
-}
-
-// until reads until there is a mark at or behind from, and returns where the mark ends.
-func (m *messages) until(mark []byte, from int) (int, error) {
-	for {
-		if i := bytes.Index(m.buf[from:m.w], mark); i >= 0 {
-			return from + i + len(mark), nil
-		}
-		if err := m.fill(); err != nil {
-			return 0, err
-		}
-	}
+	return head + n
 }
 
 func (m *messages) fill() error {

@@ -43,3 +43,25 @@ func BenchmarkServe(b *testing.B) {
 	https, err := NewHTTPS(0)
 	f("https", https, err)
 }
+
+// BenchmarkProblem renders an error.
+func BenchmarkProblem(b *testing.B) {
+	route, id := &proxy.Route{Name: "items"}, []byte("0123456789abcdef0123456789abcdef")
+	f := func(name, accept string, own map[string]ErrorBody) {
+		b.Run(name, func(b *testing.B) {
+			p := NewProblems(Auto, own)
+			b.ReportAllocs()
+			for b.Loop() {
+				x := proxy.Acquire()
+				x.Route, x.ID, x.FailedAt, x.Err = route, id, "guard", proxy.ErrNoRoute
+				x.Request.Head.AddString("Accept", accept)
+				x.Response.Status = 404
+				p.Render(x, proxy.ErrNoRoute)
+				x.Release()
+			}
+		})
+	}
+	f("json", "*/*", nil)
+	f("html", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8", nil)
+	f("own", "*/*", map[string]ErrorBody{"404": {ContentType: "application/json", Template: parseTemplate(b, `{"d":"$error.detail","id":"$request.id"}`, "/")}})
+}

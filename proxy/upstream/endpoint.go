@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"sync/atomic"
 	"time"
 
@@ -181,8 +180,7 @@ func (e *endpoint) dial(x *proxy.Exchange) (*conn, error) {
 		case <-ctx.Done():
 		}
 	}()
-	var d net.Dialer
-	nc, err := d.DialContext(ctx, e.network, e.name)
+	nc, err := e.options.Dial(ctx, e.network, e.name)
 	if err != nil {
 		return nil, e.dialFailed(x, err)
 	}

@@ -37,7 +37,11 @@ type Options struct {
 
 	Sweeper  *wire.Sweeper
 	Resolver Resolver // for host names; nil: the system's
+	Dial     Dial     // nil: the kernel's
 }
+
+// Dial opens a connection, as net.Dialer.DialContext does.
+type Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 // Target is one address of a service as configured. A host name may stand for several endpoints.
 type Target struct {
@@ -88,6 +92,9 @@ type Service struct {
 // New starts a service: it looks host names up, for at most a second, and goes on looking them up as their records
 // expire. A name that cannot be resolved yet leaves the service without endpoints and is not an error.
 func New(o Options) *Service {
+	if o.Dial == nil {
+		o.Dial = new(net.Dialer).DialContext
+	}
 	s := &Service{options: o}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.set.Store(newSet(nil, o.Balance))

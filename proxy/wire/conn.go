@@ -142,9 +142,12 @@ func (c *Conn) Read(p []byte) (int, error) {
 }
 
 // TryRead reads what is there without waiting, up to len(p) bytes. It returns 0 if nothing is, or if something is wrong,
-// which a Read will tell; and always on other than sockets.
+// which a Read will tell; and always on other than sockets, unless they have a TryRead of their own.
 func (c *Conn) TryRead(p []byte) int {
 	if c.raw == nil || len(p) == 0 {
+		if own, ok := c.Conn.(interface{ TryRead(p []byte) int }); ok {
+			return own.TryRead(p)
+		}
 		return 0
 	}
 	r := &c.reading

@@ -137,6 +137,7 @@ func (x *Exchange) Peek(b *Body, max int) ([]byte, error) {
 	if b.flow == nil || len(b.prefix) >= max {
 		return b.prefix[:min(len(b.prefix), max)], nil
 	}
+	x.Waited = true
 	buf := append(x.Scratch(), b.prefix...)
 	var err error
 	for len(buf) < max {

@@ -38,6 +38,7 @@ type Exchange struct {
 	UpstreamAt  int64 // wire.Now when the last try began; 0: no upstream was asked
 	HeadAt      int64 // wire.Now when the response head was ready
 	EndedAt     int64 // wire.Now when all was sent, or given up; set before the finishers run
+	Waited      bool  // somebody has waited, for the head or in a policy: Started is no longer nearly now
 	BytesIn     int64 // request body bytes taken from the client
 	BytesOut    int64 // bytes written to the client, head included
 	Err         *Error
@@ -56,10 +57,11 @@ type Exchange struct {
 	jsonState jsonCache
 
 	cancel struct {
-		sync.Mutex
-		done   chan struct{}
-		target *wire.Conn
-		cause  atomic.Pointer[Error] // why it was canceled; nil: it was not
+		sync.Mutex // held by Cancel
+		running    atomic.Bool
+		done       chan struct{}
+		target     atomic.Pointer[wire.Conn]
+		cause      atomic.Pointer[Error] // why it was canceled; nil: it was not
 	}
 	background sync.WaitGroup
 }
@@ -212,14 +214,16 @@ func (x *Exchange) Cancel(cause *Error) {
 	c := &x.cancel
 	c.Lock()
 	defer c.Unlock()
+	c.running.Store(true)
+	defer c.running.Store(false)
 	if !c.cause.CompareAndSwap(nil, cause) {
 		return
 	}
 	if c.done != nil {
 		close(c.done)
 	}
-	if c.target != nil {
-		c.target.Kick(wire.Canceled)
+	if t := c.target.Load(); t != nil {
+		t.Kick(wire.Canceled)
 	}
 }
 
@@ -240,17 +244,25 @@ func (x *Exchange) Done() <-chan struct{} {
 	return c.done
 }
 
-// CancelKicks makes Cancel interrupt the waits of conn, nil for none. It returns false, changing nothing, if the
-// exchange was canceled already.
+// CancelKicks makes Cancel interrupt the waits of conn, nil for none: when it has returned, no former one will be kicked. It
+// returns false if the exchange was canceled already; conn may have been kicked then, and is let go.
+//
+// No lock is taken as long as nobody cancels. Each side first says what it is about to do and then looks at what the other has
+// said, so that one of the two sees the other.
 func (x *Exchange) CancelKicks(conn *wire.Conn) bool {
 	c := &x.cancel
-	c.Lock()
-	ok := conn == nil || x.Canceled() == nil
-	if ok {
-		c.target = conn
+	c.target.Store(conn)
+	if conn != nil {
+		if c.cause.Load() == nil {
+			return true
+		}
+		c.target.Store(nil)
 	}
-	c.Unlock()
-	return ok
+	if c.running.Load() {
+		c.Lock() // waits until Cancel is done with the former target
+		c.Unlock()
+	}
+	return conn == nil
 }
 
 // FinalTrailers returns trailers without the fields that a policy has decided about in the head. It is called when all of
@@ -314,8 +326,11 @@ func (x *Exchange) Release() {
 	x.finishers, x.editors = x.finishers[:0], x.editors[:0]
 	x.heldCount, x.scratch = 0, x.scratch[:0]
 	x.jsonState.reset()
-	x.cancel.done, x.cancel.target = nil, nil
-	x.cancel.cause.Store(nil)
+	x.cancel.done = nil
+	if x.cancel.cause.Load() != nil {
+		x.cancel.cause.Store(nil)
+	}
+	x.Waited = false
 	exchanges.Put(x)
 }
 

@@ -43,10 +43,11 @@ type h1 struct {
 	out      int64
 	slowRead int64 // nanoseconds that the client may take too little of a response; 0: see send
 
-	state   atomic.Int32 // a connState
+	state   atomic.Int32 // one of those below
 	current struct {     // others look in to cancel, or to end an idle connection
-		sync.Mutex
-		x *proxy.Exchange
+		sync.Mutex // held meanwhile
+		canceling  atomic.Bool
+		x          atomic.Pointer[proxy.Exchange]
 	}
 }
 
@@ -92,7 +93,7 @@ func (c *h1) recover() {
 			proxy.Caught(p)
 		}
 	}()
-	if x := c.current.x; x != nil {
+	if x := c.current.x.Load(); x != nil {
 		c.finish(x, false, false)
 	}
 }
@@ -246,6 +247,7 @@ func (c *h1) scanHead(x *proxy.Exchange) (done bool, err error) {
 
 // readHead reads the request's head into x, waiting for it.
 func (c *h1) readHead(x *proxy.Exchange) error {
+	x.Waited = true
 	c.Arm(x.Started + int64(c.limits.HeadTimeout))
 	if !c.message.Begun() {
 		if err := c.skipEmptyLine(); err != nil {
@@ -299,9 +301,7 @@ func (c *h1) register(x *proxy.Exchange) {
 	// Also of a request that nobody understands: the log says who sent it.
 	x.Client = proxy.Client{Addr: c.peer.Addr(), Peer: c.peer, Text: c.peerText, Trusted: c.settings.trusts(c.peer.Addr())}
 	c.hello, c.out = false, 0
-	c.current.Lock()
-	c.current.x = x
-	c.current.Unlock()
+	c.current.x.Store(x)
 	c.WatchReset(x.Started + int64(resetLook))
 }
 
@@ -315,8 +315,10 @@ func (c *h1) reset() { c.cancel(proxy.ErrClientGone) }
 func (c *h1) cancel(why *proxy.Error) {
 	c.current.Lock()
 	defer c.current.Unlock()
-	if c.current.x != nil {
-		c.current.x.Cancel(why)
+	c.current.canceling.Store(true)
+	defer c.current.canceling.Store(false)
+	if x := c.current.x.Load(); x != nil {
+		x.Cancel(why)
 	}
 }
 
@@ -325,9 +327,11 @@ func (c *h1) cancel(why *proxy.Error) {
 // carry another request. refused: the head was not accepted, and more may be on its way behind it.
 func (c *h1) finish(x *proxy.Exchange, again, refused bool) bool {
 	c.WatchReset(0)
-	c.current.Lock()
-	c.current.x = nil
-	c.current.Unlock()
+	c.current.x.Store(nil)
+	if c.current.canceling.Load() {
+		c.current.Lock() // waits until cancel is done with x
+		c.current.Unlock()
+	}
 	c.upload.gate()
 	_ = x.Response.Body.Close() // whatever it says, the response is over
 	if x.Response.Tunnel != nil {

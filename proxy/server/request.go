@@ -2,7 +2,6 @@ package server
 
 import (
 	"bytes"
-	"encoding/hex"
 	"math/rand/v2"
 	"net/netip"
 
@@ -332,10 +331,12 @@ func validRequestID(id []byte) bool {
 
 // newRequestID appends 128 random bits in hex: unique across hosts without asking anybody. They are no secret.
 func newRequestID(dst []byte) []byte {
-	var raw [16]byte
+	const digits = "0123456789abcdef"
+	var text [32]byte
 	a, b := rand.Uint64(), rand.Uint64()
-	for i := range 8 {
-		raw[i], raw[8+i] = byte(a>>(8*i)), byte(b>>(8*i))
+	for i := range 16 {
+		text[i], text[16+i] = digits[a&15], digits[b&15]
+		a, b = a>>4, b>>4
 	}
-	return hex.AppendEncode(dst, raw[:])
+	return append(dst, text[:]...)
 }

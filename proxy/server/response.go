@@ -105,6 +105,12 @@ func (c *h1) send(p []byte) error { return c.sendAt(wire.Now(), p) }
 // sendAt is send for a caller who knows the time.
 func (c *h1) sendAt(now int64, p []byte) error {
 	c.hello = true
+	n := c.Conn.TryWrite(p)
+	c.out += int64(n)
+	if n == len(p) {
+		return nil
+	}
+	p = p[n:]
 	rate := c.limits.MinRate
 	if rate > 0 {
 		patience := c.slowRead

@@ -105,7 +105,10 @@ func (e *endpoint) serve(x *proxy.Exchange) error {
 	fresh := false
 	for {
 		x.Attempts++
-		x.UpstreamAt = wire.Now()
+		x.UpstreamAt = x.Started
+		if x.Waited || x.Attempts > 1 {
+			x.UpstreamAt = wire.Now()
+		}
 		c, err := e.pool.get(x, fresh)
 		if err != nil {
 			e.inFlight.Add(-1)

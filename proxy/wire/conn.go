@@ -157,6 +157,19 @@ func (c *Conn) TryRead(p []byte) int {
 	return r.n
 }
 
+// TryWrite writes what the kernel takes at once, and returns how much that was. It can do so within a Hold alone, and writes
+// nothing elsewhere, or if anything is wrong, which a Write will tell.
+func (c *Conn) TryWrite(p []byte) int {
+	if !c.holding.running || c.armed.Load() < 0 {
+		return 0
+	}
+	n, e := rawSend(c.holding.fd, p)
+	if e != 0 {
+		return 0
+	}
+	return n
+}
+
 // Write writes all of p.
 func (c *Conn) Write(p []byte) (int, error) {
 	if c.raw == nil {
@@ -165,10 +178,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	}
 	w := &c.writing
 	w.p, w.n, w.err = p, 0, nil
-	var err error
-	if !c.holding.running || c.armed.Load() < 0 || !c.writeStep(c.holding.fd) {
-		err = c.raw.Write(w.step)
-	}
+	err := c.raw.Write(w.step)
 	w.p = nil
 	if err == nil {
 		err = w.err

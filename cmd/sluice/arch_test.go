@@ -27,8 +27,9 @@ var floors = map[string]int{
 	"sluice/bench":           4,
 	"sluice/loadtest":        4,
 
-	"sluice/control/compile": 3,
-	"sluice/proxy/server":    3,
+	"sluice/control/compile":   3,
+	"sluice/control/profiling": 3,
+	"sluice/proxy/server":      3,
 
 	"sluice/proxy/address":   2,
 	"sluice/proxy/aggregate": 2,

@@ -16,6 +16,7 @@ import (
 	"sluice/control/admin"
 	"sluice/control/compile"
 	"sluice/control/config"
+	"sluice/control/profiling"
 	"sluice/proxy/observe"
 	"sluice/proxy/server"
 	"sluice/proxy/upstream"
@@ -30,11 +31,12 @@ type gateway struct {
 	follow      func(*reading) // told of every load, if not nil
 	began       time.Time
 
-	sweeper *wire.Sweeper
-	metrics *observe.Metrics
-	runtime *compile.Runtime
-	admin   *admin.Server
-	server  *server.Server // nil until a configuration was compiled
+	sweeper  *wire.Sweeper
+	metrics  *observe.Metrics
+	profiler *profiling.Profiler
+	runtime  *compile.Runtime
+	admin    *admin.Server
+	server   *server.Server // nil until a configuration was compiled
 
 	reloading sync.Mutex // serialises changes of the configuration; guards the two below
 	sockets   map[place]*socket
@@ -70,6 +72,7 @@ func newGateway(s source) *gateway {
 	g := &gateway{source: s, began: time.Now(), sweeper: wire.NewSweeper(), metrics: observe.New(), sockets: map[place]*socket{}}
 	g.runtime = compile.New(compile.Options{Sweeper: g.sweeper, Metrics: g.metrics})
 	g.admin = admin.New(g, admin.Options{})
+	g.profiler = profiling.New(g.metrics.Durations)
 	g.registerMetrics()
 	return g
 }
@@ -175,6 +178,7 @@ func (g *gateway) apply(plan *compile.Plan, lastGood bool) error {
 	// Compiling takes several times the memory that is kept; an edge host has better uses for it.
 	go debug.FreeOSMemory()
 	g.serving.Store(&serving{plan: plan, listen: g.listening(wanted), files: plan.Config.Files(), lastGood: lastGood})
+	g.profiler.Set(profilingOptions(plan.Config.Admin))
 	return nil
 }
 
@@ -366,13 +370,17 @@ func (g *gateway) abandon() {
 	g.close(ctx)
 }
 
-// close ends what is left when no connection of a client is: the admin API, services, logs.
+// close ends what is left when no connection of a client is: profiling, the admin API, services, logs.
 func (g *gateway) close(ctx context.Context) {
+	g.profiler.Set(nil)
 	if err := g.admin.Close(ctx); err != nil {
 		slog.Warn("the admin API did not close", "error", err)
 	}
 	if err := g.runtime.Close(ctx); err != nil {
 		slog.Warn("the access log was not written to its end", "error", err)
+	}
+	if err := g.profiler.Close(ctx); err != nil {
+		slog.Warn("a profile was not written to its end", "error", err)
 	}
 	g.sweeper.Stop()
 }

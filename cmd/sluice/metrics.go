@@ -27,6 +27,7 @@ func (g *gateway) registerMetrics() {
 	}))
 	g.registerConnections()
 	g.registerEndpoints()
+	g.registerProfiling()
 }
 
 // registerConnections relies on the order of a start: nobody can ask before the admin API listens, and it listens after

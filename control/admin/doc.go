@@ -8,7 +8,8 @@
 //	GET  /v1/routes      the routes that are served
 //	GET  /v1/services    the services and their endpoints
 //	POST /v1/reload      reads the configuration again; 422 and every problem if it is broken
-//	GET  /debug/pprof/   profiles of the process (net/http/pprof)
+//	GET  /v1/profiles    what continuous profiling has on the disk; /v1/profiles/NAME is one of them
+//	GET  /debug/pprof/   profiles of the process, taken now, as net/http/pprof serves them
 //
 // Read server.go for the way of a request, guard.go for who is let in, pages.go for what is answered. The package knows
 // the gateway as an interface only. It is served by fasthttp.Server: what it does is small, whole and never streams.

@@ -6,6 +6,7 @@ import (
 
 	"sluice/control/compile"
 	"sluice/control/config"
+	"sluice/control/profiling"
 	"sluice/proxy/upstream"
 )
 
@@ -20,6 +21,8 @@ type Gateway interface {
 	// error is a config.Problems; any other error is about this machine, such as an address that is in use.
 	Reload() (Reloaded, error)
 	WriteMetrics(w io.Writer) error
+	// Profiles is where continuous profiling writes to, or nil while it is off.
+	Profiles() *profiling.Ring
 }
 
 // Status is what a gateway is and since when.

@@ -30,12 +30,16 @@ var pages = map[string]page{
 	"/v1/status":   {methods: reading, serve: (*Server).status},
 	"/v1/routes":   {methods: reading, serve: (*Server).routes},
 	"/v1/services": {methods: reading, serve: (*Server).services},
+	"/v1/profiles": {methods: reading, serve: (*Server).profiles},
 	"/v1/reload":   {methods: posting, serve: (*Server).reload},
 }
 
 func find(path string) (page, bool) {
 	if strings.HasPrefix(path, profilesPath) {
 		return page{methods: reading, serve: (*Server).profile}, true
+	}
+	if strings.HasPrefix(path, storedPath) {
+		return page{methods: reading, serve: (*Server).storedProfile}, true
 	}
 	p, ok := pages[path]
 	return p, ok

@@ -22,9 +22,8 @@ const (
 	readTimeout     = 10 * time.Second // of a whole request
 	writeTimeout    = 30 * time.Second // of a whole response, once it is there
 	keepAliveFor    = 60 * time.Second
-	connectionUses  = 10_000           // requests
-	profileTimeMax  = 60 * time.Second // of a CPU profile or a trace
-	shutdownPolling = time.Second      // fasthttp forgets new connections only after a while: Close does not wait longer
+	connectionUses  = 10_000      // requests
+	shutdownPolling = time.Second // fasthttp forgets new connections only after a while: Close does not wait longer
 )
 
 // Options say who is let in. Set changes them while the server runs.
@@ -39,16 +38,15 @@ type Options struct {
 
 // Server answers admin requests on any number of listeners. All methods are safe for concurrent use.
 type Server struct {
-	gateway   Gateway
-	http      *fasthttp.Server
-	options   atomic.Pointer[Options]
-	profiling chan struct{} // holds a value while a profile is taken
-	serving   sync.WaitGroup
+	gateway Gateway
+	http    *fasthttp.Server
+	options atomic.Pointer[Options]
+	serving sync.WaitGroup
 }
 
 // New returns a server for g that listens nowhere yet.
 func New(g Gateway, o Options) *Server {
-	s := &Server{gateway: g, profiling: make(chan struct{}, 1)}
+	s := &Server{gateway: g}
 	s.Set(o)
 	s.http = &fasthttp.Server{
 		Handler:                      s.handle,

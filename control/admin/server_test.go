@@ -20,6 +20,7 @@ import (
 
 	"sluice/control/compile"
 	"sluice/control/config"
+	"sluice/control/profiling"
 	"sluice/proxy/upstream"
 )
 
@@ -34,6 +35,7 @@ type fake struct {
 	reload   func() (Reloaded, error)
 	reloads  atomic.Int64
 	panicked bool
+	ring     *profiling.Ring
 }
 
 func (g *fake) Unready() string {
@@ -47,6 +49,7 @@ func (g *fake) Routes() []compile.RouteInfo {
 	return []compile.RouteInfo{{Name: "item", Match: "GET /items/{id}", To: "<origin>"}}
 }
 func (g *fake) Services() []upstream.Status { return nil }
+func (g *fake) Profiles() *profiling.Ring   { return g.ring }
 func (g *fake) Reload() (Reloaded, error) {
 	g.reloads.Add(1)
 	return g.reload()
@@ -289,31 +292,6 @@ func TestPages(t *testing.T) {
 	g.panicked = true
 	f("GET", "/metrics", 500, problem, "urn:sluice:problem:internal")
 	f("GET", "/healthz", 200, text, "ok\n")
-}
-
-func TestProfilesAreLimited(t *testing.T) {
-	address, s := serve(t, &fake{}, Options{Private: true})
-	f := func(query string, want int) {
-		t.Helper()
-		if status, _, body := ask(t, address, "GET", "/debug/pprof/"+query); status != want {
-			t.Errorf("%s: status %d, want %d: %s", query, status, want, body)
-		}
-	}
-	f("profile?seconds=61", 400)
-	f("profile?seconds=0", 400)
-	f("trace?seconds=-1", 400)
-	f("heap?seconds=NaN", 400)
-	f("heap?seconds=many", 400)
-	f("trace?seconds=0.05", 200)
-	f("profile?seconds=1", 200)
-
-	s.profiling <- struct{}{} // somebody takes one
-	f("profile", 503)
-	f("trace?seconds=1", 503)
-	f("heap?seconds=1", 503)
-	f("heap", 200)
-	<-s.profiling
-	f("trace?seconds=0.05", 200)
 }
 
 func TestBrokenRequests(t *testing.T) {

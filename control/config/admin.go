@@ -2,10 +2,11 @@ package config
 
 // Admin is the listener for health, metrics and the admin API.
 type Admin struct {
-	Off     bool    // admin: off
-	Address Address `cfg:"address" default:"127.0.0.1:9180" doc:"where it listens: host:port or unix:/path"`
-	Token   Secret  `cfg:"token" doc:"what callers send as Authorization: Bearer; needed when others than this machine can connect"`
-	Pos     Pos
+	Off       bool       // admin: off
+	Address   Address    `cfg:"address" default:"127.0.0.1:9180" doc:"where it listens: host:port or unix:/path"`
+	Token     Secret     `cfg:"token" doc:"what callers send as Authorization: Bearer; needed when others than this machine can connect"`
+	Profiling *Profiling `cfg:"profiling" doc:"profiles that are taken without being asked for; off by default, on writes them to the folder profiles in state"`
+	Pos       Pos
 }
 
 func (a *Admin) decodeShort(d *decoder, n *node, path string) bool {
@@ -21,7 +22,11 @@ func (a *Admin) decodeShort(d *decoder, n *node, path string) bool {
 const tokenBytesMin = 16
 
 func (v *validator) admin(a Admin) {
-	if a.Off || a.Address.Network == "" {
+	if a.Off {
+		return
+	}
+	v.profiling(a)
+	if a.Address.Network == "" {
 		return
 	}
 	if a.Token.IsZero() && !v.written("admin.token") && !a.Address.Private() {

@@ -104,8 +104,10 @@ func (c *Config) finish(d *decoder, main string) {
 	c.patterns = slices.Sorted(maps.Keys(d.patterns))
 }
 
-// inherit gives every route the defaults that it does not set itself, so that nobody else has to know about them.
+// inherit fills in what follows from another part of the file, such as the defaults of a route, so that nobody else has
+// to know about it.
 func (c *Config) inherit() {
+	c.inheritProfiling()
 	if c.Defaults.BodyLimit == nil {
 		c.Defaults.BodyLimit = &c.Limits.BodyBytes
 	}

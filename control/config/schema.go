@@ -183,6 +183,10 @@ const percentPattern = `^[0-9]+(\.[0-9]+)?%$`
 
 func (*Percent) schema(*schemaWriter, field) object { return pattern(percentPattern) }
 
+func (*Times) schema(*schemaWriter, field) object {
+	return pattern(`^[0-9]+/(us|ms|s|m|h|d|([0-9]+(\.[0-9]+)?(us|ms|s|m|h|d))+)$`)
+}
+
 func (*Text) schema(_ *schemaWriter, f field) object     { return words(f) }
 func (*Template) schema(*schemaWriter, field) object     { return plainText() }
 func (*Secret) schema(*schemaWriter, field) object       { return plainText() }
@@ -240,8 +244,11 @@ func (*Split) schema(*schemaWriter, field) object {
 
 // Schemas of the short forms of structs.
 
-func (*Admin) shortSchema(*schemaWriter) object    { return object{"const": "off"} }
-func (*Access) shortSchema(*schemaWriter) object   { return object{"const": "off"} }
+func (*Admin) shortSchema(*schemaWriter) object  { return object{"const": "off"} }
+func (*Access) shortSchema(*schemaWriter) object { return object{"const": "off"} }
+func (*Profiling) shortSchema(*schemaWriter) object {
+	return object{"enum": []string{"on", "off"}}
+}
 func (*Match) shortSchema(*schemaWriter) object    { return object{"type": "string", "minLength": 1} }
 func (*Redirect) shortSchema(*schemaWriter) object { return object{"type": "string", "minLength": 1} }
 

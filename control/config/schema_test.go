@@ -49,6 +49,9 @@ func TestSchema(t *testing.T) {
 	f(`limits: { headers: "${N}", idle: "${N}s", connections: off }`)
 	f("admin: off\nlog: { access: off }\nroutes:")
 	f(numbers)
+	f("admin: { profiling: on }")
+	f("admin: { profiling: { to: /p, every: 5m, capture_if: { p99: 250ms, cpu: 90%, at_most: 1/10m, except: [a] } } }")
+	f("admin: { profiling: { capture_if: { cpu: 90%, at_most: 3/h, except: a } } }")
 
 	bad := func(src string) {
 		t.Helper()
@@ -64,6 +67,9 @@ func TestSchema(t *testing.T) {
 	bad("limits: { headers: off }")
 	bad("limits: { header_bytes: off }")
 	bad("log: { level: inof }")
+	bad("admin: { profiling: maybe }")
+	bad("admin: { profiling: { capture_if: { cpu: 90 } } }")
+	bad("admin: { profiling: { capture_if: { cpu: 90%, at_most: often } } }")
 	bad("listen: { web: {} }")
 	bad(`listen: { Web: { address: ":8080" } }`)
 	bad(`listen: { web: { address: "8080" } }`)

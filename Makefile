@@ -3,7 +3,7 @@
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 
-.PHONY: build run test tools lint soak bench fmt clean
+.PHONY: build run test tools lint soak bench loadtest load-tools fmt clean
 
 build: ## bin/sluice, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.stamped=$(VERSION)' -o bin/sluice ./cmd/sluice
@@ -42,6 +42,28 @@ soak: ## what takes longer than make test may
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+loadtest: load-tools build ## Sluice beside nginx and HAProxy, three minutes; ARGS='--thorough' for all of it
+	$(GO) build -o bin/loadtest ./loadtest
+	bin/loadtest compare $(ARGS)
+
+# The load generators and the peers. Installs what is missing, without starting the peers as services.
+load-tools:
+	@missing=""; \
+	PATH="$$PATH:/usr/sbin:/sbin"; \
+	command -v wrk >/dev/null || missing="$$missing wrk"; \
+	command -v h2load >/dev/null || missing="$$missing nghttp2-client"; \
+	command -v nginx >/dev/null || missing="$$missing nginx-light"; \
+	command -v haproxy >/dev/null || missing="$$missing haproxy"; \
+	command -v varnishd >/dev/null || missing="$$missing varnish"; \
+	command -v gcc >/dev/null || missing="$$missing gcc libc6-dev"; \
+	command -v taskset >/dev/null || missing="$$missing util-linux"; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo "The load test needs$$missing. Install that first: this is not root on a system with apt."; exit 1; \
+	fi; \
+	echo "installing$$missing"; \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -qq -y --no-install-recommends $$missing
 
 fmt:
 	gofmt -w .

@@ -1,0 +1,136 @@
+// Command loadtest measures Sluice: beside other proxies, and on hosts of its users.
+//
+//	make loadtest                                  Sluice, nginx and HAProxy in turn, about three minutes
+//	make loadtest ARGS='--thorough'                everything, with Varnish
+//
+// How it compares: each proxy runs on one core with one thread, load and origin on another, the proxies are loaded in turn
+// (A B C A B C), and the figure is the CPU time of the proxy's processes per completed request. What a proxy does with
+// a request is written in its configuration, in peers/. scenario.go lists the situations.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+type commands struct {
+	Compare compareCommand `cmd:"" default:"withargs" help:"Measure Sluice beside other proxies."`
+
+	Origin originCommand `cmd:"" hidden:""`
+	Hold   holdCommand   `cmd:"" hidden:""`
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	var c commands
+	parsed := kong.Parse(&c, kong.Name("loadtest"), kong.Description("Measures Sluice."), kong.BindTo(ctx, (*context.Context)(nil)))
+	if err := parsed.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "loadtest:", err)
+		os.Exit(1)
+	}
+}
+
+type compareCommand struct {
+	Sluice     []string `default:"bin/sluice" help:"Builds of Sluice: PATH or NAME=PATH, several to compare them."`
+	Peers      []string `placeholder:"NAME,..." help:"Who else is measured (nginx, nginx-64k, nginx-same, haproxy, haproxy-same, varnish, or none)."`
+	Scenarios  []string `placeholder:"NAME,..." help:"What is measured; NAME* for all that begin so."`
+	Thorough   bool     `help:"Everything, with more and longer rounds."`
+	Rounds     int      `help:"How often each is measured (3; thorough: 9)."`
+	Seconds    int      `help:"How long a round takes (1; thorough: 3)."`
+	Threads    int      `default:"1" help:"Threads of each proxy."`
+	ProxyCores string   `default:"0" help:"The cores of the proxies."`
+	LoadCores  string   `default:"1" help:"The cores of load and origin."`
+	Out        string   `default:"bin/loadtest.out" help:"The folder for result.json and chart.svg."`
+	List       bool     `help:"List scenarios and peers."`
+}
+
+func (c *compareCommand) Run(ctx context.Context) error {
+	if c.List {
+		for _, s := range scenarios {
+			fmt.Printf("%-14s %s\n", s.name, s.about)
+		}
+		fmt.Println("peers:", strings.Join(namesOf(peers), ", "))
+		return nil
+	}
+	p, err := c.plan()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(c.Out, 0o755); err != nil {
+		return fmt.Errorf("cannot make the folder for the result: %w", err)
+	}
+	r, err := p.compare(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Println()
+	if err := r.table(os.Stdout); err != nil {
+		return err
+	}
+	if err := r.write(filepath.Join(c.Out, "result.json")); err != nil {
+		return err
+	}
+	fmt.Printf("\n%s; %d rounds of %d s. More in %s.\n", r.Host, r.Rounds, r.Seconds, c.Out)
+	if failed := r.failed(); len(failed) > 0 {
+		return fmt.Errorf("%s failed, see above", strings.Join(failed, ", "))
+	}
+	return nil
+}
+
+// plan makes sense of the command line.
+func (c *compareCommand) plan() (plan, error) {
+	p := plan{rounds: 3, seconds: 1, threads: c.Threads, proxy: c.ProxyCores, load: c.LoadCores, progress: os.Stderr}
+	others := []string{"nginx", "haproxy"}
+	p.also = len(c.Peers) == 0
+	if c.Thorough {
+		p.rounds, p.seconds = 9, 3
+		others = append(others, "varnish")
+	}
+	if c.Rounds > 0 {
+		p.rounds = c.Rounds
+	}
+	if c.Seconds > 0 {
+		p.seconds = c.Seconds
+	}
+	switch {
+	case c.Rounds < 0 || c.Seconds < 0 || c.Threads < 1:
+		return p, fmt.Errorf("--rounds, --seconds and --threads want positive numbers")
+	case runtime.NumCPU() < 2:
+		return p, fmt.Errorf("two cores are needed: one for the proxy, one for load and origin")
+	}
+	if len(c.Peers) == 1 && c.Peers[0] == "none" {
+		others = nil
+	} else if len(c.Peers) > 0 {
+		others = c.Peers
+	}
+	for i, build := range c.Sluice {
+		name, path, named := strings.Cut(build, "=")
+		if !named {
+			name, path = "sluice", build
+			if i > 0 {
+				name = fmt.Sprintf("sluice-%d", i+1)
+			}
+		}
+		path, err := filepath.Abs(path)
+		if err != nil {
+			return p, err
+		}
+		p.peers = append(p.peers, sluice(name, path))
+	}
+	chosen, err := choose(peers, others)
+	if err != nil {
+		return p, err
+	}
+	p.peers = append(p.peers, chosen...)
+	p.scenarios, err = pick(c.Scenarios, c.Thorough)
+	return p, err
+}

@@ -57,6 +57,7 @@ load-tools:
 	command -v haproxy >/dev/null || missing="$$missing haproxy"; \
 	command -v varnishd >/dev/null || missing="$$missing varnish"; \
 	command -v gcc >/dev/null || missing="$$missing gcc libc6-dev"; \
+	command -v strace >/dev/null || missing="$$missing strace"; \
 	command -v taskset >/dev/null || missing="$$missing util-linux"; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
 	"time"
@@ -19,10 +20,12 @@ import (
 type plan struct {
 	scenarios []scenario
 	peers     []peer // those that are measured in each scenario that they can do
-	also      bool   // and those that a scenario names itself
+	more      bool   // and those that a scenario names itself
+	thorough  bool   // of these, also those for a thorough run
 	rounds    int
 	seconds   int
 	threads   int
+	calls     bool   // system calls are counted in every scenario
 	proxy     string // cores
 	load      string // cores
 	progress  io.Writer
@@ -30,9 +33,9 @@ type plan struct {
 
 // compare measures. Scenarios that fail have no figures but the reason; the error is for what prevents all of them.
 func (p plan) compare(ctx context.Context) (*result, error) {
-	scratch, err := os.MkdirTemp("", "sluice-loadtest-")
+	scratch, err := folder("", "sluice-loadtest-")
 	if err != nil {
-		return nil, fmt.Errorf("cannot make a folder for configurations: %w", err)
+		return nil, err
 	}
 	defer os.RemoveAll(scratch)
 	if err := settle(p.load); err != nil {
@@ -92,7 +95,10 @@ type originCommand struct {
 	Address netip.AddrPort `arg:""`
 }
 
-func (c *originCommand) Run() error { return origin.Serve(c.Address) }
+func (c *originCommand) Run() error {
+	signal.Reset() // it has nothing to clean up
+	return origin.Serve(c.Address)
+}
 
 // subject is a peer as it runs in one scenario: with what the scenario's word stands for, or without.
 type subject struct {
@@ -109,24 +115,23 @@ func (s subject) label() string {
 
 // subjects are who takes part in a scenario.
 func (p plan) subjects(s scenario) ([]subject, error) {
-	chosen := p.peers
-	if p.also {
-		more, err := choose(peers, s.also)
-		if err != nil {
-			return nil, err
-		}
-		for _, peer := range more {
-			if !slices.Contains(namesOf(chosen), peer.name) {
-				chosen = append(chosen[:len(chosen):len(chosen)], peer)
-			}
-		}
+	var names []string
+	if p.more && s.large {
+		names = append(names, "nginx-64k", "haproxy-splice")
+	}
+	if p.more && p.thorough {
+		names = append(names, s.also...)
+	}
+	more, err := choose(peers, names)
+	if err != nil {
+		return nil, err
 	}
 	var all []subject
-	for _, peer := range chosen {
+	for _, peer := range append(slices.Clone(p.peers), more...) {
 		if slices.Contains(s.without, peer.program) {
 			continue
 		}
-		all = append(all, subject{peer, s.needs})
+		all = append(all, subject{peer, ""})
 		if s.with != "" {
 			all = append(all, subject{peer, s.with})
 		}
@@ -140,9 +145,9 @@ func (p plan) measure(ctx context.Context, s scenario, origin, scratch string) (
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp(scratch, s.name+"-")
+	dir, err := folder(scratch, s.name+"-")
 	if err != nil {
-		return nil, fmt.Errorf("cannot make a folder for configurations: %w", err)
+		return nil, err
 	}
 	defer os.RemoveAll(dir)
 	results := make([]subjectResult, len(subjects))
@@ -171,20 +176,33 @@ func (p plan) sideBySide(ctx context.Context, s scenario, subjects []subject, re
 		}
 		all = append(all, r)
 	}
+	rounds := p.rounds
+	if s.often {
+		rounds *= 2
+	}
 	// Round 0 warms connections, caches and heaps up, and does not count.
-	for round := range p.rounds + 1 {
+	for round := range rounds + 1 {
 		for i, subject := range subjects {
 			seconds := p.seconds
 			if round == 0 {
 				seconds = 1
 			}
-			sample, err := s.sample(ctx, p.target(s, all[i], seconds), subject)
+			sample, err := p.undisturbed(ctx, s, p.target(s, all[i], seconds), subject, min(round, 2))
 			if err != nil {
 				return fmt.Errorf("%s: %w", subject.label(), err)
 			}
 			if round > 0 {
 				results[i].Rounds = append(results[i].Rounds, sample)
 			}
+		}
+	}
+	if !s.calls && !p.calls {
+		return nil
+	}
+	for i, subject := range subjects {
+		var err error
+		if results[i].Calls, err = count(ctx, s.generator(), p.target(s, all[i], 1)); err != nil {
+			return fmt.Errorf("%s: %w", subject.label(), err)
 		}
 	}
 	return nil
@@ -203,7 +221,7 @@ func (p plan) oneByOne(ctx context.Context, s scenario, subjects []subject, resu
 		if _, err := (wrk{}).run(ctx, t); err != nil {
 			return err
 		}
-		sample, err := s.sample(ctx, t, subjects[i])
+		sample, err := p.sample(ctx, s, t, subjects[i])
 		results[i].Rounds = append(results[i].Rounds, sample)
 		return err
 	}
@@ -217,18 +235,26 @@ func (p plan) oneByOne(ctx context.Context, s scenario, subjects []subject, resu
 	return nil
 }
 
+// folder makes a new folder into which everybody can look: nginx and Varnish give up root.
+func folder(parent, name string) (string, error) {
+	dir, err := os.MkdirTemp(parent, name)
+	if err == nil {
+		err = os.Chmod(dir, 0o755)
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot make a folder: %w", err)
+	}
+	return dir, nil
+}
+
 func (p plan) target(s scenario, r *running, seconds int) target {
 	return target{url: "http://" + r.listen + s.path, path: s.path, seconds: seconds, cores: p.load, scratch: r.dir, proxy: r}
 }
 
 // launch starts a subject and makes sure that it does what the scenario is about.
 func (p plan) launch(ctx context.Context, s scenario, who subject, origin, dir string) (*running, error) {
-	own, err := os.MkdirTemp(dir, who.label()+"-")
+	own, err := folder(dir, who.label()+"-")
 	if err != nil {
-		return nil, fmt.Errorf("cannot make a folder for its configuration: %w", err)
-	}
-	// Varnish and nginx give up root, and must be able to look into it.
-	if err := os.Chmod(own, 0o755); err != nil {
 		return nil, err
 	}
 	r, err := who.peer.launch(ctx, own, p.proxy, settings{Origin: origin, With: who.word, Threads: p.threads, Routes: routes(who.word)})
@@ -242,25 +268,41 @@ func (p plan) launch(ctx context.Context, s scenario, who subject, origin, dir s
 	return r, nil
 }
 
+// undisturbed loads a proxy, and does so again if others had its core meanwhile.
+func (p plan) undisturbed(ctx context.Context, s scenario, t target, who subject, retries int) (sample, error) {
+	for {
+		one, err := p.sample(ctx, s, t, who)
+		if err != nil || one.Others <= disturbance || retries == 0 {
+			return one, err
+		}
+		retries--
+	}
+}
+
 // sample loads a proxy once.
-func (s scenario) sample(ctx context.Context, t target, who subject) (sample, error) {
+func (p plan) sample(ctx context.Context, s scenario, t target, who subject) (sample, error) {
 	stop := func() error { return nil }
 	if who.word == "scrape" {
 		stop = scrape(ctx, t.proxy.metrics())
 	}
-	generator := s.load
-	if generator == nil {
-		generator = wrk{}
+	busyBefore, err := busy(p.proxy)
+	if err != nil {
+		return sample{}, errors.Join(err, stop())
 	}
+	began := time.Now()
 	before, err := t.proxy.usage()
 	if err != nil {
-		return sample{}, err
+		return sample{}, errors.Join(err, stop())
 	}
-	o, err := generator.run(ctx, t)
+	o, err := s.generator().run(ctx, t)
 	if err = errors.Join(err, stop()); err != nil {
 		return sample{}, err
 	}
 	after, err := t.proxy.usage()
+	if err != nil {
+		return sample{}, err
+	}
+	busyAfter, err := busy(p.proxy)
 	if err != nil {
 		return sample{}, err
 	}
@@ -279,6 +321,7 @@ func (s scenario) sample(ctx context.Context, t target, who subject) (sample, er
 		RSS:       float64(after.rss) / 1024,
 		Reads:     float64(after.reads-before.reads) / n,
 		Writes:    float64(after.writes-before.writes) / n,
+		Others:    max(0, (busyAfter-busyBefore-(after.cpu-before.cpu)).Seconds()/time.Since(began).Seconds()),
 	}
 	if o.perConnection != 0 {
 		one.Cost = o.perConnection / 1024

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,7 +33,8 @@ func (h hold) run(ctx context.Context, t target) (outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	holder := exec.CommandContext(ctx, "taskset", "-c", t.cores, self, "hold", t.proxy.listen, t.path, strconv.Itoa(h.connections))
-	holder.Stderr = os.Stderr
+	var said strings.Builder
+	holder.Stderr = &said
 	in, err := holder.StdinPipe()
 	if err != nil {
 		return outcome{}, err
@@ -53,7 +55,7 @@ func (h hold) run(ctx context.Context, t target) (outcome, error) {
 	in.Close() // ends the holder, which tries each connection once more
 	last, readErr := io.ReadAll(lines)
 	if waitErr := holder.Wait(); waitErr != nil || openErr != nil || err != nil || readErr != nil {
-		return outcome{}, fmt.Errorf("%d connections could not be held: %w", h.connections, errors.Join(waitErr, openErr, err, readErr))
+		return outcome{}, fmt.Errorf("%d connections could not be held: %w: %s", h.connections, errors.Join(err, waitErr, openErr, readErr), tail(said.String()))
 	}
 	o, err := parseReport(string(last))
 	o.perConnection = float64(after.rss-before.rss) / float64(h.connections)

@@ -26,6 +26,7 @@ type commands struct {
 
 	Origin originCommand `cmd:"" hidden:""`
 	Hold   holdCommand   `cmd:"" hidden:""`
+	Echo   echoCommand   `cmd:"" hidden:""`
 }
 
 func main() {
@@ -41,7 +42,7 @@ func main() {
 
 type compareCommand struct {
 	Sluice     []string `default:"bin/sluice" help:"Builds of Sluice: PATH or NAME=PATH, several to compare them."`
-	Peers      []string `placeholder:"NAME,..." help:"Who else is measured (nginx, nginx-64k, nginx-same, haproxy, haproxy-same, varnish, or none)."`
+	Peers      []string `placeholder:"NAME,..." help:"Who else is measured (see --list; or none)."`
 	Scenarios  []string `placeholder:"NAME,..." help:"What is measured; NAME* for all that begin so."`
 	Thorough   bool     `help:"Everything, with more and longer rounds."`
 	Rounds     int      `help:"How often each is measured (3; thorough: 9)."`
@@ -49,6 +50,7 @@ type compareCommand struct {
 	Threads    int      `default:"1" help:"Threads of each proxy."`
 	ProxyCores string   `default:"0" help:"The cores of the proxies."`
 	LoadCores  string   `default:"1" help:"The cores of load and origin."`
+	Syscalls   bool     `help:"Count system calls in every scenario (else where they are of interest)."`
 	Out        string   `default:"bin/loadtest.out" help:"The folder for result.json and chart.svg."`
 	List       bool     `help:"List scenarios and peers."`
 }
@@ -79,7 +81,10 @@ func (c *compareCommand) Run(ctx context.Context) error {
 	if err := r.write(filepath.Join(c.Out, "result.json")); err != nil {
 		return err
 	}
-	fmt.Printf("\n%s; %d rounds of %d s. More in %s.\n", r.Host, r.Rounds, r.Seconds, c.Out)
+	if err := r.chart(filepath.Join(c.Out, "chart.svg")); err != nil {
+		return err
+	}
+	fmt.Printf("%s; %d rounds of %d s, %d thread(s).\nresult.json and chart.svg are in %s.\n", r.Host, r.Rounds, r.Seconds, r.Threads, c.Out)
 	if failed := r.failed(); len(failed) > 0 {
 		return fmt.Errorf("%s failed, see above", strings.Join(failed, ", "))
 	}
@@ -88,9 +93,9 @@ func (c *compareCommand) Run(ctx context.Context) error {
 
 // plan makes sense of the command line.
 func (c *compareCommand) plan() (plan, error) {
-	p := plan{rounds: 3, seconds: 1, threads: c.Threads, proxy: c.ProxyCores, load: c.LoadCores, progress: os.Stderr}
+	p := plan{rounds: 3, seconds: 1, threads: c.Threads, proxy: c.ProxyCores, load: c.LoadCores, calls: c.Syscalls, progress: os.Stderr}
 	others := []string{"nginx", "haproxy"}
-	p.also = len(c.Peers) == 0
+	p.more, p.thorough = len(c.Peers) == 0, c.Thorough
 	if c.Thorough {
 		p.rounds, p.seconds = 9, 3
 		others = append(others, "varnish")

@@ -26,9 +26,8 @@ type peer struct {
 	command []string
 	version []string // arguments that make it print its version
 
-	same    bool // writes all the fields that Sluice writes, too
-	buffers bool // nginx with 64 KiB buffers instead of its own 4 and 8
-	without []string
+	same  bool // writes all the fields that Sluice writes, too
+	tuned bool // for large bodies: nginx with 64 KiB buffers instead of its own 4 and 8, HAProxy with splice for all
 }
 
 // peers in the order of the table. In command, CONF is the file, DIR its folder, LISTEN the address.
@@ -37,9 +36,10 @@ type peer struct {
 // a little less than Sluice. nginx-same and haproxy-same write what Sluice writes.
 var peers = []peer{
 	{name: "nginx", program: "nginx", file: "nginx.conf", command: nginxCommand, version: []string{"-v"}},
-	{name: "nginx-64k", program: "nginx", file: "nginx.conf", command: nginxCommand, version: []string{"-v"}, buffers: true},
+	{name: "nginx-64k", program: "nginx", file: "nginx.conf", command: nginxCommand, version: []string{"-v"}, tuned: true},
 	{name: "nginx-same", program: "nginx", file: "nginx.conf", command: nginxCommand, version: []string{"-v"}, same: true},
 	{name: "haproxy", program: "haproxy", file: "haproxy.cfg", command: haproxyCommand, version: []string{"-v"}},
+	{name: "haproxy-splice", program: "haproxy", file: "haproxy.cfg", command: haproxyCommand, version: []string{"-v"}, tuned: true},
 	{name: "haproxy-same", program: "haproxy", file: "haproxy.cfg", command: haproxyCommand, version: []string{"-v"}, same: true},
 	{name: "varnish", program: "varnishd", file: "varnish.vcl", version: []string{"-V"},
 		command: []string{"-F", "-f", "CONF", "-a", "LISTEN", "-n", "DIR", "-p", "thread_pools=1", "-p", "timeout_idle=300", "-s", "malloc,64m"}},
@@ -63,7 +63,7 @@ type settings struct {
 	Dir                    string
 	Threads                int
 	With                   string // the word of the scenario
-	Same, Buffers          bool
+	Same, Tuned            bool
 	Routes                 []int // the numbers of the routes beside the one for everything
 }
 
@@ -117,7 +117,7 @@ func (p peer) complete(dir string, s settings) (settings, error) {
 	}
 	s.Listen, s.Admin = fmt.Sprintf("127.0.0.1:%d", listen), fmt.Sprintf("127.0.0.1:%d", admin)
 	s.OriginHost, s.OriginPort, err = net.SplitHostPort(s.Origin)
-	s.Dir, s.Same, s.Buffers = dir, p.same, p.buffers
+	s.Dir, s.Same, s.Tuned = dir, p.same, p.tuned
 	return s, err
 }
 

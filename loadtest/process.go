@@ -93,8 +93,8 @@ func (p *process) stop() {
 	if p == nil {
 		return
 	}
-	// Errors mean that nobody is left to be told.
-	_ = unix.Kill(-p.pid, unix.SIGTERM)
+	// SIGINT is the signal on which all of them end at once. Errors mean that nobody is left to be told.
+	_ = unix.Kill(-p.pid, unix.SIGINT)
 	select {
 	case <-p.ended:
 	case <-time.After(2 * time.Second):

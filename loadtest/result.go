@@ -16,6 +16,7 @@ type result struct {
 	Taken     time.Time         `json:"taken"`
 	Host      string            `json:"host"` // kernel and processor
 	Versions  map[string]string `json:"versions"`
+	Order     []string          `json:"order"` // of the peers; the first is what the others are compared with
 	Rounds    int               `json:"rounds"`
 	Seconds   int               `json:"seconds"`
 	Threads   int               `json:"threads"`
@@ -32,10 +33,11 @@ type scenarioResult struct {
 
 // subjectResult is what one peer did in one scenario. Ratios are medians of the ratios of each round.
 type subjectResult struct {
-	Peer   string   `json:"peer"`
-	With   string   `json:"with,omitempty"`
-	Median sample   `json:"median"`
-	Rounds []sample `json:"rounds"`
+	Peer   string    `json:"peer"`
+	With   string    `json:"with,omitempty"`
+	Median sample    `json:"median"`
+	Rounds []sample  `json:"rounds"`
+	Calls  *syscalls `json:"system_calls,omitempty"` // per request, where they were counted
 
 	// What the first peer costs beside this one: below 1 it is cheaper. 0 where there is nothing to compare.
 	Ratio    float64 `json:"ratio,omitempty"`
@@ -55,8 +57,9 @@ type sample struct {
 	P99       float64 `json:"p99_ms"`
 	P999      float64 `json:"p999_ms"`
 	RSS       float64 `json:"rss_kib"`
-	Reads     float64 `json:"reads"`  // per request
-	Writes    float64 `json:"writes"` // per request
+	Reads     float64 `json:"io_reads"`  // per request, as /proc/PID/io counts: without recv and its like
+	Writes    float64 `json:"io_writes"` // per request, without send and its like
+	Others    float64 `json:"others"`    // the share of the proxy's cores that others had
 }
 
 func (r subjectResult) label() string { return subject{peer{name: r.Peer}, r.With}.label() }
@@ -114,6 +117,7 @@ func (r subjectResult) medians() sample {
 		RSS:       of(func(s sample) float64 { return s.RSS }),
 		Reads:     of(func(s sample) float64 { return s.Reads }),
 		Writes:    of(func(s sample) float64 { return s.Writes }),
+		Others:    of(func(s sample) float64 { return s.Others }),
 	}
 }
 
@@ -147,6 +151,7 @@ func (p plan) describe() (*result, error) {
 	}
 	r.Host = fmt.Sprintf("Linux %s, %d cores, %s", bytes.TrimSpace(kernel), runtime.NumCPU(), model)
 	for _, peer := range p.peers {
+		r.Order = append(r.Order, peer.name)
 		if r.Versions[peer.name], err = peer.tells(); err != nil {
 			return nil, err
 		}

@@ -8,32 +8,43 @@ import (
 	"sluice/loadtest/origin"
 )
 
-// scenario is a situation in which the proxies are compared. A new one is an entry below; if the proxies need to be
-// configured for it, With is the word that their files in peers/ look for.
+// scenario is a situation in which the proxies are compared. A new one is an entry below, and whatever the proxies need to
+// be configured for it in peers/.
 type scenario struct {
 	name  string
 	about string // what it shows, in a few words
 	path  string
 	load  load // wrk with 64 connections if nil
 
-	// with makes each peer run twice, without and with what the word stands for, to tell what that costs.
+	// with makes each peer run twice, without and with what the word stands for, to tell what that costs. The files in
+	// peers/ look for it.
 	with string
-	// needs is a word for all peers of the scenario, where there is nothing to compare without it.
-	needs string
 
 	answer  string   // the body that is expected, where it is not the origin's
 	status  int      // 200 if zero
 	without []string // programs that cannot do it
-	also    []string // further peers that are of interest here
+	large   bool     // nginx-64k and haproxy-splice take part: with large bodies buffers decide
+	also    []string // further peers that take part in the thorough run
+	calls   bool     // system calls are counted
+	often   bool     // twice as many rounds: the one that most depends on
 	slow    bool     // part of the thorough run only
 }
 
 var scenarios = []scenario{
-	{name: "proxy-1k", about: "1 KiB proxied", path: "/1k", also: []string{"nginx-same", "haproxy-same"}},
-	{name: "proxy-100k", about: "100 KiB proxied", path: "/100k", also: []string{"nginx-64k"}},
-	{name: "proxy-1m", about: "1 MiB proxied", path: "/1m", also: []string{"nginx-64k"}},
-	{name: "static", about: "a fixed answer", path: "/static", answer: `{"ok":true}`},
-	{name: "redirect", about: "a redirect", path: "/moved", answer: anything, status: 308},
+	{name: "proxy-1k", about: "1 KiB proxied", path: "/1k", often: true, calls: true, also: []string{"nginx-same", "haproxy-same"}},
+	{name: "proxy-100k", about: "100 KiB proxied", path: "/100k", large: true},
+	{name: "proxy-1m", about: "1 MiB proxied", path: "/1m", large: true},
+	{name: "static", about: "a fixed answer", path: "/static", answer: `{"ok":true}`, calls: true},
+	{name: "redirect", about: "a redirect", path: "/moved", answer: anything, status: 308, slow: true},
+	{name: "post-4k", about: "4 KiB uploaded", path: "/upload", load: wrk{body: 4 << 10}, answer: `{"received":4096}`},
+	{name: "post-1m", about: "1 MiB uploaded", path: "/upload", load: wrk{body: 1 << 20}, answer: `{"received":1048576}`, large: true, slow: true},
+	{name: "routes", about: "1 KiB, 10,000 routes instead of 1", path: "/tenants/t7777/items/1k", with: "routes", without: []string{"varnishd"}, slow: true},
+	{name: "log", about: "1 KiB, with an access log in JSON", path: "/1k", with: "log", without: []string{"varnishd"}},
+	{name: "scrape", about: "1 KiB, metrics read every second", path: "/1k", with: "scrape", without: []string{"varnishd"}, slow: true},
+	{name: "policies", about: "1 KiB, address list, header edits, a rewrite", path: "/shop/1k", with: "policies", without: []string{"varnishd"}, slow: true},
+	{name: "websocket", about: "64 bytes there and back over a WebSocket", path: "/socket", load: echo{}, answer: anything},
+	{name: "churn", about: "1 KiB, a new connection for each request", path: "/1k", load: wrk{fields: []string{"Connection=close"}}},
+	{name: "h2load", about: "1 KiB, the load from h2load", path: "/1k", load: h2load{options: []string{"--h1"}}, slow: true},
 	{name: "idle", about: "18,000 keep-alive connections that wait", path: "/1k", load: hold{connections: 18_000}},
 }
 
@@ -52,12 +63,20 @@ func (s scenario) expected() string {
 	return anything
 }
 
+// generator is the load of the scenario.
+func (s scenario) generator() load {
+	if s.load == nil {
+		return wrk{}
+	}
+	return s.load
+}
+
 // unit of the cost.
 func (s scenario) unit() string {
 	if _, ok := s.load.(hold); ok {
-		return "KiB/conn"
+		return "KiB"
 	}
-	return "µs/req"
+	return "µs"
 }
 
 // routes are the routes of the scenario's word.
@@ -85,13 +104,17 @@ func pick(names []string, thorough bool) ([]scenario, error) {
 	}
 	for _, name := range names {
 		prefix, open := strings.CutSuffix(name, "*")
-		before := len(picked)
+		found := false
 		for _, s := range scenarios {
-			if (s.name == name || open && strings.HasPrefix(s.name, prefix)) && !slices.ContainsFunc(picked, func(p scenario) bool { return p.name == s.name }) {
+			if s.name != name && !(open && strings.HasPrefix(s.name, prefix)) {
+				continue
+			}
+			found = true
+			if !slices.ContainsFunc(picked, func(p scenario) bool { return p.name == s.name }) {
 				picked = append(picked, s)
 			}
 		}
-		if len(picked) == before {
+		if !found {
 			return nil, fmt.Errorf("there is no scenario %q (there are %s)", name, strings.Join(scenarioNames(), ", "))
 		}
 	}

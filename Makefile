@@ -3,7 +3,7 @@
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 
-.PHONY: build run test tools lint soak bench loadtest load-tools fmt clean
+.PHONY: build run test tools lint soak bench loadtest qualify load-tools fmt clean
 
 build: ## bin/sluice, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.stamped=$(VERSION)' -o bin/sluice ./cmd/sluice
@@ -43,9 +43,18 @@ soak: ## what takes longer than make test may
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-loadtest: load-tools build ## Sluice beside nginx and HAProxy, three minutes; ARGS='--thorough' for all of it
-	$(GO) build -o bin/loadtest ./loadtest
+loadtest: load-tools build bin/loadtest ## Sluice beside nginx and HAProxy, three minutes; ARGS='--thorough' for all of it
 	bin/loadtest compare $(ARGS)
+
+# make reports every failure as 2; a script that tells them apart calls bin/loadtest qualify.
+qualify: bin/loadtest ## a running gateway: TARGET=http://... RATE=1000 [DURATION=30s P50= P90= P99=50ms P999= ERRORS=0.1% ARGS=...]
+	@test -n "$(TARGET)" -a -n "$(RATE)" || { echo "usage: make qualify TARGET=http://... RATE=1000 [DURATION=30s] [P50= P90= P99=50ms P999=] [ERRORS=0.1%] [ARGS='--connections 512']"; exit 2; }
+	bin/loadtest qualify --target '$(TARGET)' --rate '$(RATE)' $(if $(DURATION),--duration '$(DURATION)') $(if $(P50),--p50 '$(P50)') \
+		$(if $(P90),--p90 '$(P90)') $(if $(P99),--p99 '$(P99)') $(if $(P999),--p99.9 '$(P999)') $(if $(ERRORS),--errors '$(ERRORS)') $(ARGS)
+
+.PHONY: bin/loadtest
+bin/loadtest:
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/loadtest ./loadtest
 
 # The load generators and the peers. Installs what is missing, without starting the peers as services.
 load-tools:

@@ -2,6 +2,7 @@
 //
 //	make loadtest                                  Sluice, nginx and HAProxy in turn, about three minutes
 //	make loadtest ARGS='--thorough'                everything, with Varnish
+//	make qualify TARGET=http://... RATE=1000       a gateway that runs somewhere, against an objective
 //
 // How it compares: each proxy runs on one core with one thread, load and origin on another, the proxies are loaded in turn
 // (A B C A B C), and the figure is the CPU time of the proxy's processes per completed request. What a proxy does with
@@ -10,7 +11,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -23,21 +26,56 @@ import (
 
 type commands struct {
 	Compare compareCommand `cmd:"" default:"withargs" help:"Measure Sluice beside other proxies."`
+	Qualify qualifyCommand `cmd:"" help:"Send a constant rate of requests to a running gateway, and say whether it meets an objective."`
 
 	Origin originCommand `cmd:"" hidden:""`
 	Hold   holdCommand   `cmd:"" hidden:""`
 	Echo   echoCommand   `cmd:"" hidden:""`
 }
 
+// exit is an error with an exit code of its own.
+type exit struct {
+	code int
+	error
+}
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	os.Exit(execute(ctx, os.Args[1:], &console{os.Stdout, os.Stderr}))
+}
+
+// console is where results and messages go.
+type console struct{ out, err io.Writer }
+
+// execute runs a command line and returns the exit code.
+func execute(ctx context.Context, args []string, to *console) int {
 	var c commands
-	parsed := kong.Parse(&c, kong.Name("loadtest"), kong.Description("Measures Sluice."), kong.BindTo(ctx, (*context.Context)(nil)))
-	if err := parsed.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "loadtest:", err)
-		os.Exit(1)
+	exited := -1
+	parser, err := kong.New(&c, kong.Name("loadtest"), kong.Description("Measures Sluice."),
+		kong.Writers(to.out, to.err), kong.Bind(to), kong.BindTo(ctx, (*context.Context)(nil)), kong.Exit(func(code int) { exited = code }))
+	if err != nil {
+		panic("BUG: the command line is not well defined: " + err.Error())
 	}
+	parsed, err := parser.Parse(args)
+	if exited >= 0 {
+		return exited // help was printed
+	}
+	if err != nil {
+		fmt.Fprintln(to.err, "loadtest:", err)
+		return exitCannotRun
+	}
+	err = parsed.Run()
+	var own exit
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &own):
+		fmt.Fprintln(to.err, "loadtest:", own.error)
+		return own.code
+	}
+	fmt.Fprintln(to.err, "loadtest:", err)
+	return 1
 }
 
 type compareCommand struct {
@@ -55,18 +93,19 @@ type compareCommand struct {
 	List       bool     `help:"List scenarios and peers."`
 }
 
-func (c *compareCommand) Run(ctx context.Context) error {
+func (c *compareCommand) Run(ctx context.Context, to *console) error {
 	if c.List {
 		for _, s := range scenarios {
-			fmt.Printf("%-14s %s\n", s.name, s.about)
+			fmt.Fprintf(to.out, "%-14s %s\n", s.name, s.about)
 		}
-		fmt.Println("peers:", strings.Join(namesOf(peers), ", "))
+		fmt.Fprintln(to.out, "peers:", strings.Join(namesOf(peers), ", "))
 		return nil
 	}
 	p, err := c.plan()
 	if err != nil {
 		return err
 	}
+	p.progress = to.err
 	if err := os.MkdirAll(c.Out, 0o755); err != nil {
 		return fmt.Errorf("cannot make the folder for the result: %w", err)
 	}
@@ -74,8 +113,8 @@ func (c *compareCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println()
-	if err := r.table(os.Stdout); err != nil {
+	fmt.Fprintln(to.out)
+	if err := r.table(to.out); err != nil {
 		return err
 	}
 	if err := r.write(filepath.Join(c.Out, "result.json")); err != nil {
@@ -84,7 +123,7 @@ func (c *compareCommand) Run(ctx context.Context) error {
 	if err := r.chart(filepath.Join(c.Out, "chart.svg")); err != nil {
 		return err
 	}
-	fmt.Printf("%s; %d rounds of %d s, %d thread(s).\nresult.json and chart.svg are in %s.\n", r.Host, r.Rounds, r.Seconds, r.Threads, c.Out)
+	fmt.Fprintf(to.out, "%s; %d rounds of %d s, %d thread(s).\nresult.json and chart.svg are in %s.\n", r.Host, r.Rounds, r.Seconds, r.Threads, c.Out)
 	if failed := r.failed(); len(failed) > 0 {
 		return fmt.Errorf("%s failed, see above", strings.Join(failed, ", "))
 	}
@@ -93,7 +132,7 @@ func (c *compareCommand) Run(ctx context.Context) error {
 
 // plan makes sense of the command line.
 func (c *compareCommand) plan() (plan, error) {
-	p := plan{rounds: 3, seconds: 1, threads: c.Threads, proxy: c.ProxyCores, load: c.LoadCores, calls: c.Syscalls, progress: os.Stderr}
+	p := plan{rounds: 3, seconds: 1, threads: c.Threads, proxy: c.ProxyCores, load: c.LoadCores, calls: c.Syscalls}
 	others := []string{"nginx", "haproxy"}
 	p.more, p.thorough = len(c.Peers) == 0, c.Thorough
 	if c.Thorough {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"text/template"
 )
@@ -62,9 +63,28 @@ type settings struct {
 	OriginHost, OriginPort string
 	Dir                    string
 	Threads                int
-	With                   string // the word of the scenario
+	With                   string // the words of the scenario, between +
 	Same, Tuned            bool
-	Routes                 []int // the numbers of the routes beside the one for everything
+}
+
+// Has tells whether a word is among those of the scenario.
+func (s settings) Has(word string) bool { return slices.Contains(strings.Split(s.With, "+"), word) }
+
+// Routes are the numbers of the routes beside the one for everything: 10,000 with the word routes, N with routes=N.
+func (s settings) Routes() []int {
+	n := 0
+	for word := range strings.SplitSeq(s.With, "+") {
+		if word == "routes" {
+			n = 10_000
+		} else if digits, ok := strings.CutPrefix(word, "routes="); ok {
+			n, _ = strconv.Atoi(digits) // it stands in this program
+		}
+	}
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	return all
 }
 
 // running is a peer that serves.
@@ -139,9 +159,9 @@ func (p peer) configure(s settings) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("cannot configure %s: %w", p.name, err)
 	}
-	if len(s.Routes) > 0 && p.program == "haproxy" {
+	if len(s.Routes()) > 0 && p.program == "haproxy" {
 		var table strings.Builder
-		for _, n := range s.Routes {
+		for _, n := range s.Routes() {
 			fmt.Fprintf(&table, "/tenants/t%d/items/ origin\n", n)
 		}
 		if err := os.WriteFile(filepath.Join(s.Dir, "routes.map"), []byte(table.String()), 0o644); err != nil {

@@ -41,11 +41,12 @@ func TestPeersDoEachScenario(t *testing.T) {
 				t.Error(err)
 			}
 			for word, its := range byWord(peer.program) {
-				started, err := p.launch(t.Context(), its[0], subject{peer, word}, backend, dir)
+				to, err := p.launch(t.Context(), entrant{its[0], subject{peer, word}, 1}, backend, dir)
 				if err != nil {
 					t.Errorf("%s with %q: %v", peer.name, word, err)
 					continue
 				}
+				started := to.proxy
 				for _, s := range its {
 					if err := s.verify(t.Context(), started); err != nil {
 						t.Errorf("%s with %q, scenario %s: %v", peer.name, word, s.name, err)
@@ -123,15 +124,11 @@ func TestWrongRunsHaveNoFigures(t *testing.T) {
 	ours := build(t)
 	f := func(what string, s scenario, spoil func(*running), complaint string) {
 		t.Helper()
-		s.name = "spoilt"
-		p.peers = []peer{ours}
-		r, err := p.launch(t.Context(), scenario{path: "/1k"}, subject{peer: ours}, backend, dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer r.stop()
-		spoil(r)
-		one, err := p.sample(t.Context(), s, p.target(s, r, 1), subject{peer: ours})
+		to := started(t, p, ours, backend, dir)
+		defer to.proxy.stop()
+		spoil(to.proxy)
+		to.path, to.url = s.path, "http://"+to.proxy.listen+s.path
+		one, err := p.sample(t.Context(), entrant{s, subject{peer: ours}, 1}, to)
 		if err == nil || !strings.Contains(err.Error(), complaint) || one != (sample{}) {
 			t.Errorf("%s: %+v, error %v; want no figures and %q", what, one, err, complaint)
 		}
@@ -152,23 +149,25 @@ func TestWrongRunsHaveNoFigures(t *testing.T) {
 	f("no WebSocket", scenario{path: "/1k", load: echo{}, answer: anything}, nothing, "not accepted")
 	f("nothing to hold", scenario{path: "/none", load: hold{connections: 10}, answer: anything}, nothing, "not 200")
 
-	if err := (scenario{path: "/1k", answer: "other"}).verify(t.Context(), started(t, p, ours, backend, dir)); err == nil {
+	other := scenario{path: "/1k", answer: "other"}
+	if err := other.verify(t.Context(), started(t, p, ours, backend, dir).proxy); err == nil {
 		t.Error("another answer was taken for the right one")
 	}
 }
 
-func started(t *testing.T, p plan, who peer, backend, dir string) *running {
+func started(t *testing.T, p plan, who peer, backend, dir string) target {
 	t.Helper()
-	r, err := p.launch(t.Context(), scenario{path: "/1k"}, subject{peer: who}, backend, dir)
+	to, err := p.launch(t.Context(), entrant{scenario{path: "/1k"}, subject{peer: who}, 1}, backend, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(r.stop)
-	return r
+	t.Cleanup(to.proxy.stop)
+	return to
 }
 
 // TestCompare is a small run of the whole.
 func TestCompare(t *testing.T) {
+	t.Parallel() // with the others that mostly wait
 	if wrk, _ := (peer{program: "wrk"}).find(); wrk == "" {
 		t.Skip("wrk is not installed")
 	}

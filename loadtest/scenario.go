@@ -79,18 +79,6 @@ func (s scenario) unit() string {
 	return "µs"
 }
 
-// routes are the routes of the scenario's word.
-func routes(with string) []int {
-	if with != "routes" {
-		return nil
-	}
-	all := make([]int, 10_000)
-	for i := range all {
-		all[i] = i
-	}
-	return all
-}
-
 // pick finds scenarios by their names; a name ending in * stands for all that begin so.
 func pick(names []string, thorough bool) ([]scenario, error) {
 	var picked []scenario

@@ -3,7 +3,7 @@
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 
-.PHONY: build run test tools lint soak bench bench-gate bench-accept bench-gate-selftest fmt clean
+.PHONY: build run test tools lint soak bench bench-gate bench-accept bench-gate-selftest loadtest qualify load-tools fmt clean
 
 build: ## bin/sluice, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.stamped=$(VERSION)' -o bin/sluice ./cmd/sluice
@@ -61,6 +61,38 @@ bench-gate-selftest: bin/bench-gate
 .PHONY: bin/bench-gate
 bin/bench-gate:
 	$(GO) build -o $@ ./bench/gate
+
+loadtest: load-tools build bin/loadtest ## Sluice beside nginx and HAProxy, three minutes; ARGS='--thorough' for all of it
+	bin/loadtest compare $(ARGS)
+
+# make reports every failure as 2; a script that tells them apart calls bin/loadtest qualify.
+qualify: bin/loadtest ## a running gateway: TARGET=http://... RATE=1000 [DURATION=30s P50= P90= P99=50ms P999= ERRORS=0.1% ARGS=...]
+	@test -n "$(TARGET)" -a -n "$(RATE)" || { echo "usage: make qualify TARGET=http://... RATE=1000 [DURATION=30s] [P50= P90= P99=50ms P999=] [ERRORS=0.1%] [ARGS='--connections 512']"; exit 2; }
+	bin/loadtest qualify --target '$(TARGET)' --rate '$(RATE)' $(if $(DURATION),--duration '$(DURATION)') $(if $(P50),--p50 '$(P50)') \
+		$(if $(P90),--p90 '$(P90)') $(if $(P99),--p99 '$(P99)') $(if $(P999),--p99.9 '$(P999)') $(if $(ERRORS),--errors '$(ERRORS)') $(ARGS)
+
+.PHONY: bin/loadtest
+bin/loadtest:
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/loadtest ./loadtest
+
+# The load generators and the peers. Installs what is missing, without starting the peers as services.
+load-tools:
+	@missing=""; \
+	PATH="$$PATH:/usr/sbin:/sbin"; \
+	command -v wrk >/dev/null || missing="$$missing wrk"; \
+	command -v h2load >/dev/null || missing="$$missing nghttp2-client"; \
+	command -v nginx >/dev/null || missing="$$missing nginx-light"; \
+	command -v haproxy >/dev/null || missing="$$missing haproxy"; \
+	command -v varnishd >/dev/null || missing="$$missing varnish"; \
+	command -v gcc >/dev/null || missing="$$missing gcc libc6-dev"; \
+	command -v strace >/dev/null || missing="$$missing strace"; \
+	command -v taskset >/dev/null || missing="$$missing util-linux"; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo "The load test needs$$missing. Install that first: this is not root on a system with apt."; exit 1; \
+	fi; \
+	echo "installing$$missing"; \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -qq -y --no-install-recommends $$missing
 
 fmt:
 	gofmt -w .

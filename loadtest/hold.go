@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// hold opens connections, makes a request on each and lets them wait. Its figure is the memory that each costs the
+// proxy.
+type hold struct {
+	connections int
+}
+
+func (h hold) run(ctx context.Context, t target) (outcome, error) {
+	before, err := h.rest(ctx, t)
+	if err != nil {
+		return outcome{}, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return outcome{}, fmt.Errorf("cannot find this program: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	holder := exec.CommandContext(ctx, "taskset", "-c", t.cores, self, "hold", t.proxy.listen, t.path, strconv.Itoa(h.connections))
+	var said strings.Builder
+	holder.Stderr = &said
+	in, err := holder.StdinPipe()
+	if err != nil {
+		return outcome{}, err
+	}
+	out, err := holder.StdoutPipe()
+	if err != nil {
+		return outcome{}, err
+	}
+	if err := holder.Start(); err != nil {
+		return outcome{}, fmt.Errorf("cannot hold connections: %w", err)
+	}
+	lines := bufio.NewReader(out)
+	_, openErr := lines.ReadString('\n') // all connections are open
+	var after usage
+	if openErr == nil {
+		after, err = h.rest(ctx, t)
+	}
+	in.Close() // ends the holder, which tries each connection once more
+	last, readErr := io.ReadAll(lines)
+	if waitErr := holder.Wait(); waitErr != nil || openErr != nil || err != nil || readErr != nil {
+		return outcome{}, fmt.Errorf("%d connections could not be held: %w: %s", h.connections, errors.Join(err, waitErr, openErr, readErr), tail(said.String()))
+	}
+	o, err := parseReport(string(last))
+	o.perConnection = float64(after.rss-before.rss) / float64(h.connections)
+	return o, err
+}
+
+// rest lets the proxy do what it does when nothing happens, and looks at it.
+func (h hold) rest(ctx context.Context, t target) (usage, error) {
+	select {
+	case <-ctx.Done():
+		return usage{}, ctx.Err()
+	case <-time.After(time.Duration(t.seconds) * time.Second):
+	}
+	return t.proxy.usage()
+}
+
+// holdCommand is the process that holds them: a proxy and its client cannot both have 18,000 files in one.
+type holdCommand struct {
+	Address     string `arg:""`
+	Path        string `arg:""`
+	Connections int    `arg:""`
+}
+
+func (c *holdCommand) Run() error {
+	request := []byte("GET " + c.Path + " HTTP/1.1\r\nHost: " + c.Address + "\r\nUser-Agent: hold\r\n\r\n")
+	began := time.Now()
+	var fds []int
+	for range c.Connections {
+		fd, err := dial(c.Address)
+		if err != nil {
+			return fmt.Errorf("connection %d: %w", len(fds)+1, err)
+		}
+		fds = append(fds, fd)
+		if err := ask(fd, request); err != nil {
+			return fmt.Errorf("connection %d: %w", len(fds), err)
+		}
+	}
+	fmt.Println("open")
+	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
+		return err
+	}
+	for i, fd := range fds {
+		if err := ask(fd, request); err != nil {
+			return fmt.Errorf("connection %d did not last: %w", i+1, err)
+		}
+	}
+	fmt.Printf("report: {\"requests\":%d,\"us\":%d}\n", 2*len(fds), time.Since(began).Microseconds())
+	return nil
+}
+
+// ask makes a request and reads its answer, whose end it must see.
+func ask(fd int, request []byte) error {
+	// A blocking socket takes a request of this size whole.
+	if _, err := unix.Write(fd, request); err != nil {
+		return fmt.Errorf("cannot send the request: %w", err)
+	}
+	var answer [64 << 10]byte
+	for n := 0; ; {
+		m, err := unix.Read(fd, answer[n:])
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err == nil && m == 0 {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return fmt.Errorf("cannot read the answer: %w", err)
+		}
+		n += m
+		whole, err := answered(answer[:n])
+		if whole || err != nil {
+			return err
+		}
+	}
+}

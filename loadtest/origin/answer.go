@@ -1,0 +1,35 @@
+package origin
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// Sizes are the bodies that can be asked for, by the last segment of the path.
+var Sizes = map[string]int{"100": 100, "1k": 1 << 10, "100k": 100 << 10, "1m": 1 << 20}
+
+// answers are whole responses, made once.
+var answers = func() map[string][]byte {
+	all := map[string][]byte{}
+	for name, size := range Sizes {
+		all[name] = answer(200, "application/json; charset=utf-8", Body(size))
+	}
+	return all
+}()
+
+var notFound = answer(404, "text/plain", []byte("the origin of the load test has no such path\n"))
+
+// Body is the body of that size: a JSON string, so that whoever looks into it is content.
+func Body(size int) []byte {
+	body := bytes.Repeat([]byte("x"), size)
+	body[0], body[size-1] = '"', '"'
+	return body
+}
+
+// answer is a response with the eight fields that an API's responses have, more or less.
+func answer(status int, kind string, body []byte) []byte {
+	reason := map[int]string{200: "OK", 404: "Not Found"}[status]
+	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nServer: origin\r\nDate: Mon, 23 Nov 2026 07:14:56 GMT\r\nContent-Type: %s\r\n"+
+		"Content-Length: %d\r\nCache-Control: public, max-age=600\r\nETag: \"7f3b1c9a4d5e4f60\"\r\nX-Trace: 7f3b1c9a4d5e4f60\r\n"+
+		"Vary: Accept-Encoding\r\n\r\n%s", status, reason, kind, len(body), body)
+}

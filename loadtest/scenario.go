@@ -1,0 +1,118 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"sluice/loadtest/origin"
+)
+
+// scenario is a situation in which the proxies are compared. A new one is an entry below, and whatever the proxies need to
+// be configured for it in peers/.
+type scenario struct {
+	name  string
+	about string // what it shows, in a few words
+	path  string
+	load  load // wrk with 64 connections if nil
+
+	// with makes each peer run twice, without and with what the word stands for, to tell what that costs. The files in
+	// peers/ look for it.
+	with string
+
+	answer  string   // the body that is expected, where it is not the origin's
+	status  int      // 200 if zero
+	without []string // programs that cannot do it
+	large   bool     // nginx-64k and haproxy-splice take part: with large bodies buffers decide
+	also    []string // further peers that take part in the thorough run
+	calls   bool     // system calls are counted
+	often   bool     // twice as many rounds: the one that most depends on
+	slow    bool     // part of the thorough run only
+}
+
+var scenarios = []scenario{
+	{name: "proxy-1k", about: "1 KiB proxied", path: "/1k", often: true, calls: true, also: []string{"nginx-same", "haproxy-same"}},
+	{name: "proxy-100k", about: "100 KiB proxied", path: "/100k", large: true},
+	{name: "proxy-1m", about: "1 MiB proxied", path: "/1m", large: true},
+	{name: "static", about: "a fixed answer", path: "/static", answer: `{"ok":true}`, calls: true},
+	{name: "redirect", about: "a redirect", path: "/moved", answer: anything, status: 308, slow: true},
+	{name: "post-4k", about: "4 KiB uploaded", path: "/upload", load: wrk{body: 4 << 10}, answer: `{"received":4096}`},
+	{name: "post-1m", about: "1 MiB uploaded", path: "/upload", load: wrk{body: 1 << 20}, answer: `{"received":1048576}`, large: true, slow: true},
+	{name: "routes", about: "1 KiB, 10,000 routes instead of 1", path: "/tenants/t7777/items/1k", with: "routes", without: []string{"varnishd"}, slow: true},
+	{name: "log", about: "1 KiB, with an access log in JSON", path: "/1k", with: "log", without: []string{"varnishd"}},
+	{name: "scrape", about: "1 KiB, metrics read every second", path: "/1k", with: "scrape", without: []string{"varnishd"}, slow: true},
+	{name: "policies", about: "1 KiB, address list, header edits, a rewrite", path: "/shop/1k", with: "policies", without: []string{"varnishd"}, slow: true},
+	{name: "websocket", about: "64 bytes there and back over a WebSocket", path: "/socket", load: echo{}, answer: anything},
+	{name: "churn", about: "1 KiB, a new connection for each request", path: "/1k", load: wrk{fields: []string{"Connection=close"}}},
+	{name: "h2load", about: "1 KiB, the load from h2load", path: "/1k", load: h2load{options: []string{"--h1"}}, slow: true},
+	{name: "idle", about: "18,000 keep-alive connections that wait", path: "/1k", load: hold{connections: 18_000}},
+}
+
+// anything is the answer of a scenario that leaves it to the proxy.
+const anything = "*"
+
+// expected is the body that a request of the scenario gets.
+func (s scenario) expected() string {
+	if s.answer != "" {
+		return s.answer
+	}
+	name := s.path[strings.LastIndexByte(s.path, '/')+1:]
+	if size, ok := origin.Sizes[name]; ok {
+		return string(origin.Body(size))
+	}
+	return anything
+}
+
+// generator is the load of the scenario.
+func (s scenario) generator() load {
+	if s.load == nil {
+		return wrk{}
+	}
+	return s.load
+}
+
+// unit of the cost.
+func (s scenario) unit() string {
+	if _, ok := s.load.(hold); ok {
+		return "KiB"
+	}
+	return "µs"
+}
+
+// pick finds scenarios by their names; a name ending in * stands for all that begin so.
+func pick(names []string, thorough bool) ([]scenario, error) {
+	var picked []scenario
+	if len(names) == 0 {
+		for _, s := range scenarios {
+			if thorough || !s.slow {
+				picked = append(picked, s)
+			}
+		}
+		return picked, nil
+	}
+	for _, name := range names {
+		prefix, open := strings.CutSuffix(name, "*")
+		found := false
+		for _, s := range scenarios {
+			if s.name != name && !(open && strings.HasPrefix(s.name, prefix)) {
+				continue
+			}
+			found = true
+			if !slices.ContainsFunc(picked, func(p scenario) bool { return p.name == s.name }) {
+				picked = append(picked, s)
+			}
+		}
+		if !found {
+			return nil, fmt.Errorf("there is no scenario %q (there are %s)", name, strings.Join(scenarioNames(), ", "))
+		}
+	}
+	return picked, nil
+}
+
+func scenarioNames() []string {
+	var names []string
+	for _, s := range scenarios {
+		names = append(names, s.name)
+	}
+	return names
+}

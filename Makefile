@@ -3,10 +3,10 @@
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 
-.PHONY: build run test tools lint soak bench bench-gate bench-accept bench-gate-selftest loadtest qualify load-tools fmt clean
+.PHONY: build run test tools lint soak bench bench-gate bench-accept bench-gate-selftest loadtest qualify load-tools pgo fmt clean
 
-build: ## bin/sluice, one static binary
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.stamped=$(VERSION)' -o bin/sluice ./cmd/sluice
+build: ## bin/sluice, one static binary, guided by what was hot when profiles/default.pgo was made
+	CGO_ENABLED=0 $(GO) build -trimpath $(if $(wildcard profiles/default.pgo),-pgo=profiles/default.pgo) -ldflags '-X main.stamped=$(VERSION)' -o bin/sluice ./cmd/sluice
 
 run: build ## the demo
 	bin/sluice demo
@@ -74,6 +74,12 @@ qualify: bin/loadtest ## a running gateway: TARGET=http://... RATE=1000 [DURATIO
 .PHONY: bin/loadtest
 bin/loadtest:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/loadtest ./loadtest
+
+# Takes the profile again that builds are guided by. It is of a build that is not guided itself, so that it says what is hot and
+# not what was.
+pgo: load-tools bin/loadtest
+	CGO_ENABLED=0 $(GO) build -trimpath -pgo=off -o bin/sluice ./cmd/sluice
+	bin/loadtest pgo
 
 # The load generators and the peers. Installs what is missing, without starting the peers as services.
 load-tools:

@@ -20,6 +20,7 @@ type plan struct {
 	calls     bool   // system calls are counted in every scenario
 	proxy     string // cores
 	load      string // cores
+	shared    bool   // the proxy shares its cores with the load: nobody is quiet then
 	progress  io.Writer
 }
 

@@ -26,40 +26,67 @@ func (h hold) run(ctx context.Context, t target) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
+	holder, err := startHolder(ctx, t, h.connections)
+	if err != nil {
+		return outcome{}, err
+	}
+	after, err := h.rest(ctx, t)
+	o, releaseErr := holder.release()
+	if err = errors.Join(err, releaseErr); err != nil {
+		return outcome{}, err
+	}
+	o.perConnection = float64(after.rss-before.rss) / float64(h.connections)
+	return o, nil
+}
+
+// holder is a process that holds connections open.
+type holder struct {
+	connections int
+	command     *exec.Cmd
+	cancel      context.CancelFunc
+	in          io.Closer
+	out         *bufio.Reader
+	said        strings.Builder
+}
+
+// startHolder returns when all connections are open and have got their first answer.
+func startHolder(ctx context.Context, t target, connections int) (*holder, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return outcome{}, fmt.Errorf("cannot find this program: %w", err)
+		return nil, fmt.Errorf("cannot find this program: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
-	holder := exec.CommandContext(ctx, "taskset", "-c", t.cores, self, "hold", t.proxy.listen, t.path, strconv.Itoa(h.connections))
-	var said strings.Builder
-	holder.Stderr = &said
-	in, err := holder.StdinPipe()
+	h := &holder{connections: connections}
+	ctx, h.cancel = context.WithCancel(ctx)
+	h.command = exec.CommandContext(ctx, "taskset", "-c", t.cores, self, "hold", t.proxy.listen, t.path, strconv.Itoa(connections))
+	h.command.Stderr = &h.said
+	in, err := h.command.StdinPipe()
 	if err != nil {
-		return outcome{}, err
+		return nil, fmt.Errorf("cannot hold connections: %w", err)
 	}
-	out, err := holder.StdoutPipe()
+	out, err := h.command.StdoutPipe()
 	if err != nil {
-		return outcome{}, err
+		return nil, fmt.Errorf("cannot hold connections: %w", err)
 	}
-	if err := holder.Start(); err != nil {
-		return outcome{}, fmt.Errorf("cannot hold connections: %w", err)
+	if err := h.command.Start(); err != nil {
+		return nil, fmt.Errorf("cannot hold connections: %w", err)
 	}
-	lines := bufio.NewReader(out)
-	_, openErr := lines.ReadString('\n') // all connections are open
-	var after usage
-	if openErr == nil {
-		after, err = h.rest(ctx, t)
+	h.in, h.out = in, bufio.NewReader(out)
+	if line, err := h.out.ReadString('\n'); err != nil || line != "open\n" {
+		_, err = h.release()
+		return nil, fmt.Errorf("%d connections could not be opened: %w", connections, err)
 	}
-	in.Close() // ends the holder, which tries each connection once more
-	last, readErr := io.ReadAll(lines)
-	if waitErr := holder.Wait(); waitErr != nil || openErr != nil || err != nil || readErr != nil {
-		return outcome{}, fmt.Errorf("%d connections could not be held: %w: %s", h.connections, errors.Join(err, waitErr, openErr, readErr), tail(said.String()))
+	return h, nil
+}
+
+// release tries each connection once more and closes it. It must be called once.
+func (h *holder) release() (outcome, error) {
+	defer h.cancel()
+	closeErr := h.in.Close() // which the process waits for
+	last, readErr := io.ReadAll(h.out)
+	if err := errors.Join(h.command.Wait(), readErr, closeErr); err != nil {
+		return outcome{}, fmt.Errorf("%d connections did not last: %w: %s", h.connections, err, tail(h.said.String()))
 	}
-	o, err := parseReport(string(last))
-	o.perConnection = float64(after.rss-before.rss) / float64(h.connections)
-	return o, err
+	return parseReport(string(last))
 }
 
 // rest lets the proxy do what it does when nothing happens, and looks at it.
@@ -93,7 +120,9 @@ func (c *holdCommand) Run() error {
 			return fmt.Errorf("connection %d: %w", len(fds), err)
 		}
 	}
-	fmt.Println("open")
+	if _, err := fmt.Println("open"); err != nil {
+		return err
+	}
 	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ type target struct {
 	cores   string
 	scratch string // a folder for files
 	proxy   *running
+	held    *holder // connections that wait, or nil
 }
 
 // outcome is what a load generator has seen.

@@ -41,7 +41,7 @@ func TestPeersDoEachScenario(t *testing.T) {
 				t.Error(err)
 			}
 			for word, its := range byWord(peer.program) {
-				to, err := p.launch(t.Context(), entrant{its[0], subject{peer, word}, 1}, backend, dir)
+				to, err := p.launch(t.Context(), entrant{its[0], subject{peer, word}, 1, 0}, backend, dir)
 				if err != nil {
 					t.Errorf("%s with %q: %v", peer.name, word, err)
 					continue
@@ -128,7 +128,7 @@ func TestWrongRunsHaveNoFigures(t *testing.T) {
 		defer to.proxy.stop()
 		spoil(to.proxy)
 		to.path, to.url = s.path, "http://"+to.proxy.listen+s.path
-		one, err := p.sample(t.Context(), entrant{s, subject{peer: ours}, 1}, to)
+		one, err := p.sample(t.Context(), entrant{s, subject{peer: ours}, 1, 0}, to)
 		if err == nil || !strings.Contains(err.Error(), complaint) || one != (sample{}) {
 			t.Errorf("%s: %+v, error %v; want no figures and %q", what, one, err, complaint)
 		}
@@ -157,11 +157,11 @@ func TestWrongRunsHaveNoFigures(t *testing.T) {
 
 func started(t *testing.T, p plan, who peer, backend, dir string) target {
 	t.Helper()
-	to, err := p.launch(t.Context(), entrant{scenario{path: "/1k"}, subject{peer: who}, 1}, backend, dir)
+	to, err := p.launch(t.Context(), entrant{scenario{path: "/1k"}, subject{peer: who}, 1, 0}, backend, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(to.proxy.stop)
+	t.Cleanup(to.stop)
 	return to
 }
 

@@ -16,6 +16,7 @@ type entrant struct {
 	does    scenario
 	who     subject
 	threads int
+	idle    int // connections that wait all the while
 }
 
 func (e entrant) label() string { return e.who.label() }
@@ -42,7 +43,7 @@ func (p plan) sideBySide(ctx context.Context, all []entrant, rounds int, origin,
 	var targets []target
 	defer func() {
 		for _, t := range targets {
-			t.proxy.stop()
+			t.stop()
 		}
 	}()
 	for _, e := range all {
@@ -70,7 +71,13 @@ func (p plan) sideBySide(ctx context.Context, all []entrant, rounds int, origin,
 		}
 	}
 	for i, e := range all {
-		if err := afterwards(i, targets[i]); err != nil {
+		err := afterwards(i, targets[i])
+		if held := targets[i].held; held != nil {
+			targets[i].held = nil
+			_, releaseErr := held.release()
+			err = errors.Join(err, releaseErr)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("%s: %w", e.label(), err)
 		}
 	}
@@ -84,7 +91,7 @@ func (p plan) oneByOne(ctx context.Context, all []entrant, rounds int, origin, d
 		if err != nil {
 			return sample{}, err
 		}
-		defer t.proxy.stop()
+		defer t.stop()
 		t.seconds = 1
 		if _, err := (wrk{}).run(ctx, t); err != nil {
 			return sample{}, err
@@ -118,7 +125,22 @@ func (p plan) launch(ctx context.Context, e entrant, origin, dir string) (target
 		r.stop()
 		return target{}, err
 	}
-	return target{url: "http://" + r.listen + e.does.path, path: e.does.path, seconds: p.seconds, cores: p.load, scratch: own, proxy: r}, nil
+	t := target{url: "http://" + r.listen + e.does.path, path: e.does.path, seconds: p.seconds, cores: p.load, scratch: own, proxy: r}
+	if e.idle > 0 {
+		if t.held, err = startHolder(ctx, t, e.idle); err != nil {
+			r.stop()
+			return target{}, err
+		}
+	}
+	return t, nil
+}
+
+// stop ends the proxy, and before that the connections that it holds.
+func (t target) stop() {
+	if t.held != nil {
+		_, _ = t.held.release() // another error led here
+	}
+	t.proxy.stop()
 }
 
 // folder makes a new folder into which everybody can look: nginx and Varnish give up root.
@@ -137,7 +159,7 @@ func folder(parent, name string) (string, error) {
 func (p plan) undisturbed(ctx context.Context, e entrant, t target, retries int) (sample, error) {
 	for {
 		one, err := p.sample(ctx, e, t)
-		if err != nil || one.Others <= disturbance || retries == 0 {
+		if err != nil || one.Others <= disturbance || retries == 0 || p.shared {
 			return one, err
 		}
 		retries--

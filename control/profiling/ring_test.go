@@ -216,7 +216,11 @@ func TestRingWhole(t *testing.T) {
 	f(func(w io.Writer) error { _, _ = w.Write(make([]byte, 10)); return broken }, broken)
 	f(filler(1001), errTooLarge)
 	// A writer that does not look at errors, as the runtime's.
-	f(func(w io.Writer) error { _, _ = w.Write(make([]byte, 600)); _, _ = w.Write(make([]byte, 600)); return nil }, errTooLarge)
+	f(func(w io.Writer) error {
+		_, _ = w.Write(make([]byte, 600))
+		_, _ = w.Write(make([]byte, 600))
+		return nil
+	}, errTooLarge)
 }
 
 // TestRingFullDisk writes to a file system that is really full.

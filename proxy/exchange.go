@@ -57,11 +57,10 @@ type Exchange struct {
 	jsonState jsonCache
 
 	cancel struct {
-		sync.Mutex // held by Cancel
-		running    atomic.Bool
-		done       chan struct{}
-		target     atomic.Pointer[wire.Conn]
-		cause      atomic.Pointer[Error] // why it was canceled; nil: it was not
+		sync.Mutex
+		done   chan struct{}
+		target *wire.Conn
+		cause  atomic.Pointer[Error] // why it was canceled; nil: it was not
 	}
 	background sync.WaitGroup
 }
@@ -214,16 +213,14 @@ func (x *Exchange) Cancel(cause *Error) {
 	c := &x.cancel
 	c.Lock()
 	defer c.Unlock()
-	c.running.Store(true)
-	defer c.running.Store(false)
 	if !c.cause.CompareAndSwap(nil, cause) {
 		return
 	}
 	if c.done != nil {
 		close(c.done)
 	}
-	if t := c.target.Load(); t != nil {
-		t.Kick(wire.Canceled)
+	if c.target != nil {
+		c.target.Kick(wire.Canceled)
 	}
 }
 
@@ -244,25 +241,17 @@ func (x *Exchange) Done() <-chan struct{} {
 	return c.done
 }
 
-// CancelKicks makes Cancel interrupt the waits of conn, nil for none: when it has returned, no former one will be kicked. It
-// returns false if the exchange was canceled already; conn may have been kicked then, and is let go.
-//
-// No lock is taken as long as nobody cancels. Each side first says what it is about to do and then looks at what the other has
-// said, so that one of the two sees the other.
+// CancelKicks makes Cancel interrupt the waits of conn, nil for none. It returns false, changing nothing, if the
+// exchange was canceled already.
 func (x *Exchange) CancelKicks(conn *wire.Conn) bool {
 	c := &x.cancel
-	c.target.Store(conn)
-	if conn != nil {
-		if c.cause.Load() == nil {
-			return true
-		}
-		c.target.Store(nil)
+	c.Lock()
+	ok := conn == nil || x.Canceled() == nil
+	if ok {
+		c.target = conn
 	}
-	if c.running.Load() {
-		c.Lock() // waits until Cancel is done with the former target
-		c.Unlock()
-	}
-	return conn == nil
+	c.Unlock()
+	return ok
 }
 
 // FinalTrailers returns trailers without the fields that a policy has decided about in the head. It is called when all of
@@ -326,7 +315,7 @@ func (x *Exchange) Release() {
 	x.finishers, x.editors = x.finishers[:0], x.editors[:0]
 	x.heldCount, x.scratch = 0, x.scratch[:0]
 	x.jsonState.reset()
-	x.cancel.done = nil
+	x.cancel.done, x.cancel.target = nil, nil
 	if x.cancel.cause.Load() != nil {
 		x.cancel.cause.Store(nil)
 	}

@@ -3,7 +3,7 @@
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 
-.PHONY: build run test tools lint soak bench bench-gate bench-accept bench-gate-selftest loadtest qualify load-tools pgo fmt clean
+.PHONY: build run test tools lint soak bench bench-gate bench-accept bench-gate-selftest loadtest qualify capacity load-tools pgo fmt clean
 
 build: ## bin/sluice, one static binary, guided by what was hot when profiles/default.pgo was made
 	CGO_ENABLED=0 $(GO) build -trimpath $(if $(wildcard profiles/default.pgo),-pgo=profiles/default.pgo) -ldflags '-X main.stamped=$(VERSION)' -o bin/sluice ./cmd/sluice
@@ -74,6 +74,9 @@ qualify: bin/loadtest ## a running gateway: TARGET=http://... RATE=1000 [DURATIO
 .PHONY: bin/loadtest
 bin/loadtest:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/loadtest ./loadtest
+
+capacity: load-tools build bin/loadtest ## the tables of loadtest/CAPACITY.md
+	bin/loadtest capacity --write loadtest/CAPACITY.md $(ARGS)
 
 # Takes the profile again that builds are guided by. It is of a build that is not guided itself, so that it says what is hot and
 # not what was.

@@ -46,6 +46,11 @@ func growths(build peer, threads []int) []growth {
 	connections := growth{name: "connections", grows: "connections that work", base: 2}
 	for _, n := range []int{1, 8, 64, 512, 4096} {
 		connections.add(build, number(n), entrant{does: proxied(n)})
+		if n > 256 { // more than pool.idle keeps
+			e := entrant{does: proxied(n)}
+			e.who.word = "pool"
+			connections.add(build, number(n)+", with a larger pool", e)
+		}
 	}
 	idle := growth{name: "idle", grows: "connections that wait beside 64 that work"}
 	for _, n := range []int{0, 1_000, 10_000, 18_000} {

@@ -28,7 +28,8 @@ type commands struct {
 	Compare compareCommand `cmd:"" default:"withargs" help:"Measure Sluice beside other proxies."`
 	Qualify qualifyCommand `cmd:"" help:"Send a constant rate of requests to a running gateway, and say whether it meets an objective."`
 
-	Pgo pgoCommand `cmd:"" help:"Make the profile that Sluice is built with."`
+	Capacity capacityCommand `cmd:"" help:"Measure how the cost of a request grows (CAPACITY.md)."`
+	Pgo      pgoCommand      `cmd:"" help:"Make the profile that Sluice is built with."`
 
 	Origin originCommand `cmd:"" hidden:""`
 	Hold   holdCommand   `cmd:"" hidden:""`

@@ -76,11 +76,13 @@ func TestOriginAnswers(t *testing.T) {
 	f("POST", "/x/upload", strings.Repeat("y", 1<<20), 200, `{"received":1048576}`)
 	f("POST", "/upload", "", 200, `{"received":0}`)
 
+	// The origin closes after a 404. A GET that meets the closed connection is sent again by the client, a POST is not: it goes
+	// first, and without a body, which would be left unread.
+	f("POST", "/1k", "", 404, "")
 	f("GET", "/", "", 404, "")
 	f("GET", "/2k", "", 404, "")
 	f("GET", "/upload", "", 404, "")
 	f("GET", "/socket", "", 404, "")
-	f("POST", "/1k", "x", 404, "")
 }
 
 // say sends bytes in pieces and returns the bodies of so many answers.

@@ -188,7 +188,7 @@ func TestGateNoBase(t *testing.T) {
 // TestGateInterrupted ends a gate at several moments: nothing of it may be left.
 func TestGateInterrupted(t *testing.T) {
 	r := newRepo(t)
-	for _, after := range []time.Duration{0, 30 * time.Millisecond, 300 * time.Millisecond, time.Second} {
+	for _, after := range []time.Duration{0, 5 * time.Millisecond, 10 * time.Millisecond, 20 * time.Millisecond, 30 * time.Millisecond, 300 * time.Millisecond, time.Second} {
 		ctx, cancel := context.WithTimeout(context.Background(), after)
 		r.gateUntil(ctx, codeInterrupted, "-base HEAD -identical -rounds 1000 -slice 20ms", "interrupted")
 		cancel()

@@ -101,14 +101,18 @@ func checkout(ctx context.Context, root, rev, dir string) (*tree, error) {
 	if err != nil {
 		return nil, absent(ctx, root, rev)
 	}
-	if _, err := git(ctx, root, "worktree", "add", "--detach", "--force", dir, commit); err != nil {
+	// Both go on when ctx ends: a git that is killed in the middle leaves a half-made worktree in its list.
+	complete := func(args ...string) error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		_, err := git(ctx, root, append([]string{"worktree"}, args...)...)
+		return err
+	}
+	if err := complete("add", "--detach", "--force", dir, commit); err != nil {
 		return nil, err
 	}
 	remove := func() {
-		// ctx may have ended, the repository is to be left as it was.
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		if _, err := git(ctx, root, "worktree", "remove", "--force", "--force", dir); err != nil {
+		if err := complete("remove", "--force", "--force", dir); err != nil {
 			fmt.Fprintf(os.Stderr, "bench-gate: cannot remove the worktree of the base (`git worktree prune` will): %v\n", err)
 		}
 	}

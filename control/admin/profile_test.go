@@ -1,6 +1,9 @@
 package admin
 
 import (
+	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -119,6 +122,43 @@ func TestContention(t *testing.T) {
 	}
 	if got := runtime.SetMutexProfileFraction(-1); got != 0 {
 		t.Errorf("mutexes are sampled after it, 1 in %d", got)
+	}
+}
+
+// TestCloseCutsProfiles: a gateway that ends does not wait for a profile, and who asked for it gets what there is.
+func TestCloseCutsProfiles(t *testing.T) {
+	nl, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := New(&fake{}, Options{Private: true})
+	s.Listen(nl)
+	got := make(chan string, 1)
+	begin := time.Now()
+	go func() {
+		res, err := http.Get("http://" + nl.Addr().String() + "/debug/pprof/profile?seconds=60")
+		if err != nil {
+			got <- err.Error()
+			return
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		got <- fmt.Sprintf("%d %v %.2q", res.StatusCode, err, body)
+	}()
+	for running := false; !running && time.Since(begin) < 10*time.Second; time.Sleep(time.Millisecond) {
+		end, err := profiling.Begin(time.Second)
+		if running = err != nil; !running {
+			end()
+		}
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if answer := <-got; answer != `200 <nil> "\x1f\x8b"` {
+		t.Errorf("the answer is %s", answer)
+	}
+	if took := time.Since(begin); took > 20*time.Second {
+		t.Errorf("it took %v", took)
 	}
 }
 

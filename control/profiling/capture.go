@@ -98,7 +98,7 @@ func (r *run) capture(ctx context.Context, why reason) {
 // report is the text of a capture's reason.txt: whoever finds the files the next morning has no log at hand.
 func report(m *moment, why reason, goroutines int, missing []string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s.\n%d goroutines, GOMAXPROCS %d, %s.\n\n", m.taken.Format(time.RFC3339), why.text, goroutines, runtime.GOMAXPROCS(0), runtime.Version())
+	fmt.Fprintf(&b, "%s: %s.\n%d goroutines, %s.\n\n", m.taken.Format(time.RFC3339), why.text, goroutines, runtime.Version())
 	for _, name := range m.files {
 		tool := "go tool pprof -top "
 		if strings.HasSuffix(name, "."+endings["trace"]) {

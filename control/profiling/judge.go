@@ -82,7 +82,7 @@ func (j *judge) passed(first, last look) reason {
 		return reason{}
 	}
 	if share := float64(last.cpu-first.cpu) / float64(took) / float64(last.cores); j.CPU > 0 && share >= j.CPU {
-		return reason{"cpu", fmt.Sprintf("the process used %.0f%% of %d cores over %v, and the threshold is %.0f%%",
+		return reason{"cpu", fmt.Sprintf("the process used %.0f%% of what GOMAXPROCS=%d allows over %v, and the threshold is %.0f%%",
 			100*share, last.cores, took.Round(time.Second/10), 100*j.CPU)}
 	}
 	if j.P99 == 0 {

@@ -118,6 +118,6 @@ func TestReason(t *testing.T) {
 		}
 	}
 	f(Capture{P99: 250 * time.Millisecond}, 900, 100, 0, "1% of 1000 requests over 2.5s took about 475ms or longer, and the threshold is 250ms")
-	f(Capture{CPU: 0.9}, 0, 0, 0.955, "the process used 96% of 2 cores over 2.5s, and the threshold is 90%")
+	f(Capture{CPU: 0.9}, 0, 0, 0.955, "the process used 96% of what GOMAXPROCS=2 allows over 2.5s, and the threshold is 90%")
 	f(Capture{P99: time.Second, CPU: 0.9}, 900, 100, 0.5, "")
 }

@@ -181,6 +181,9 @@ func (p peer) find() (string, error) {
 			return path, nil
 		}
 	}
+	if p.file == "sluice.yaml" {
+		return "", fmt.Errorf("there is no %s: `make build` makes it, or say where Sluice is (--sluice)", p.program)
+	}
 	return "", fmt.Errorf("there is no %s for the peer %s: `make load-tools` installs it, or leave the peer out (--peers)", p.program, p.name)
 }
 

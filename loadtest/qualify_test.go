@@ -162,16 +162,6 @@ func TestQualifySeesStall(t *testing.T) {
 	}
 }
 
-// TestQualifyKnowsItself: a million requests per second is more than any generator of one process does.
-func TestQualifyKnowsItself(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	defer server.Close()
-	code, said := qualify(t, "--target="+server.URL, "--rate=1e6", "--duration=1s", "--warmup=0s", "--timeout=100ms", "--p99=1ms", "--connections=8")
-	if code != exitUndecided || !strings.Contains(said, "generator could not keep up") {
-		t.Errorf("exit %d, said:\n%s", code, said)
-	}
-}
-
 func TestJudge(t *testing.T) {
 	histogram := func(ms ...int64) *hdrhistogram.Histogram {
 		h := hdrhistogram.New(1, 3600e6, 3)

@@ -168,6 +168,35 @@ func TestFailures(t *testing.T) {
 	})
 }
 
+// TestGeneratorLate: a generator that oversleeps says so, and does not blame the server.
+func TestGeneratorLate(t *testing.T) {
+	f := func(oversleep time.Duration, late time.Duration, own bool) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			r, err := Run(t.Context(), Options{
+				Rate: 1000, Duration: 2 * time.Second, Workers: 10, Timeout: 500 * time.Millisecond,
+				Do:    func(int, time.Time) Outcome { return Outcome{} },
+				Sleep: func(d time.Duration) { time.Sleep(d + oversleep) },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := Quantile(r.Lag, 0.99); got < late*9/10 || got > late+time.Millisecond {
+				t.Errorf("oversleeps by %s: late by %s at p99, want about %s", oversleep, got, late)
+			}
+			if (r.Own > 0) != own || r.Own != r.Failures[TooLate] || r.Failures[NotSent] != 0 {
+				t.Errorf("oversleeps by %s: %d failures of its own, all are %v", oversleep, r.Own, r.Failures)
+			}
+			if r.Due != 2000 {
+				t.Errorf("%d were due", r.Due)
+			}
+		})
+	}
+	f(0, 0, false)
+	f(100*time.Millisecond, 100*time.Millisecond, false)
+	f(900*time.Millisecond, 900*time.Millisecond, true) // longer than anybody waits for an answer
+}
+
 func TestInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)

@@ -70,6 +70,30 @@ func warm(t *testing.T, r *Repeater) {
 	mallocs(t, warmUp, r)
 }
 
+// checkAllocations wants this status, an answer that holds want, and no allocation per request.
+func checkAllocations(t *testing.T, gw *Gateway, status int, want string, writes ...string) {
+	t.Helper()
+	r := gw.Repeat(status, writes...)
+	m, err := r.Do()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(m, []byte(want)) {
+		t.Fatalf("got %.300q, want it to hold %q", m, want)
+	}
+	warm(t, r)
+	// A pool may still grow when a connection's goroutine first moves to another core. What every request allocates
+	// is in all the rounds.
+	const n = 2000
+	got := mallocs(t, n, r)
+	for round := 1; round < 4 && float64(got) > allocationsMax*n; round++ {
+		got = mallocs(t, n, r)
+	}
+	if float64(got) > allocationsMax*n {
+		t.Errorf("%q: %v allocations per request", writes[0][:strings.IndexByte(writes[0], '\r')], float64(got)/n)
+	}
+}
+
 // TestPathAllocates counts what a request costs from the client's bytes to the client's bytes, the upstream and the
 // goroutine that sends an upload included.
 func TestPathAllocates(t *testing.T) {
@@ -106,25 +130,7 @@ routes:
 `)
 	f := func(status int, want string, writes ...string) {
 		t.Helper()
-		r := gw.Repeat(status, writes...)
-		m, err := r.Do()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Contains(m, []byte(want)) {
-			t.Fatalf("got %.300q, want it to hold %q", m, want)
-		}
-		warm(t, r)
-		// A pool may still grow when a connection's goroutine first moves to another core. What every request allocates
-		// is in all the rounds.
-		const n = 2000
-		got := mallocs(t, n, r)
-		for round := 1; round < 4 && float64(got) > allocationsMax*n; round++ {
-			got = mallocs(t, n, r)
-		}
-		if float64(got) > allocationsMax*n {
-			t.Errorf("%q: %v allocations per request", writes[0][:strings.IndexByte(writes[0], '\r')], float64(got)/n)
-		}
+		checkAllocations(t, gw, status, want, writes...)
 	}
 	get := func(target string) string { return "GET " + target + " HTTP/1.1\r\n" + fields + "\r\n" }
 	post := func(target string, n int) string {
@@ -159,6 +165,25 @@ routes:
 	f(405, "\r\nAllow: ", post("/respond/cats", 0))
 	f(204, "\r\nAllow: ", "OPTIONS /respond/cats HTTP/1.1\r\n"+fields+"\r\n")
 	f(400, `"code":"bad_path"`, "GET /%00 HTTP/1.1\r\nHost: a\r\n\r\n")
+}
+
+// TestTrustedAllocates: what a trusted proxy says about the client is read without an allocation.
+func TestTrustedAllocates(t *testing.T) {
+	origin := Canned(t, "HTTP/1.1 204 No Content\r\n\r\n")
+	gw := Start(t, fmt.Sprintf(`
+listen: { web: { address: "127.0.0.1:0", trust: [127.0.0.0/8, 10.0.0.0/8, "2001:db8:1::/48"] } }
+services: { origin: { to: ["http://%s"] } }
+routes:
+  a: { match: /a, to: origin, rewrite: { response: { set: { X-Client: $client.ip } } } }
+`, origin))
+	f := func(forwarded, client string) {
+		t.Helper()
+		checkAllocations(t, gw, 204, "\r\nX-Client: "+client+"\r\n",
+			"GET /a HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: "+forwarded+"\r\nX-Forwarded-Proto: https\r\nX-Request-Id: 0123456789\r\n\r\n")
+	}
+	f("192.0.2.9, 10.0.0.1", "192.0.2.9")
+	f("192.0.2.9:4711, 10.0.0.1:80", "192.0.2.9")
+	f("2001:db8::1, [2001:db8:1::2], [2001:db8:1::3]:99", "2001:db8::1")
 }
 
 // TestLongRunAllocates is the promise at length: with access log, rewriting and a sticky split, a request costs the

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
+	"unsafe"
 
 	"sluice/proxy"
 	"sluice/proxy/wire"
@@ -310,18 +312,29 @@ func (c *h1) believe(x *proxy.Exchange) {
 	}
 }
 
-// parseForwarded reads an address with or without a port.
+// parseForwarded reads an address, an IPv6 address in brackets, or either with a port.
 func parseForwarded(b []byte) (netip.Addr, bool) {
 	if len(b) == 0 || len(b) > 64 {
 		return netip.Addr{}, false
 	}
-	if a, err := netip.ParseAddr(string(b)); err == nil {
-		return a.Unmap().WithZone(""), true
+	// The parsers keep no part of the text but in an error, which is dropped here. To try one after the other would allocate errors.
+	text := unsafe.String(unsafe.SliceData(b), len(b))
+	var addr netip.Addr
+	var err error
+	switch {
+	case text[0] == '[' && text[len(text)-1] == ']':
+		addr, err = netip.ParseAddr(text[1 : len(text)-1])
+	case text[0] == '[' || strings.Count(text, ":") == 1:
+		var p netip.AddrPort
+		p, err = netip.ParseAddrPort(text)
+		addr = p.Addr()
+	default:
+		addr, err = netip.ParseAddr(text)
 	}
-	if p, err := netip.ParseAddrPort(string(b)); err == nil {
-		return p.Addr().Unmap().WithZone(""), true
+	if err != nil {
+		return netip.Addr{}, false
 	}
-	return netip.Addr{}, false
+	return addr.Unmap().WithZone(""), true
 }
 
 // validRequestID bounds what is taken over into logs and answers.

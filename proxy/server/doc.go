@@ -3,7 +3,7 @@
 //
 // The life of a request, in the order to read: listener.go accepts, h1.go loops over the requests of a connection,
 // request.go fills the exchange, serve.go routes it and runs the chain, response.go writes what came of it, and
-// h1.go finishes the exchange.
+// h1.go finishes the exchange. A connection that is unused for long gives its goroutine up until it is used again.
 //
 // The loop is our own, and not fasthttp.Server's: that one waits for up to 8 KiB of a body before its handler runs,
 // ends a truncated upload in a clean EOF, holds buffers on idle connections in streaming mode, and closes a response

@@ -35,6 +35,7 @@ type h1 struct {
 	begun     *proxy.Exchange // its head was read within a hold, which the rest of it does not fit
 	scanned   bool            // begun's head is complete
 	over      bool            // nothing more is to be served
+	unused    bool            // it rests, has for long, and may be parked
 	lingers   bool            // see linger
 
 	served   int
@@ -61,7 +62,7 @@ const (
 func newH1(nc net.Conn, l *Listener, peer netip.AddrPort, counted netip.Addr) *h1 {
 	c := &h1{server: l.server, listener: l, peer: peer, counted: counted}
 	if peer.IsValid() {
-		c.peerText = peer.Addr().AppendTo(nil)
+		c.peerText = []byte(peer.Addr().String())
 	}
 	c.Conn = wire.NewConn(nc, c.reset)
 	c.Conn.Owner = c
@@ -74,11 +75,22 @@ func newH1(nc net.Conn, l *Listener, peer netip.AddrPort, counted netip.Addr) *h
 	return c
 }
 
+// run serves the connection to its end, or until it is parked: then the parking calls run again.
 func (c *h1) run() {
-	defer c.close()
+	for c.serveUntilUnused() {
+		if c.server.park(c.Conn) {
+			return // and somebody else may have it already
+		}
+	}
+	c.close()
+}
+
+// serveUntilUnused returns true when the connection may be parked, and false at its end.
+func (c *h1) serveUntilUnused() bool {
 	defer c.recover()
 	for c.next() {
 	}
+	return c.unused
 }
 
 // recover catches a panic outside the chain, which has its own recover, and still ends the exchange.
@@ -169,17 +181,19 @@ func (c *h1) rest() bool {
 	return true
 }
 
-// awaitRequest waits for the first bytes of a request. The connection holds neither a buffer nor an exchange meanwhile.
+// awaitRequest waits for the first bytes of a request, or until the connection is unused for long. It holds neither a buffer nor
+// an exchange meanwhile.
 func (c *h1) awaitRequest() bool {
-	if c.in.Buffered() == 0 && c.rest() {
+	if c.in.Buffered() == 0 && (c.unused || c.rest()) {
+		c.unused = false
 		// Whatever ended the wait, what counts is whether bytes are there.
 		if c.Holds() {
-			_ = c.Hold(&c.in, c.serveHeld)
+			c.unused = c.Hold(&c.in, c.serveHeld) == wire.ErrIdle
 		} else {
 			_ = c.in.Fill()
 		}
 	}
-	if c.over {
+	if c.over || c.unused {
 		return false
 	}
 	if c.state.Swap(busy) == doomed {

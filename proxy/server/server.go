@@ -30,6 +30,9 @@ type Server struct {
 
 	accepted atomic.Uint64
 	refused  atomic.Uint64
+
+	parkingOnce sync.Once
+	parking     *wire.Parking // made when it is first needed; nil if it cannot be
 }
 
 // New returns a server that serves from snap. Publish replaces it.
@@ -69,6 +72,7 @@ func (s *Server) StartDraining() { s.draining.Store(true) }
 // Shutdown stops accepting, ends idle connections at once and the others after their response, and waits until all
 // are gone or ctx ends; then it cuts what is left and returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
+	defer s.closeParking()
 	s.draining.Store(true)
 	s.mu.Lock()
 	listeners := slices.Collect(maps.Keys(s.listeners))
@@ -107,6 +111,27 @@ func (s *Server) Shutdown(ctx context.Context) error {
 func endIdle(c *wire.Conn) {
 	if h, ok := c.Owner.(*h1); ok {
 		h.endIdle()
+	}
+}
+
+// park leaves an unused connection to the parking, if it can.
+func (s *Server) park(c *wire.Conn) bool {
+	s.parkingOnce.Do(func() {
+		p, err := wire.NewParking(func(c *wire.Conn) { go c.Owner.(*h1).run() })
+		if err != nil {
+			slog.Warn("idle connections go on taking a goroutine each", "error", err)
+			return
+		}
+		s.parking = p
+	})
+	return s.parking != nil && s.parking.Park(c)
+}
+
+// closeParking ends the parking, or the chance that there will be one.
+func (s *Server) closeParking() {
+	s.parkingOnce.Do(func() {})
+	if s.parking != nil {
+		s.parking.Close()
 	}
 }
 

@@ -51,6 +51,7 @@ type Conn struct {
 		step  func(fd uintptr)
 	}
 	holding hold
+	parking atomic.Pointer[Parking] // where it is parked
 
 	stopped    atomic.Bool  // InterruptRead is in force
 	endSent    atomic.Bool  // by CloseWrite
@@ -62,7 +63,8 @@ type Conn struct {
 	hangup     atomic.Int64 // from when on to ask the kernel whether the peer has reset or, negative, closed; 0: not
 	onReset    func()
 	Owner      any // whoever owns the connection may leave itself here, for those who meet it in a Sweeper
-	slot       int // in the sweeper's list
+	sweeper    *Sweeper
+	list, slot int // where the sweeper has it
 }
 
 // Reason is why a connection's wait was ended from outside.
@@ -441,8 +443,9 @@ func (c *Conn) Forgive() {
 }
 
 func (c *Conn) unblock() {
-	// A deadline in the past wakes whoever is parked. It fails only on a connection that is closed already.
+	// A deadline in the past wakes who waits. It fails only on a connection that is closed already.
 	_ = c.Conn.SetDeadline(time.Unix(1, 0))
+	c.unpark()
 }
 
 // Kicked returns why the connection was kicked, or 0.
@@ -473,6 +476,7 @@ func (c *Conn) cause(err error) error {
 func (c *Conn) InterruptRead() {
 	c.stopped.Store(true)
 	_ = c.Conn.SetReadDeadline(time.Unix(1, 0)) // fails only on a closed connection
+	c.unpark()
 }
 
 // Interrupted reports whether InterruptRead is in force.

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,18 +28,28 @@ type hold struct {
 	fd      uintptr
 	running bool // the callback runs: writes may use fd
 
-	// trust is 0, or how many times the owner has parked on trust, times 4, plus onTrust, then nudged if the sweeper has found
-	// something that the owner was not told.
+	// trust is 0, or how many times the owner has parked on trust, times waits, plus onTrust, then nudged if the sweeper wakes it,
+	// be it because of something that the owner was not told or, with unused, because nothing has come for long.
 	trust  atomic.Uint64
 	parked uint64     // the owner's count
+	tired  bool       // the sweeper has found it unused for long
 	seen   uint64     // what the sweeper saw a tick ago
+	ticks  int32      // and for how many ticks it has
 	nudge  sync.Mutex // held while a nudge's deadline is set and taken back
 }
 
 const (
 	onTrust = 1
 	nudged  = 2
+	unused  = 4
+	waits   = 8
 )
+
+// idleTicks is after how many ticks without a byte Hold returns ErrIdle.
+const idleTicks = int32(5 * time.Second / Tick)
+
+// ErrIdle is what Hold returns when nothing has come for long: the connection is as good as before, and may be parked.
+var ErrIdle = errors.New("idle for long")
 
 // Holds reports whether Hold can be used: the connection is a socket, and nothing decrypts what it carries.
 func (c *Conn) Holds() bool { return c.raw != nil }
@@ -74,9 +85,13 @@ func (c *Conn) holdStep(fd uintptr) bool {
 	for {
 		full, n, err := c.receive(fd, h.reader)
 		if n == 0 {
-			h.err = err
-			return err != nil
+			if h.err = err; err == nil && h.tired {
+				h.err = ErrIdle
+			}
+			h.tired = false
+			return h.err != nil || c.parkOnTrust()
 		}
+		h.tired = false
 		h.fd, h.running = fd, true
 		more := h.serve()
 		h.running = false
@@ -84,19 +99,30 @@ func (c *Conn) holdStep(fd uintptr) bool {
 			return true
 		}
 		if !full {
-			h.parked += 4
-			h.trust.Store(h.parked | onTrust)
-			return false
+			return c.parkOnTrust()
 		}
 	}
+}
+
+// parkOnTrust returns false, for a callback that is to wait.
+func (c *Conn) parkOnTrust() bool {
+	h := &c.holding
+	h.parked += waits
+	h.trust.Store(h.parked | onTrust)
+	return false
 }
 
 // untrust ends the owner's being parked on trust, and reports and undoes a nudge.
 func (c *Conn) untrust() bool {
 	h := &c.holding
-	if h.trust.Load() == 0 || h.trust.Swap(0)&nudged == 0 {
+	if h.trust.Load() == 0 {
 		return false
 	}
+	t := h.trust.Swap(0)
+	if t&nudged == 0 {
+		return false
+	}
+	h.tired = t&unused != 0
 	h.nudge.Lock() // the deadline is set by now
 	defer h.nudge.Unlock()
 	_ = c.Conn.SetReadDeadline(time.Time{}) // fails only on a closed connection
@@ -108,8 +134,8 @@ func (c *Conn) untrust() bool {
 	return true
 }
 
-// verify asks the kernel about a connection that has been parked on trust since the last tick, and wakes its owner if there
-// is something to be read, be it the end.
+// verify looks after a connection that is parked on trust. After a whole tick it asks the kernel whether there is something to
+// be read, be it the end, and wakes the owner if so; it also does when nothing has come for long.
 func (c *Conn) verify() {
 	h := &c.holding
 	t := h.trust.Load()
@@ -117,16 +143,24 @@ func (c *Conn) verify() {
 		return
 	}
 	if t != h.seen {
-		h.seen = t
+		h.seen, h.ticks = t, 0
 		return
 	}
-	if !c.Stale() {
-		h.trust.CompareAndSwap(t, 0) // the owner is parked as if it had asked itself
-		return
+	h.ticks++
+	switch {
+	case h.ticks == 1 && c.Stale():
+		c.nudge(t, nudged)
+	case h.ticks == idleTicks:
+		c.nudge(t, nudged|unused)
 	}
+}
+
+// nudge wakes the owner, if it has been parked on trust since t.
+func (c *Conn) nudge(t, why uint64) {
+	h := &c.holding
 	h.nudge.Lock()
 	defer h.nudge.Unlock()
-	if h.trust.CompareAndSwap(t, t|nudged) {
+	if h.trust.CompareAndSwap(t, t|why) {
 		_ = c.Conn.SetReadDeadline(time.Unix(1, 0)) // fails only on a closed connection
 	}
 }

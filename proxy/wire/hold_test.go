@@ -139,15 +139,37 @@ func TestHoldClose(t *testing.T) {
 // TestHoldVerified leaves a held connection alone for long enough to be asked about, and then speaks again.
 func TestHoldVerified(t *testing.T) {
 	s := NewSweeper()
-	defer s.Stop()
 	h := holding(t, s)
 	for range 3 {
 		h.say(t, "hello")
 		h.hears(t, "hello")
 		time.Sleep(4 * Tick)
 	}
-	if got := h.conn.holding.trust.Load(); got != 0 {
-		t.Errorf("the sweeper has not asked about an idle connection: trust is %d", got)
+	s.Stop()
+	if h.conn.holding.ticks == 0 {
+		t.Error("the sweeper has not asked about an idle connection")
+	}
+}
+
+// TestHoldIdle has a sweeper whose clock is ahead by the time after which a connection is idle.
+func TestHoldIdle(t *testing.T) {
+	h := holding(t, nil)
+	h.say(t, "hello")
+	h.hears(t, "hello")
+	for h.conn.holding.trust.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	for range idleTicks {
+		h.conn.verify()
+	}
+	select {
+	case err := <-h.done:
+		t.Fatalf("the hold has ended too early, with %v", err)
+	case <-time.After(10 * time.Millisecond):
+	}
+	h.conn.verify()
+	if err := h.ends(t, 5*time.Second); err != ErrIdle {
+		t.Errorf("the hold ended with %v", err)
 	}
 }
 
@@ -162,12 +184,8 @@ func TestHoldNudge(t *testing.T) {
 		hold := &h.conn.holding
 		// After a wake-up for bytes that were read already the owner has asked itself, and there is no trust.
 		if v := hold.trust.Load(); v != 0 {
-			hold.nudge.Lock()
-			if hold.trust.CompareAndSwap(v, v|nudged) {
-				nudges++
-				_ = h.conn.Conn.SetReadDeadline(time.Unix(1, 0))
-			}
-			hold.nudge.Unlock()
+			h.conn.nudge(v, nudged)
+			nudges++
 		}
 	}
 	if nudges == 0 {

@@ -13,13 +13,17 @@ type Sweeper struct {
 	tick  time.Duration
 	now   atomic.Int64
 	mu    sync.Mutex
-	conns []*Conn
+	lists [2][]*Conn // the ordinary ones, and those that are parked
 	stop  chan struct{}
 	done  chan struct{}
 }
 
 // Tick is how late a deadline may be noticed.
 const Tick = 50 * time.Millisecond
+
+// parkedTicks is how many ticks pass until a parked connection is looked at: there may be many, and what ends for them are
+// minutes.
+const parkedTicks = int(time.Second / Tick)
 
 // resetEvery is how often the kernel is asked about a peer of whom nothing is read: twice per second, so that
 // a reset is noticed within one.
@@ -45,29 +49,60 @@ func (s *Sweeper) Now() int64 { return s.now.Load() }
 // Add puts a connection under the sweeper's eyes.
 func (s *Sweeper) Add(c *Conn) {
 	s.mu.Lock()
-	c.slot = len(s.conns)
-	s.conns = append(s.conns, c)
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	c.sweeper = s
+	s.add(c, 0)
+}
+
+func (s *Sweeper) add(c *Conn, list int) {
+	c.list, c.slot = list, len(s.lists[list])
+	s.lists[list] = append(s.lists[list], c)
 }
 
 // Remove forgets a connection; it must be called before or soon after it is closed.
 func (s *Sweeper) Remove(c *Conn) {
 	s.mu.Lock()
-	if i := c.slot; i >= 0 {
-		last := len(s.conns) - 1
-		s.conns[i] = s.conns[last]
-		s.conns[i].slot = i
-		s.conns[last] = nil
-		s.conns = s.conns[:last]
-		c.slot = -1
+	defer s.mu.Unlock()
+	s.remove(c)
+}
+
+// remove reports whether it was there.
+func (s *Sweeper) remove(c *Conn) bool {
+	i := c.slot
+	if i < 0 {
+		return false
 	}
-	s.mu.Unlock()
+	conns := s.lists[c.list]
+	last := len(conns) - 1
+	conns[i] = conns[last]
+	conns[i].slot = i
+	conns[last] = nil
+	s.lists[c.list] = conns[:last]
+	c.slot = -1
+	return true
+}
+
+// setParked tells how often it needs to be looked at.
+func (c *Conn) setParked(parked bool) {
+	s := c.sweeper
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.remove(c) {
+		list := 0
+		if parked {
+			list = 1
+		}
+		s.add(c, list)
+	}
 }
 
 // Each runs f on every connection.
 func (s *Sweeper) Each(f func(*Conn)) {
 	s.mu.Lock()
-	conns := append([]*Conn(nil), s.conns...)
+	conns := append(append([]*Conn(nil), s.lists[0]...), s.lists[1]...)
 	s.mu.Unlock()
 	for _, c := range conns {
 		f(c)
@@ -78,8 +113,7 @@ func (s *Sweeper) run() {
 	defer close(s.done)
 	t := time.NewTicker(s.tick)
 	defer t.Stop()
-	var batch [256]*Conn
-	for {
+	for ticks := 1; ; ticks++ {
 		select {
 		case <-s.stop:
 			return
@@ -87,22 +121,29 @@ func (s *Sweeper) run() {
 		}
 		now := Now()
 		s.now.Store(now)
-		// The lock is given up between batches: accepting a connection must not wait for the sweep. A
-		// connection that moves in between is seen one tick later.
-		for from := 0; ; from += len(batch) {
-			s.mu.Lock()
-			n := 0
-			if from < len(s.conns) {
-				n = copy(batch[:], s.conns[from:])
-			}
-			s.mu.Unlock()
-			if n == 0 {
-				break
-			}
-			for _, c := range batch[:n] {
-				c.sweep(now)
-			}
-			clear(batch[:n])
+		s.sweep(0, now)
+		if ticks%parkedTicks == 0 {
+			s.sweep(1, now)
+		}
+	}
+}
+
+func (s *Sweeper) sweep(list int, now int64) {
+	// The lock is given up between batches: accepting a connection must not wait for the sweep. A connection that moves in
+	// between is seen one tick later.
+	var batch [256]*Conn
+	for from := 0; ; from += len(batch) {
+		s.mu.Lock()
+		n := 0
+		if conns := s.lists[list]; from < len(conns) {
+			n = copy(batch[:], conns[from:])
+		}
+		s.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		for _, c := range batch[:n] {
+			c.sweep(now)
 		}
 	}
 }

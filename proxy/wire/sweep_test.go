@@ -71,8 +71,8 @@ func TestSweeperMany(t *testing.T) {
 			}
 			s.Remove(c)
 		}
-		if len(s.conns) != 0 {
-			t.Fatalf("%d connections are left", len(s.conns))
+		if n := len(s.lists[0]) + len(s.lists[1]); n != 0 {
+			t.Fatalf("%d connections are left", n)
 		}
 		if late <= 2*Tick {
 			return

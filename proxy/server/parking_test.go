@@ -1,0 +1,102 @@
+package server_test
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"testing"
+	"time"
+
+	"sluice/proxy/proxytest"
+)
+
+// TestParked leaves connections unused until they have no goroutine any more: they serve requests as before, whole or in
+// pieces, time out, and end with a drain.
+func TestParked(t *testing.T) {
+	const idleAfter = 5 * time.Second
+	gw := proxytest.Start(t, `
+limits: { idle: 8s }
+routes:
+  all: { match: "/**", respond: { status: 200, text: hello } }
+`)
+	const request = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"
+	type conn struct {
+		net.Conn
+		r *bufio.Reader
+	}
+	use := func(c conn, pieces ...string) {
+		t.Helper()
+		for i, p := range pieces {
+			if i > 0 {
+				time.Sleep(10 * time.Millisecond)
+			}
+			if _, err := io.WriteString(c, p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		res, err := http.ReadResponse(c.r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if b, err := io.ReadAll(res.Body); string(b) != "hello" || err != nil {
+			t.Fatalf("got %q, %v", b, err)
+		}
+	}
+	ends := func(c conn, within time.Duration) {
+		t.Helper()
+		began := time.Now()
+		_ = c.SetReadDeadline(began.Add(2 * within))
+		if b, err := io.ReadAll(c.r); len(b) > 0 || err != nil || time.Since(began) > within {
+			t.Errorf("got %q, %v after %v", b, err, time.Since(began))
+		}
+	}
+	const n = 50
+	goroutines := runtime.NumGoroutine()
+	var conns []conn
+	for range n {
+		c, err := net.Dial("tcp", gw.Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		conns = append(conns, conn{c, bufio.NewReader(c)})
+	}
+	for _, c := range conns[1:] {
+		use(c, request)
+	}
+	fresh, unused, pieces, leaver := conns[0], conns[1], conns[2], conns[3]
+	deadline := time.Now().Add(idleAfter + 2*time.Second)
+	for runtime.NumGoroutine() > goroutines+n/2 {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d idle connections have %d goroutines", n, runtime.NumGoroutine()-goroutines)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	time.Sleep(300 * time.Millisecond) // for all of them
+	use(fresh, request)
+	use(pieces, request[:10], request[10:20], request[20:])
+	use(pieces, request)
+	leaver.Close()
+	for _, c := range conns[4:] {
+		use(c, "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 3\r\n\r\n", "abc")
+	}
+	ends(unused, 5*time.Second) // 8 s after its last request
+	if got := gw.Server.Counts().Open; got != n-2 {
+		t.Errorf("%d connections are open, want %d", got, n-2)
+	}
+
+	time.Sleep(idleAfter + 500*time.Millisecond)
+	if got := runtime.NumGoroutine() - goroutines; got > n/2 {
+		t.Errorf("%d idle connections have %d goroutines", n-2, got)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := gw.Server.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+	ends(pieces, time.Second)
+}

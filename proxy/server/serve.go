@@ -30,7 +30,9 @@ func (s *Server) serve(x *proxy.Exchange, instead *proxy.Route) {
 
 // finishHead completes the response head. Policies have the last word: what the gateway adds they may take away.
 func finishHead(x *proxy.Exchange) {
-	x.HeadAt = wire.Now()
+	if x.HeadAt == 0 { // no upstream has answered
+		x.HeadAt = wire.Now()
+	}
 	h := &x.Response.Head
 	if !h.HasKnown(wire.Date) {
 		h.AddKnown(wire.Date, wire.AppendDate(x.Scratch(), x.HeadAt))

@@ -27,7 +27,7 @@ type conn struct {
 	answered  bool  // a byte of an answer to the current request was there
 	patience  int64 // nanoseconds from the request being sent until the response head has to be there
 	keep      bool  // the current response allows another request
-	idleSince int64 // by the sweeper's clock
+	idleSince int64 // wire.Now, or up to a tick before it
 }
 
 func newConn(nc net.Conn, e *endpoint) *conn {
@@ -79,7 +79,7 @@ func (c *conn) exchangeHeads(x *proxy.Exchange, now int64) error {
 		head = append(head, body.Prefix()...)
 		c.Arm(now + c.patience)
 		c.WatchClose(now + int64(probeAfter))
-		c.written, err = c.Converse(head, &c.in, c.served > 0)
+		c.written, err = c.Converse(head, &c.in, c.served > 0 && !c.trusted(x))
 		c.WatchClose(0)
 	case x.Request.ExpectContinue && body.Flowing():
 		err = c.sendExpecting(x, head)
@@ -216,6 +216,7 @@ func (c *conn) failure(x *proxy.Exchange, err error) error {
 
 // setResponse hands the response over to the exchange. A body that is already whole leaves the connection free.
 func (c *conn) setResponse(x *proxy.Exchange) error {
+	x.HeadAt = wire.Now()
 	m, resp := &c.message, &x.Response
 	resp.Status, resp.Reason, resp.Via = m.Status, m.Reason, versions[m.Minor]
 	if m.Status == 101 {
@@ -301,12 +302,12 @@ func (c *conn) releaseEarly(x *proxy.Exchange) bool {
 		return false
 	}
 	x.Hold(buf)
-	c.release(x)
+	c.release(x, x.HeadAt)
 	return true
 }
 
-// release ends the exchange's use of the connection.
-func (c *conn) release(x *proxy.Exchange) {
+// release ends the exchange's use of the connection. now may be the sweeper's.
+func (c *conn) release(x *proxy.Exchange, now int64) {
 	x.CancelKicks(nil)
 	c.x = nil
 	e := c.endpoint
@@ -316,7 +317,7 @@ func (c *conn) release(x *proxy.Exchange) {
 		return
 	}
 	c.served++
-	c.idleSince = e.options.Sweeper.Now()
+	c.idleSince = now
 	e.pool.put(c)
 }
 
@@ -359,7 +360,7 @@ func (c *conn) Close() error {
 	if c.in.Buffered() > 0 {
 		c.keep = false
 	}
-	c.release(x)
+	c.release(x, c.endpoint.options.Sweeper.Now())
 	return nil
 }
 

@@ -5,8 +5,11 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 
 .PHONY: build run test tools lint soak bench bench-gate bench-accept bench-gate-selftest loadtest qualify capacity load-tools pgo fmt clean
 
+# With its connections served in the order in which they became ready: see profiles/netpoll.
+GO_BUILD = CGO_ENABLED=0 $(GO) build -trimpath $$($(GO) run ./profiles/netpoll bin/netpoll)
+
 build: ## bin/sluice, one static binary, guided by what was hot when profiles/default.pgo was made
-	CGO_ENABLED=0 $(GO) build -trimpath $(if $(wildcard profiles/default.pgo),-pgo=profiles/default.pgo) -ldflags '-X main.stamped=$(VERSION)' -o bin/sluice ./cmd/sluice
+	$(GO_BUILD) $(if $(wildcard profiles/default.pgo),-pgo=profiles/default.pgo) -ldflags '-X main.stamped=$(VERSION)' -o bin/sluice ./cmd/sluice
 
 run: build ## the demo
 	bin/sluice demo
@@ -81,7 +84,7 @@ capacity: load-tools build bin/loadtest ## the tables of loadtest/CAPACITY.md
 # Takes the profile again that builds are guided by. It is of a build that is not guided itself, so that it says what is hot and
 # not what was.
 pgo: load-tools bin/loadtest
-	CGO_ENABLED=0 $(GO) build -trimpath -pgo=off -o bin/sluice ./cmd/sluice
+	$(GO_BUILD) -pgo=off -o bin/sluice ./cmd/sluice
 	bin/loadtest pgo
 
 # The load generators and the peers. Installs what is missing, without starting the peers as services.

@@ -26,6 +26,7 @@ var floors = map[string]int{
 	"sluice/proxy/proxytest": 4,
 	"sluice/bench":           4,
 	"sluice/loadtest":        4,
+	"sluice/profiles":        4,
 
 	"sluice/control/compile":   3,
 	"sluice/control/profiling": 3,

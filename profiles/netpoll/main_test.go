@@ -1,0 +1,70 @@
+//go:build !race && !invariants
+
+// What is tested is one file of the toolchain, which is the same under the race detector.
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestTurn: a poller that is not as expected is left alone.
+func TestTurn(t *testing.T) {
+	good := "{\n" + ascending + "\t\t" + pushes + "\n\t}\n}"
+	got, err := turn(good)
+	if err != nil || !strings.Contains(got, descending) || strings.Contains(got, ascending) {
+		t.Errorf("got %q, %v", got, err)
+	}
+	for _, bad := range []string{"", ascending, pushes, good + good, strings.Replace(good, pushes, "toRun.pushBack(pd)", 1)} {
+		if got, err := turn(bad); err == nil {
+			t.Errorf("%q became %q", bad, got)
+		}
+	}
+}
+
+// TestOrder builds a program whose connections become ready one after the other, and wants that order.
+func TestOrder(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds the runtime anew, once")
+	}
+	flag, err := overlay(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "["
+	for i := range 32 {
+		want += fmt.Sprintf("%d ", i)
+	}
+	want = strings.TrimSpace(want) + "]"
+	program := filepath.Join(t.TempDir(), "order")
+	if out, err := exec.Command("go", "build", flag, "-o", program, "./testdata/order").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	got := ""
+	for range 10 { // a moment that divides the batch is possible on a busy machine
+		out, err := exec.Command(program).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		if got = strings.TrimSpace(string(out)); got == want {
+			return
+		}
+	}
+	t.Errorf("got %s, want them in order", got)
+}
+
+// TestOverlayFails where it cannot write, and says so instead of naming a flag.
+func TestOverlayFails(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if flag, err := overlay(filepath.Join(file, "below")); err == nil {
+		t.Errorf("got %s", flag)
+	}
+}

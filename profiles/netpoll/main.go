@@ -61,7 +61,7 @@ func overlay(dir string) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
-	replacement := filepath.Join(dir, "netpoll_epoll.go")
+	replacement := filepath.Join(dir, "_netpoll_epoll.go") // no package of whatever module the folder is in
 	names, err := json.Marshal(map[string]map[string]string{"Replace": {original: replacement}})
 	if err != nil {
 		return "", err

@@ -46,7 +46,7 @@ func growths(build peer, threads []int) []growth {
 	connections := growth{name: "connections", grows: "connections that work", base: 2}
 	for _, n := range []int{1, 8, 64, 512, 4096} {
 		connections.add(build, number(n), entrant{does: proxied(n)})
-		if n > 256 { // more than pool.idle keeps
+		if n > 1024 { // more than pool.connections allows
 			e := entrant{does: proxied(n)}
 			e.who.word = "pool"
 			connections.add(build, number(n)+", with a larger pool", e)

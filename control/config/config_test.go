@@ -95,7 +95,7 @@ func TestDefaults(t *testing.T) {
 	f("connect", time.Duration(s.Timeouts.Connect), 2*time.Second)
 	f("body idle", time.Duration(s.Timeouts.Idle), time.Minute)
 	f("tunnel", time.Duration(s.Timeouts.Tunnel), time.Hour)
-	f("pool", s.Pool, Pool{1024, 256, Duration(time.Minute), Duration(time.Second)})
+	f("pool", s.Pool, Pool{1024, 1024, Duration(time.Minute), Duration(time.Second)})
 	f("verify", s.OriginTLS.Verify, true)
 
 	r := c.Routes[0].Value

@@ -115,7 +115,7 @@ func TestSchemaDefaults(t *testing.T) {
 		}
 	}
 	f("Limits", "connections", 100000.0)
-	f("Pool", "idle", 256.0)
+	f("Pool", "idle", 1024.0)
 	f("Respond", "status", 200.0)
 	f("Limits", "header_bytes", "32KiB")
 	f("Limits", "idle", "75s")

@@ -36,7 +36,7 @@ const tryDefault = Duration(30 * time.Second)
 // Pool bounds the connections to one endpoint.
 type Pool struct {
 	Connections int      `cfg:"connections" default:"1024" off:"true" min:"0" doc:"connections at the same time; 0 is no limit"`
-	Idle        int      `cfg:"idle" default:"256" min:"0" doc:"unused connections that are kept"`
+	Idle        int      `cfg:"idle" default:"1024" min:"0" doc:"unused connections that are kept, for idle_for"`
 	IdleFor     Duration `cfg:"idle_for" default:"60s" doc:"how long an unused connection is kept"`
 	Wait        Duration `cfg:"wait" default:"1s" doc:"how long a request waits for a connection when all are in use"`
 }

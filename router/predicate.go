@@ -152,7 +152,20 @@ func newChecks(p Pattern) []check {
 			checks = append(checks, c)
 		}
 	}
+	slices.SortStableFunc(checks, func(a, b check) int { return a.cost() - b.cost() })
 	return checks
+}
+
+// cost orders what all has to hold, the cheap first: a regex costs more than most of a request, and a body has to be read.
+func (c *check) cost() int {
+	cost := 0
+	if c.Op == OpRegex {
+		cost++
+	}
+	if c.source == fromJSON {
+		cost += 2
+	}
+	return cost
 }
 
 func (c *check) holds(values Values) bool {

@@ -2,6 +2,7 @@ package router
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -279,6 +280,30 @@ func withPredicates(t testing.TB, pattern string, predicates ...string) Route[st
 	r.Name = strings.Join(append([]string{pattern}, predicates...), " & ")
 	r.Value = r.Name
 	return r
+}
+
+// TestLookup_cheapFirst: what is dear to find out is not asked when the rest has decided.
+func TestLookup_cheapFirst(t *testing.T) {
+	table := mustNew(t, []Route[string]{
+		withPredicates(t, "/x", "json a: 1", "json b: regex 1", "header A: regex 1", "query q: regex 1", "header Z: present", "cookie c: 1"),
+	})
+	f := func(has string, want ...string) {
+		t.Helper()
+		v := &testValues{values: map[string]string{}}
+		for key := range strings.FieldsSeq(has) {
+			from, name, _ := strings.Cut(key, ".")
+			v.values[from+" "+name] = "1"
+		}
+		table.Lookup(&Request{Method: []byte("GET"), Path: []byte("/x"), Values: v}, &Match{})
+		if !slices.Equal(v.asked, want) {
+			t.Errorf("%s: asked for %q, want %q", has, v.asked, want)
+		}
+	}
+	f("json.a json.b header.A query.q cookie.c", "header Z")
+	f("json.a json.b header.A query.q header.Z", "header Z", "cookie c")
+	f("json.a json.b query.q header.Z cookie.c", "header Z", "cookie c", "header A")
+	f("json.b header.A query.q header.Z cookie.c", "header Z", "cookie c", "header A", "query q", "json a")
+	f("json.a json.b header.A query.q header.Z cookie.c", "header Z", "cookie c", "header A", "query q", "json a", "json b")
 }
 
 func TestLookup_predicates(t *testing.T) {

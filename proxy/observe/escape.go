@@ -32,6 +32,9 @@ func appendEscaped[V string | []byte](dst []byte, v V) []byte {
 	const hex = "0123456789abcdef"
 	plain := 0 // where the run begins that needs no escape
 	for i := 0; ; {
+		for len(v)-i >= 8 && plainWord(word(v[i:])) {
+			i += 8
+		}
 		for i < len(v) && plainByte[v[i]] {
 			i++
 		}
@@ -58,6 +61,22 @@ func appendEscaped[V string | []byte](dst []byte, v V) []byte {
 		i += size
 		plain = i
 	}
+}
+
+// word returns the first eight bytes of v, the first one lowest.
+func word[V string | []byte](v V) uint64 {
+	_ = v[7]
+	return uint64(v[0]) | uint64(v[1])<<8 | uint64(v[2])<<16 | uint64(v[3])<<24 |
+		uint64(v[4])<<32 | uint64(v[5])<<40 | uint64(v[6])<<48 | uint64(v[7])<<56
+}
+
+// plainWord reports whether plainByte holds for all of eight bytes. It looks at them at once: each term sets the highest bit of a
+// byte that does not.
+func plainWord(w uint64) bool {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	zeroAt := func(w uint64) uint64 { return (w - ones) &^ w } // of a byte that is zero, if none has its highest bit
+	bad := w | ^(w | highs - ' '*ones) | zeroAt(w^'"'*ones) | zeroAt(w^'\\'*ones) | zeroAt(w^0x7f*ones)
+	return bad&highs == 0
 }
 
 // plainByte marks the ASCII that stands for itself in a JSON string.

@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -34,6 +35,22 @@ func TestAppendText(t *testing.T) {
 
 	f(strings.Repeat("a", valueMax), strings.Repeat("a", valueMax))
 	f(strings.Repeat("a", valueMax+1), strings.Repeat("a", valueMax)+"...")
+}
+
+// TestPlainWord looks for every byte at every place, among neighbours that could carry into it.
+func TestPlainWord(t *testing.T) {
+	for _, neighbour := range []byte{' ', '!', '#', 'a', '[', ']', '~', '"', '\\', 0, 0x1f, 0x7f, 0x80, 0xff} {
+		for c := range 256 {
+			for at := range 8 {
+				v := bytes.Repeat([]byte{neighbour}, 8)
+				v[at] = byte(c)
+				want := plainByte[neighbour] && plainByte[c]
+				if got := plainWord(word(v)); got != want {
+					t.Fatalf("%q: plain is %t, want %t", v, got, want)
+				}
+			}
+		}
+	}
 }
 
 func TestAppendTextFullLine(t *testing.T) {

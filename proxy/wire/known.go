@@ -26,12 +26,14 @@ const (
 	ProxyAuthenticate
 	ProxyAuthorization
 	ProxyConnection
+	Referer
 	Server
 	SetCookie
 	TE
 	Trailer
 	TransferEncoding
 	Upgrade
+	UserAgent
 	Via
 	XForwardedFor
 	XForwardedHost
@@ -53,9 +55,9 @@ var knownNames = [knownCount]string{
 	Accept: "accept", Authorization: "authorization", Connection: "connection", ContentLength: "content-length",
 	ContentType: "content-type", Cookie: "cookie", Date: "date", Expect: "expect", Forwarded: "forwarded",
 	Host: "host", HTTP2Settings: "http2-settings", KeepAlive: "keep-alive", ProxyAuthenticate: "proxy-authenticate",
-	ProxyAuthorization: "proxy-authorization", ProxyConnection: "proxy-connection", Server: "server",
+	ProxyAuthorization: "proxy-authorization", ProxyConnection: "proxy-connection", Referer: "referer", Server: "server",
 	SetCookie: "set-cookie", TE: "te", Trailer: "trailer", TransferEncoding: "transfer-encoding",
-	Upgrade: "upgrade", Via: "via", XForwardedFor: "x-forwarded-for", XForwardedHost: "x-forwarded-host",
+	Upgrade: "upgrade", UserAgent: "user-agent", Via: "via", XForwardedFor: "x-forwarded-for", XForwardedHost: "x-forwarded-host",
 	XForwardedProto: "x-forwarded-proto", XRealIP: "x-real-ip", XRequestID: "x-request-id",
 }
 

@@ -22,6 +22,8 @@ type line struct {
 type field struct {
 	name   string
 	number bool // or true and false: written without quotes
+	// failure says that there is a value only where failed says so.
+	failure bool
 	// append appends the value, safe inside a JSON string, or nothing if there is none.
 	append func(n *line, dst []byte) []byte
 
@@ -52,11 +54,11 @@ var fields = [...]field{
 	{name: "upstream_ms", number: true, append: (*line).appendUpstream},
 	{name: "user_agent", append: func(n *line, dst []byte) []byte { return appendURL(dst, n.x.Request.Head.GetKnown(wire.UserAgent)) }},
 	{name: "referer", append: func(n *line, dst []byte) []byte { return appendURL(dst, n.x.Request.Head.GetKnown(wire.Referer)) }},
-	{name: "error", append: (*line).appendError},
-	{name: "cause", append: (*line).appendCause},
-	{name: "policy", append: func(n *line, dst []byte) []byte { return appendText(dst, n.x.FailedAt) }},
-	{name: "aborted", number: true, append: (*line).appendAborted},
-	{name: "would_refuse", append: func(n *line, dst []byte) []byte { return appendText(dst, n.x.WouldRefuse) }},
+	{name: "error", failure: true, append: (*line).appendError},
+	{name: "cause", failure: true, append: (*line).appendCause},
+	{name: "policy", failure: true, append: func(n *line, dst []byte) []byte { return appendText(dst, n.x.FailedAt) }},
+	{name: "aborted", number: true, failure: true, append: (*line).appendAborted},
+	{name: "would_refuse", failure: true, append: func(n *line, dst []byte) []byte { return appendText(dst, n.x.WouldRefuse) }},
 }
 
 func init() {
@@ -73,6 +75,9 @@ func (n *line) appendJSON(dst []byte, headers []loggedHeader) []byte {
 	start := len(dst)
 	for i := range fields {
 		f := &fields[i]
+		if f.failure && !n.failed() {
+			continue
+		}
 		before := len(dst)
 		dst = append(dst, f.key...)
 		value := len(dst)
@@ -87,6 +92,11 @@ func (n *line) appendJSON(dst []byte, headers []loggedHeader) []byte {
 	dst = n.appendHeaders(dst, headers)
 	dst[start] = '{' // in place of the first comma: the time is always there
 	return append(dst, '}', '\n')
+}
+
+// failed reports whether there is anything to say about a failure.
+func (n *line) failed() bool {
+	return n.x.Err != nil || n.x.ErrCause != nil || n.x.FailedAt != "" || n.x.Aborted || n.x.WouldRefuse != ""
 }
 
 // appendHeaders appends the fields that are present as an object.

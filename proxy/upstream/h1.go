@@ -27,6 +27,7 @@ type conn struct {
 	answered  bool  // a byte of an answer to the current request was there
 	patience  int64 // nanoseconds from the request being sent until the response head has to be there
 	keep      bool  // the current response allows another request
+	cleared   bool  // the last response had a body that came as a whole, and idleSince is exact
 	idleSince int64 // wire.Now, or up to a tick before it
 }
 
@@ -51,11 +52,13 @@ const interimMax = 32
 // stopped and the connection must be discarded. now is the time.
 func (c *conn) roundTrip(x *proxy.Exchange, now int64) error {
 	c.x, c.written, c.answered, c.keep = x, 0, false, false
+	trusted := c.served > 0 && c.trusted(x)
+	c.cleared = false
 	c.pump.used, c.pump.held, c.pump.answered = false, false, false
 	if !x.CancelKicks(c.Conn) {
 		return x.Canceled()
 	}
-	err := c.exchangeHeads(x, now)
+	err := c.exchangeHeads(x, now, trusted)
 	if err == nil {
 		return nil
 	}
@@ -67,7 +70,8 @@ func (c *conn) roundTrip(x *proxy.Exchange, now int64) error {
 	return err
 }
 
-func (c *conn) exchangeHeads(x *proxy.Exchange, now int64) error {
+// exchangeHeads sends the request and reads the response head. trusted: the connection need not be looked at before.
+func (c *conn) exchangeHeads(x *proxy.Exchange, now int64, trusted bool) error {
 	out := x.Out()
 	head := appendRequest(out[:0], x, c.endpoint)
 	body := &x.Request.Body
@@ -79,7 +83,7 @@ func (c *conn) exchangeHeads(x *proxy.Exchange, now int64) error {
 		head = append(head, body.Prefix()...)
 		c.Arm(now + c.patience)
 		c.WatchClose(now + int64(probeAfter))
-		c.written, err = c.Converse(head, &c.in, c.served > 0 && !c.trusted(x))
+		c.written, err = c.Converse(head, &c.in, c.served > 0 && !trusted)
 		c.WatchClose(0)
 	case x.Request.ExpectContinue && body.Flowing():
 		err = c.sendExpecting(x, head)
@@ -249,9 +253,11 @@ func (c *conn) setResponse(x *proxy.Exchange) error {
 			prefix = prefix[:size]
 			c.in.Skip(int(size))
 			resp.Body.SetWhole(prefix)
+			c.cleared = true
 			if c.releaseEarly(x) {
 				return nil
 			}
+			c.cleared = false
 			c.body.Init(&c.in, wire.NoBody, 0, nil, nil)
 			resp.Body.SetFlow(prefix, c, size)
 			return nil
@@ -318,6 +324,8 @@ func (c *conn) release(x *proxy.Exchange, now int64) {
 	}
 	c.served++
 	c.idleSince = now
+	c.message.Reset() // neither it nor the body may keep the memory of x
+	c.body.Forget()
 	e.pool.put(c)
 }
 

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -57,6 +58,10 @@ func (p *pool) get(x *proxy.Exchange, fresh bool) (*conn, error) {
 		p.waiting = append(p.waiting, turn)
 		p.mu.Unlock()
 		c, err := p.wait(x, turn)
+		if c != nil && c.wantsLook(x) && c.Speaks() {
+			p.discard(c)
+			continue
+		}
 		if c != nil || err != nil {
 			return c, err
 		}
@@ -73,10 +78,14 @@ func (c *conn) wantsLook(x *proxy.Exchange) bool {
 // trustFor is how long after its use a connection is sent an idempotent request without being looked at, which saves a busy gateway
 // a system call per request. If the origin has closed it in this time the request is sent again; bytes that nobody asked for
 // may arrive unnoticed for that much longer. They may as well a moment after a look.
+//
+// Only after a response that came whole, its length and no more: after one without a body an origin that breaks the rules is
+// likely to send one.
 const trustFor = 100 * time.Microsecond
 
 func (c *conn) trusted(x *proxy.Exchange) bool {
-	return x.UpstreamAt-c.idleSince < int64(trustFor) && idempotent(x.Request.Method)
+	unused := x.UpstreamAt - c.idleSince // negative if x has waited since before: nobody knows then
+	return c.cleared && !c.waitedFor && 0 <= unused && unused < int64(trustFor) && idempotent(x.Request.Method)
 }
 
 func (p *pool) dial(x *proxy.Exchange) (*conn, error) {
@@ -164,24 +173,44 @@ func (p *pool) slotFree() {
 	p.mu.Unlock()
 }
 
-// expire closes connections that idled too long or that the origin has closed.
+// expireAtOnce is how many connections are out of the pool while expire looks at them.
+const expireAtOnce = 32
+
+// expire closes connections that idled too long or that the origin has closed. They are taken out for the look, some at a time from
+// the end that is used last: nobody waits for system calls under the lock.
 func (p *pool) expire(now int64) {
 	oldest := now - int64(p.endpoint.options.IdleFor)
-	var dead []*conn
-	p.mu.Lock()
-	kept := p.idle[:0]
-	for _, c := range p.idle {
-		if c.idleSince <= oldest || c.Stale() {
-			dead = append(dead, c)
-		} else {
-			kept = append(kept, c)
+	_, left := p.counts()
+	for kept := 0; left > 0; {
+		p.mu.Lock()
+		from := min(kept, len(p.idle))
+		batch := slices.Clone(p.idle[from:min(from+expireAtOnce, len(p.idle))])
+		p.idle = slices.Delete(p.idle, from, from+len(batch))
+		p.mu.Unlock()
+		if len(batch) == 0 {
+			return
 		}
-	}
-	clear(p.idle[len(kept):])
-	p.idle = kept
-	p.mu.Unlock()
-	for _, c := range dead {
-		p.discard(c)
+		left -= len(batch)
+		good := batch[:0]
+		for _, c := range batch {
+			if c.idleSince <= oldest || c.Stale() {
+				p.discard(c)
+			} else {
+				good = append(good, c)
+			}
+		}
+		p.mu.Lock()
+		if p.retired || len(p.waiting) > 0 {
+			p.mu.Unlock()
+			for _, c := range good {
+				p.put(c)
+			}
+			continue
+		}
+		from = min(from, len(p.idle))
+		p.idle = slices.Insert(p.idle, from, good...)
+		kept = from + len(good)
+		p.mu.Unlock()
 	}
 }
 

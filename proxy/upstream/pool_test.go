@@ -293,6 +293,105 @@ func TestStaleProbed(t *testing.T) {
 	})
 }
 
+// TestTrusted: a request goes out without a look over a connection that was cleared just now, and over no other.
+func TestTrusted(t *testing.T) {
+	s := testService(t, nil, origin(t, func(_ int, r *http.Request, _ string) string {
+		switch r.URL.Path {
+		case "/none":
+			return "HTTP/1.1 204 No Content\r\n\r\n"
+		case "/unchanged":
+			return "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n"
+		case "/empty":
+			return ok("")
+		case "/chunked":
+			return "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+		case "/large":
+			return ok(strings.Repeat("x", 100<<10))
+		}
+		if r.Method == "HEAD" {
+			return "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+		}
+		return ok("hello")
+	}))
+	f := func(before string, next string, after time.Duration, want bool) {
+		t.Helper()
+		method, path, _ := strings.Cut(before, " ")
+		x := newExchange(method, path, "")
+		if _, err := serve(s, x); err != nil {
+			t.Fatal(err)
+		}
+		end(x)
+		settled(t, s, 1, 1)
+		c := s.endpointAt(0).pool.idle[0]
+		c.waitedFor = false
+		x = newExchange(next, "/", "")
+		defer end(x)
+		x.UpstreamAt = c.idleSince + int64(after)
+		if got := c.trusted(x); got != want {
+			t.Errorf("%s %v after %s: trusted is %t", next, after, before, got)
+		}
+		if c.waitedFor = true; c.trusted(x) {
+			t.Errorf("%s %v after %s is trusted although it had to wait", next, after, before)
+		}
+	}
+	f("GET /", "GET", 0, true)
+	f("GET /", "HEAD", trustFor-1, true)
+	f("POST /", "GET", trustFor/2, true)
+	f("GET /", "GET", trustFor, false)
+	f("GET /", "GET", time.Hour, false)
+	f("GET /", "GET", -1, false)
+	f("GET /", "POST", 0, false)
+	f("HEAD /", "GET", 0, false)
+	f("GET /none", "GET", 0, false)
+	f("GET /unchanged", "GET", 0, false)
+	f("GET /chunked", "GET", 0, false)
+	f("GET /large", "GET", 0, false)
+	f("GET /empty", "GET", 0, true)
+}
+
+// TestQueuedProbed: a connection that is handed to who waits for one is looked at as well.
+func TestQueuedProbed(t *testing.T) {
+	f := func(method, body string) {
+		t.Helper()
+		goOn := make(chan bool)
+		s := testService(t, func(o *Options) { o.MaxConns = 1 }, rawOrigin(t, func(c net.Conn, r *bufio.Reader, n int) {
+			if n > 0 {
+				answerOne(c, r, ok("right"))
+				return
+			}
+			answerOne(c, r, "HTTP/1.1 200 OK\r\nContent-Length: 40000\r\n\r\n")
+			<-goOn
+			_, _ = io.WriteString(c, strings.Repeat("x", 40000)+ok("poison"))
+			_, _ = io.Copy(io.Discard, c)
+		}))
+		first, second := newExchange("GET", "/", ""), newExchange(method, "/", body)
+		defer end(first)
+		defer end(second)
+		if err := s.Serve(first, nil); err != nil {
+			t.Fatal(err)
+		}
+		got := make(chan string, 1)
+		go func() {
+			text, err := serve(s, second)
+			got <- fmt.Sprint(text, " ", err)
+		}()
+		eventually(t, "the second request waits", func() bool { return s.endpointAt(0).pool.queued() == 1 })
+		close(goOn)
+		time.Sleep(10 * time.Millisecond) // the poison is there before the body has been read
+		if n, err := io.Copy(io.Discard, &first.Response.Body); n != 40000 || err != nil {
+			t.Fatal(n, err)
+		}
+		if err := first.Response.Body.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if text := receive(t, "an answer", got); text != "200 right <nil>" {
+			t.Errorf("%s: got %q", method, text)
+		}
+	}
+	f("GET", "")
+	f("POST", "body")
+}
+
 // TestStaleProbedLate looks at any connection that has idled for a while, whatever the method.
 func TestStaleProbedLate(t *testing.T) {
 	s := testService(t, nil, rawOrigin(t, func(c net.Conn, r *bufio.Reader, n int) { answerOne(c, r, ok(fmt.Sprint(n))) }))

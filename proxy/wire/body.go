@@ -54,6 +54,9 @@ func (b *Body) Init(src *Reader, f Framing, length int64, trailer *Head, limits 
 	}
 }
 
+// Forget gives up what the body was read for; Done and Err still answer.
+func (b *Body) Forget() { b.trailer, b.limits = nil, nil }
+
 // Done reports whether the whole body has been read.
 func (b *Body) Done() bool { return b.state == bodyDone }
 

@@ -19,7 +19,7 @@ type h1 struct {
 	*wire.Conn
 	server   *Server
 	listener *Listener
-	settings *Settings     // of the current request
+	settings *Settings     // of the current request, nil between requests
 	limits   *proxy.Limits // the same; nil between requests, so that an idle connection keeps no former snapshot in memory
 	in       wire.Reader
 	message  wire.Message
@@ -70,6 +70,7 @@ func newH1(nc net.Conn, l *Listener, peer netip.AddrPort, counted netip.Addr) *h
 	c.upload.c = c
 	c.upload.idle.L = &c.upload.mu
 	c.serveHeld = c.serveInHold
+	c.message.Reset()
 	c.message.UseRecall(&c.recall)
 	c.since = wire.Now()
 	return c
@@ -172,8 +173,8 @@ func (c *h1) leaveHold() { c.inHold = false }
 
 // rest prepares to wait for another request, and reports whether one is wanted.
 func (c *h1) rest() bool {
-	c.limits = nil
-	c.state.Store(idle) // first, so that a drain that begins now sees it
+	c.limits, c.settings = nil, nil
+	c.state.CompareAndSwap(busy, idle) // first, so that a drain that begins now sees it; one that has doomed a new connection stays
 	if c.served > 0 && c.leaving() {
 		return false
 	}
@@ -188,7 +189,9 @@ func (c *h1) awaitRequest() bool {
 		c.unused = false
 		// Whatever ended the wait, what counts is whether bytes are there.
 		if c.Holds() {
-			c.unused = c.Hold(&c.in, c.serveHeld) == wire.ErrIdle
+			if c.unused = c.Hold(&c.in, c.serveHeld) == wire.ErrIdle; c.unused {
+				c.recall.Forget()
+			}
 		} else {
 			_ = c.in.Fill()
 		}
@@ -223,7 +226,6 @@ func (c *h1) begin() *proxy.Exchange {
 	c.setSlowRead()
 	c.upload.reset()
 	c.settings = c.listener.settings.Load()
-	c.message.Reset()
 	x := proxy.Acquire()
 	x.Started = wire.Now()
 	return x
@@ -362,6 +364,9 @@ func (c *h1) finish(x *proxy.Exchange, again, refused bool) bool {
 		again = c.upload.spent() || c.upload.body.Resume() && c.discardUpload()
 	}
 	c.lingers = c.hello && !again && (refused || !c.upload.spent() || c.in.Buffered() > 0)
+	// While the connection waits it keeps nothing of x in memory, nor of the snapshot that x began with.
+	c.message.Reset()
+	c.upload.forget()
 	x.Release()
 	c.in.Unpin()
 	c.served++

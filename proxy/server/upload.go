@@ -46,6 +46,16 @@ func (u *requestBody) begin(f wire.Framing, length int64, trailers *wire.Head) {
 // spent reports that nothing of the body is left on the connection.
 func (u *requestBody) spent() bool { return !u.flows || u.body.Done() }
 
+// forget gives up the memory of the exchange.
+func (u *requestBody) forget() {
+	if !u.flows {
+		return
+	}
+	u.mu.Lock() // a late reader is told that the body is gone
+	defer u.mu.Unlock()
+	u.body.Forget()
+}
+
 // Read reads decoded bytes of the body.
 func (u *requestBody) Read(p []byte) (int, error) {
 	if err := u.enter(); err != nil {

@@ -26,21 +26,21 @@ type Parking struct {
 	mu       sync.Mutex
 	conns    []*Conn // by file descriptor
 	n        int
-	fresh    int // parked since memory was last given back
+	least    int // of n, since memory was last given back
 	released time.Time
 	release  *time.Timer // that will give it back
 }
 
 // Stacks that nobody uses any more are the runtime's, which keeps much of them for long. They are given back to the system
-// when so many connections have been parked as to be worth it, a moment after that, and not too often: it costs a collection.
+// when so many more connections are parked as to be worth it, a moment after that, and not too often: it costs a collection.
 const (
 	releaseAfter = 1024
 	releaseSoon  = 2 * time.Second
 	releaseEvery = time.Minute
 )
 
-// NewParking starts a parking. resume is called, by one goroutine at a time and so briefly, with a connection that has something
-// to be read, or whose waits have been ended; it is not parked any more by then. Close ends the parking.
+// NewParking starts a parking. resume is called, by any goroutine and so briefly, with a connection that has something to be
+// read, or whose waits have been ended; it is not parked any more by then. Close ends the parking.
 func NewParking(resume func(*Conn)) (*Parking, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -109,7 +109,7 @@ func (p *Parking) add(fd int, c *Conn) bool {
 	c.setParked(true)
 	p.n++
 	c.parking.Store(p)
-	if p.fresh++; p.fresh >= releaseAfter && p.release == nil {
+	if p.n-p.least >= releaseAfter && p.release == nil {
 		p.release = time.AfterFunc(max(releaseSoon, releaseEvery-time.Since(p.released)), p.giveBack)
 	}
 	return true
@@ -117,7 +117,7 @@ func (p *Parking) add(fd int, c *Conn) bool {
 
 func (p *Parking) giveBack() {
 	p.mu.Lock()
-	p.fresh, p.released, p.release = 0, time.Now(), nil
+	p.least, p.released, p.release = p.n, time.Now(), nil
 	p.mu.Unlock()
 	debug.FreeOSMemory()
 }
@@ -132,6 +132,7 @@ func (p *Parking) remove(fd int, c *Conn) *Conn {
 	c = p.conns[fd]
 	p.conns[fd] = nil
 	p.n--
+	p.least = min(p.least, p.n)
 	c.setParked(false)
 	c.parking.Store(nil)
 	_ = p.control(unix.EPOLL_CTL_DEL, fd, nil) // fails only if the set is closed

@@ -247,7 +247,7 @@ func TestIdentify(t *testing.T) {
 	f("X-Forwarded_Port", Disguised)
 	f("X_Forwarded-Port", Disguised)
 	f("x-forwarded-", Other)
-	f("user-agent", Other)
+	f("user-agents", Other)
 	f("x", Other)
 	f("a-name-that-is-longer-than-every-known-one", Other)
 	f("x-forwarded-name-that-is-longer-than-every-known-one", XForwardedOther)

@@ -10,6 +10,7 @@ import (
 	"net/http/pprof"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -59,9 +60,14 @@ func (s *Server) profile(ctx *fasthttp.RequestCtx) {
 	case "symbol":
 		symbol(ctx)
 	default:
+		namedTurn.Lock()
+		defer namedTurn.Unlock()
 		namedProfiles(ctx)
 	}
 }
+
+// namedTurn lets profiles that take no time in one after the other: each stops the world, and may be large in memory.
+var namedTurn sync.Mutex
 
 // profileTime is how long the profile takes; 0 for one that takes no time.
 func profileTime(ctx *fasthttp.RequestCtx, name string) (time.Duration, *problem) {

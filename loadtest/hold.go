@@ -94,10 +94,13 @@ func (h hold) rest(ctx context.Context, t target) (usage, error) {
 	select {
 	case <-ctx.Done():
 		return usage{}, ctx.Err()
-	case <-time.After(time.Duration(t.seconds) * time.Second):
+	case <-time.After(max(restMin, time.Duration(t.seconds)*time.Second)):
 	}
 	return t.proxy.usage()
 }
+
+// restMin is how long they wait before memory is measured: proxies give it back when connections have been unused for some time.
+const restMin = 12 * time.Second
 
 // holdCommand is the process that holds them: a proxy and its client cannot both have 18,000 files in one.
 type holdCommand struct {

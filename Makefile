@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 .PHONY: build run test tools lint soak bench bench-gate bench-accept bench-gate-selftest loadtest qualify capacity load-tools pgo fmt clean
 
 # With its connections served in the order in which they became ready: see profiles/netpoll.
-GO_BUILD = CGO_ENABLED=0 $(GO) build -trimpath $$($(GO) run ./profiles/netpoll bin/netpoll)
+GO_BUILD = CGO_ENABLED=0 $(GO) build -trimpath $$(GOOS= GOARCH= $(GO) run ./profiles/netpoll bin/netpoll)
 
 build: ## bin/sluice, one static binary, guided by what was hot when profiles/default.pgo was made
 	$(GO_BUILD) $(if $(wildcard profiles/default.pgo),-pgo=profiles/default.pgo) -ldflags '-X main.stamped=$(VERSION)' -o bin/sluice ./cmd/sluice

@@ -60,6 +60,7 @@ bench-gate-selftest: bin/bench-gate
 	bin/bench-gate -selftest slow
 	bin/bench-gate -selftest alloc
 	bin/bench-gate -selftest same -runs 10
+	bin/bench-gate -selftest pgo
 
 .PHONY: bin/bench-gate
 bin/bench-gate:

@@ -78,7 +78,7 @@ const profile = "profiles/default.pgo"
 // layout. -trimpath makes binaries of the same code the same, wherever they are built. It returns their files.
 func (t *tree) build(ctx context.Context, packages []string, layout int, dir string) (map[string]string, error) {
 	pgo := "off"
-	if file := filepath.Join(t.dir, profile); exists(file) {
+	if file := filepath.Join(t.dir, profile); exists(file) && !t.plain {
 		pgo = file
 	}
 	if err := os.RemoveAll(dir); err != nil {

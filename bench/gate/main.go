@@ -111,7 +111,7 @@ func (o *options) parse(args []string, log io.Writer) error {
 	f.BoolVar(&o.identical, "identical", false, "also run benchmarks whose binaries are the same on both sides")
 	f.BoolVar(&o.accept, "accept", false, "if nothing is worse, add a line to bench/history.csv and make HEAD the base")
 	f.StringVar(&o.because, "because", "", "with -accept: accept what is worse, for this `reason`, which the history keeps")
-	f.StringVar(&o.selftest, "selftest", "", "compare the working tree with itself: `slow` plants 10 % in it, alloc an allocation, same nothing")
+	f.StringVar(&o.selftest, "selftest", "", "compare the working tree with itself: `slow` plants 10 % in it, alloc an allocation, same nothing; pgo takes the profile away from the other side")
 	f.IntVar(&o.runs, "runs", 1, "with -selftest same: how often")
 	if err := f.Parse(args); err != nil {
 		return err

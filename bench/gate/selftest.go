@@ -55,6 +55,8 @@ func plantedWork() { planted = new([16]byte) }
 			return err
 		}
 		return noticed(ctx, o, &base, here, scratch, allocates, out)
+	case "pgo":
+		return gains(ctx, o, &base, here, scratch, out)
 	case "slow":
 		n, err := measureOut(ctx, o, here, scratch)
 		if err != nil {
@@ -65,7 +67,7 @@ func plantedWork() { planted = new([16]byte) }
 		}
 		return noticed(ctx, o, &base, here, scratch, slower, out)
 	}
-	return fmt.Errorf("there is no self test %q: slow, alloc or same", o.selftest)
+	return fmt.Errorf("there is no self test %q: slow, alloc, same or pgo", o.selftest)
 }
 
 // identicalRun compares HEAD, in another folder, with the working tree, which has to be as HEAD is.
@@ -93,6 +95,25 @@ func identicalRun(ctx context.Context, o *options, root, scratch string, out io.
 		}
 	}
 	return r.err()
+}
+
+// gains shows what the profile gains, which is what the code without it lacks, and wants it to be something.
+func gains(ctx context.Context, o *options, base, here *tree, scratch string, out io.Writer) error {
+	if !exists(filepath.Join(here.dir, profile)) {
+		return fmt.Errorf("there is no %s", profile)
+	}
+	base.plain = true
+	r, err := compare(ctx, o, base, here, scratch)
+	if err != nil {
+		return err
+	}
+	r.table(out)
+	ratio := r.geomean(wholePath)
+	if !(ratio < 1) {
+		return fmt.Errorf("%s gains nothing: with it the whole path takes %.3f of the time without", profile, ratio)
+	}
+	o.say("with %s the whole path takes %.3f of the time without, leaving the kernel out where it can be", profile, ratio)
+	return nil
 }
 
 // noticed wants the gate to find the planted change.

@@ -20,12 +20,15 @@ type tree struct {
 	commit  string
 	dirty   bool   // with changes that are in no commit
 	overlay string // for go build -overlay; "" for none
+	plain   bool   // built without the profile, whatever there is
 	lack    int    // the exit code if it cannot be built or run
 	remove  func()
 }
 
 func (t *tree) String() string {
 	switch {
+	case t.plain:
+		return "the working tree without " + profile
 	case t.overlay != "":
 		return "the working tree with a planted change"
 	case t.dirty:

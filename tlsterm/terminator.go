@@ -1,0 +1,92 @@
+package tlsterm
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+)
+
+// pollEvery is how late a changed file may be noticed. Polling works on every file system, for links that are exchanged as
+// well as for files that are; what it costs is a stat per file.
+const pollEvery = time.Second
+
+// Terminator ends TLS connections by one set of options. Its methods are safe for concurrent use.
+type Terminator struct {
+	config *tls.Config
+	store  *store
+	mu     sync.Mutex // held while looking
+}
+
+// Open reads everything that the options name. An error says which file is to blame and why. What can be served and will not
+// be liked, such as an expired certificate, is logged only: a host must be able to start.
+func Open(o Options) (*Terminator, error) { return open(o, time.Now) }
+
+func open(o Options, now func() time.Time) (*Terminator, error) {
+	t, err := newTerminator(o, now)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use the TLS settings %q: %w", o.Name, err)
+	}
+	return t, nil
+}
+
+func newTerminator(o Options, now func() time.Time) (*Terminator, error) {
+	for _, p := range o.problems() {
+		switch {
+		case p.Warning:
+			slog.Warn("a TLS setting works and should be another", "tls", o.Name, "error", p.Err)
+		case p.Source != noSource:
+			return nil, fmt.Errorf("certificate source %d: %w", p.Source+1, p.Err)
+		default:
+			return nil, p.Err
+		}
+	}
+	t := &Terminator{}
+	var err error
+	if t.store, err = openStore(o, now); err != nil {
+		return nil, err
+	}
+	t.config = o.Preset.config(o.MinVersion)
+	t.config.Time = now
+	t.config.NextProtos = slices.Clone(o.ALPN)
+	t.config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		return t.store.table.Load().certificate(hello)
+	}
+	return t, nil
+}
+
+// Config is for tls.Server, and the same as long as the Terminator lives: what changes is looked up in every handshake. It must
+// not be changed. It may be cloned, which many servers do; a clone follows every change as well.
+func (t *Terminator) Config() *tls.Config { return t.config }
+
+// Run looks for changed files once a second, until ctx ends.
+func (t *Terminator) Run(ctx context.Context) {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			t.look()
+		}
+	}
+}
+
+func (t *Terminator) look() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.store.look()
+}
+
+// Certificates are those in force, the default one first.
+func (t *Terminator) Certificates() []Info {
+	infos := slices.Clone(t.store.table.Load().infos)
+	for i := range infos {
+		infos[i].Names = slices.Clone(infos[i].Names)
+	}
+	return infos
+}

@@ -15,6 +15,7 @@ type Options struct {
 	MinVersion   uint16   // tls.VersionTLS12 or tls.VersionTLS13; 0: of the preset
 	Preset       Preset   // the zero value is Intermediate
 	ALPN         []string // protocols in order of preference (RFC 7301), e.g. "h2", "http/1.1"; none: not negotiated
+	Tickets      *Tickets // nil: keys of this process alone, random, rotated daily
 }
 
 // Source says where certificates come from: exactly one of the three.
@@ -50,6 +51,9 @@ func (o Options) problems() []Problem {
 		if err := s.valid(); err != nil {
 			wrong(i, "%w", err)
 		}
+	}
+	if o.Tickets != nil {
+		list = append(list, o.Tickets.problems()...)
 	}
 	return list
 }

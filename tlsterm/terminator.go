@@ -16,9 +16,10 @@ const pollEvery = time.Second
 
 // Terminator ends TLS connections by one set of options. Its methods are safe for concurrent use.
 type Terminator struct {
-	config *tls.Config
-	store  *store
-	mu     sync.Mutex // held while looking
+	config  *tls.Config
+	store   *store
+	tickets *tickets
+	mu      sync.Mutex // held while looking
 }
 
 // Open reads everything that the options name. An error says which file is to blame and why. What can be served and will not
@@ -49,12 +50,16 @@ func newTerminator(o Options, now func() time.Time) (*Terminator, error) {
 	if t.store, err = openStore(o, now); err != nil {
 		return nil, err
 	}
+	if t.tickets, err = newTickets(o.Tickets, now); err != nil {
+		return nil, err
+	}
 	t.config = o.Preset.config(o.MinVersion)
 	t.config.Time = now
 	t.config.NextProtos = slices.Clone(o.ALPN)
 	t.config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		return t.store.table.Load().certificate(hello)
 	}
+	t.config.WrapSession, t.config.UnwrapSession = t.tickets.wrap, t.tickets.unwrap
 	return t, nil
 }
 
@@ -62,7 +67,7 @@ func newTerminator(o Options, now func() time.Time) (*Terminator, error) {
 // not be changed. It may be cloned, which many servers do; a clone follows every change as well.
 func (t *Terminator) Config() *tls.Config { return t.config }
 
-// Run looks for changed files once a second, until ctx ends.
+// Run looks for changed files once a second and rotates the keys of tickets, until ctx ends.
 func (t *Terminator) Run(ctx context.Context) {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
@@ -80,6 +85,7 @@ func (t *Terminator) look() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.store.look()
+	t.tickets.turn() // so that a key is forgotten in time although nobody comes
 }
 
 // Certificates are those in force, the default one first.

@@ -19,6 +19,7 @@ type Terminator struct {
 	config  *tls.Config
 	store   *store
 	tickets *tickets
+	clients *clients   // nil: no certificates are asked for
 	mu      sync.Mutex // held while looking
 }
 
@@ -60,6 +61,14 @@ func newTerminator(o Options, now func() time.Time) (*Terminator, error) {
 		return t.store.table.Load().certificate(hello)
 	}
 	t.config.WrapSession, t.config.UnwrapSession = t.tickets.wrap, t.tickets.unwrap
+	if o.ClientCerts != nil {
+		if t.clients, err = newClients(o.Name, *o.ClientCerts, t.config.Clone(), now); err != nil {
+			return nil, err
+		}
+		// A copy of the first one: whoever loses GetConfigForClient on the way still asks for certificates.
+		t.config = t.clients.current.Load().config.Clone()
+		t.config.GetConfigForClient = t.clients.configForClient
+	}
 	return t, nil
 }
 
@@ -85,6 +94,9 @@ func (t *Terminator) look() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.store.look()
+	if t.clients != nil {
+		t.clients.look()
+	}
 	t.tickets.turn() // so that a key is forgotten in time although nobody comes
 }
 

@@ -24,7 +24,7 @@ type Terminator struct {
 }
 
 // Open reads everything that the options name. An error says which file is to blame and why. What can be served and will not
-// be liked, such as an expired certificate, is logged only: a host must be able to start.
+// be liked, such as an expired certificate, is logged only: a host must be able to start. Check tells of it before.
 func Open(o Options) (*Terminator, error) { return open(o, time.Now) }
 
 func open(o Options, now func() time.Time) (*Terminator, error) {

@@ -240,5 +240,6 @@ func TestSecrets(t *testing.T) {
 		t.Errorf("a secret of 12 bytes: %v", err)
 	}
 	f("the error", fmt.Sprint(err))
+	f("the problems", fmt.Sprint(Check(Options{Tickets: &Tickets{Secret: []byte(secret[:12])}})))
 	f("the log", strings.Join(logs.take(), "\n"))
 }

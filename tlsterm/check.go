@@ -1,0 +1,145 @@
+package tlsterm
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Check returns everything that is wrong with options and the files they name, in the order of the options. It reads the
+// files as they are now and changes nothing.
+func Check(o Options) []Problem { return check(o, time.Now()) }
+
+func check(o Options, now time.Time) []Problem {
+	c := &checking{now: now, problems: o.problems(), served: map[string]string{}}
+	for i, s := range o.Certificates {
+		if s.valid() == nil {
+			c.source = i
+			c.certificates(s)
+		}
+	}
+	if o.ClientCerts != nil && o.ClientCerts.CAFile != "" {
+		c.source = noSource
+		c.clients(*o.ClientCerts)
+	}
+	return c.problems
+}
+
+// checking collects problems.
+type checking struct {
+	now      time.Time
+	source   int
+	problems []Problem
+	served   map[string]string // the file of the certificate for a name and a kind of key
+}
+
+func (c *checking) add(file string, err error, warning bool) {
+	if f, ok := errors.AsType[*fault](err); ok {
+		file, err = f.file, f.err
+	}
+	c.problems = append(c.problems, Problem{Source: c.source, File: file, Err: err, Warning: warning})
+}
+
+func (c *checking) certificates(s Source) {
+	switch {
+	case s.CertFile != "":
+		if p, err := readPair(s.CertFile, s.KeyFile); err != nil {
+			c.add("", err, false)
+		} else {
+			c.pair(p)
+		}
+	case s.Dir != "":
+		c.folder(s.Dir)
+	}
+}
+
+func (c *checking) folder(dir string) {
+	f, err := listFolder(dir)
+	if err != nil {
+		c.add("", err, false)
+		return
+	}
+	for _, ignored := range f.ignored {
+		c.add("", ignored, true)
+	}
+	tried := 0
+	for _, files := range f.pairs {
+		p, err := readPair(files.cert, files.key)
+		switch {
+		case err == nil:
+			tried++
+			c.pair(p)
+		case files.isNoPair(err):
+			c.add(files.cert, fmt.Errorf("it is left out: %w", unwrapped(err)), true)
+		default:
+			tried++
+			c.add("", err, false)
+		}
+	}
+	if tried == 0 {
+		c.add(dir, errors.New("it holds no certificate with its key"), false)
+	}
+}
+
+// unwrapped is a fault without its file.
+func unwrapped(err error) error {
+	if f, ok := errors.AsType[*fault](err); ok {
+		return f.err
+	}
+	return err
+}
+
+func (c *checking) pair(p *pair) {
+	file := p.info.Source
+	for _, doubt := range p.doubts(c.now) {
+		c.add(file, doubt, false)
+	}
+	if err := p.disorder(); err != nil {
+		c.add(file, err, true)
+	}
+	for _, name := range p.info.Names {
+		key := fmt.Sprint(kindOf(&p.Certificate), strings.ToLower(name))
+		if other, ok := c.served[key]; ok && other != file {
+			c.add(file, fmt.Errorf("it is not used for %s: the certificate in %s comes first", name, other), true)
+			continue
+		}
+		c.served[key] = file
+	}
+}
+
+func (c *checking) clients(o ClientCerts) {
+	a, err := readAuthorities(o.CAFile, o.CRLFile)
+	if err != nil {
+		c.add("", err, false)
+		return
+	}
+	for _, authority := range a.certificates {
+		if err := c.authority(authority); err != nil {
+			c.add(o.CAFile, err, true)
+		}
+		if o.CRLFile != "" && authority.IsCA && a.revocations[string(authority.RawSubject)] == nil {
+			c.add(o.CRLFile, fmt.Errorf("it holds no list of %s, which therefore cannot revoke anything", authority.Subject), true)
+		}
+	}
+	for _, lists := range a.revocations {
+		for _, r := range lists {
+			if err := r.expired(c.now); err != nil {
+				c.add(o.CRLFile, err, false)
+			}
+		}
+	}
+}
+
+func (c *checking) authority(a *x509.Certificate) error {
+	switch {
+	case c.now.After(a.NotAfter):
+		return fmt.Errorf("the authority %s expired at %s", a.Subject, a.NotAfter.Format(time.RFC3339))
+	case c.now.Before(a.NotBefore):
+		return fmt.Errorf("the authority %s is not valid before %s", a.Subject, a.NotBefore.Format(time.RFC3339))
+	case !a.IsCA:
+		return fmt.Errorf("%s is no authority: only this certificate itself is trusted", a.Subject)
+	}
+	return nil
+}

@@ -1,0 +1,49 @@
+// Package tlsterm turns options into a TLS server configuration that stays up to date by itself.
+//
+//	options.go     what can be asked for; preset.go: versions, suites and key exchanges
+//	terminator.go  Open, Config, Run
+//	check.go       everything that is wrong with options, without using them
+//	pair.go        a certificate with its key; selfsigned.go: one for development
+//	folder.go      which files of a folder are pairs
+//	store.go       all pairs of a set, and the table that is made of them
+//	table.go       which certificate is for whom
+//	watch.go       reading files again when they change
+//	tickets.go     the keys of session tickets
+//	clientcert.go  authorities of clients; crl.go: what these have revoked
+//
+// # Certificates
+//
+// A handshake looks its certificate up in an immutable table behind an atomic pointer: by the exact name of SNI (RFC 6066
+// section 3), then by a wildcard of one label (RFC 9525 section 6.3), by the local address if there is no name, and else takes
+// the first certificate. Where there are several kinds of keys for one name, the first of ECDSA, Ed25519 and RSA that the client
+// supports is taken.
+//
+// Run looks at all files once a second. A pair that changed is read, parsed and matched, and only then a new table is
+// published: a pair that is wrong, or half written, costs a line in the log, and the one before stays in force. The other pairs
+// are not held up by it.
+//
+// # Session tickets
+//
+// With a secret, the keys are derived by HKDF-SHA256 (RFC 5869) from it and the number of the rotation period, which is the
+// Unix time divided by its length. Hosts that share the secret resume each other's sessions without talking; a clock may be
+// wrong by up to a period. The current key encrypts. It decrypts for seven days more, which is how long TLS 1.3 lets a ticket
+// live (RFC 8446 section 4.6.1), and is accepted no longer.
+//
+// What that costs: a ticket of TLS 1.2 (RFC 5077) holds the keys of its session, so that whoever gets hold of a key reads what
+// was recorded of every connection that began with a ticket under it, or was given one. With TLS 1.3 a resumed connection has
+// an ephemeral key exchange of its own (RFC 8446 section 2.2, psk_dhe_ke) and stays closed, but who has the key can pass for
+// either side of a session that is resumed. What one derived key opens is therefore bounded by one period. The secret itself
+// derives the keys of all periods, past ones as well: it belongs into a file that few can read, and should be replaced now and
+// then. Nothing prints the secret or a key. Without a secret, keys are random, never leave the process, and are replaced daily.
+//
+// # Client certificates
+//
+// The authorities and their revocation lists (RFC 5280 section 5) are read again like certificates are. Both are applied to
+// full handshakes and to resumed ones, so that revoking a certificate ends its sessions' resumption, too. Revocation lists fail
+// closed: one that is overdue refuses everybody it is responsible for.
+//
+// # Limits
+//
+// A PEM file has at most 1 MiB, a revocation list 16 MiB, a chain 10 certificates, a folder 10,000 pairs, a file of authorities
+// 1,000; more is an error. Versions below TLS 1.2 (RFC 8996) and RSA keys below 2048 bits are refused.
+package tlsterm

@@ -114,6 +114,9 @@ type Client struct {
 	Peer    netip.AddrPort // the other end of the connection
 	Trusted bool           // the peer is in the listener's trust list
 	Text    []byte         // Addr as text
+	// ServerName is the name that the client has asked for with TLS (RFC 6066 section 3), if it is known: from the handshake, or
+	// from a balancer's PROXY header. Nobody has proven anything with it.
+	ServerName string
 }
 
 // Edge is the protocol side of an exchange that policies and upstreams may need. Only edges write to clients.

@@ -26,6 +26,8 @@ type Limits struct {
 	BodyBytes             int64
 	RequestsPerConnection int
 	Idle                  time.Duration // keep-alive silence between requests
+	Handshakes            int           // of TLS, under way at the same time
+	HandshakeTimeout      time.Duration
 	HeadTimeout           time.Duration // from the first byte of a head to its last
 	MinRate               int64         // bytes per second of a body, either way, while the client is waited for
 }

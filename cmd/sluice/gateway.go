@@ -281,7 +281,7 @@ func (s *socket) retire() {
 }
 
 func settings(l *compile.Listener) server.Settings {
-	return server.Settings{Trust: l.Trust, Instead: l.Instead}
+	return server.Settings{Trust: l.Trust, Proxied: l.Proxied, TLS: l.TLS, HSTS: l.HSTS, Instead: l.Instead}
 }
 
 func adminOptions(a config.Admin) admin.Options {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"iter"
+	"strings"
 
 	"sluice/proxy"
 	"sluice/proxy/observe"
@@ -26,6 +27,7 @@ func (g *gateway) registerMetrics() {
 		return float64(g.runtime.AccessLogDropped())
 	}))
 	g.registerConnections()
+	g.registerTLS()
 	g.registerEndpoints()
 	g.registerProfiling()
 }
@@ -38,9 +40,38 @@ func (g *gateway) registerConnections() {
 	m.Func("sluice_connections_accepted_total", "Connections of clients since the start, those over a limit included.", observe.Value(func() float64 {
 		return float64(g.server.Counts().Accepted)
 	}))
+	m.Func("sluice_connections_unproxied_total", "Connections that ended because a PROXY header was due and did not come.", observe.Value(func() float64 {
+		return float64(g.server.Counts().Unproxied)
+	}))
 	m.Func("sluice_connections_refused_total", "Connections that were over a limit.", observe.Value(func() float64 {
 		return float64(g.server.Counts().Refused)
 	}))
+}
+
+func (g *gateway) registerTLS() {
+	m := g.metrics
+	m.Func("sluice_tls_handshakes_total", "TLS handshakes, by their result; refused are those over limits.handshakes.", func(yield func(string, float64) bool) {
+		h := g.server.Handshakes()
+		_ = yield(observe.Labels("result", "completed"), float64(h.Completed)) &&
+			yield(observe.Labels("result", "failed"), float64(h.Failed)) &&
+			yield(observe.Labels("result", "refused"), float64(h.Refused))
+	})
+	m.Func("sluice_tls_sessions_resumed_total", "Completed handshakes that resumed a session.", observe.Value(func() float64 {
+		return float64(g.server.Handshakes().Resumed)
+	}))
+	m.Func("sluice_tls_handshakes_under_way", "TLS handshakes that have begun and not ended.", observe.Value(func() float64 {
+		return float64(g.server.Handshakes().UnderWay)
+	}))
+	m.Func("sluice_tls_certificate_expiry_timestamp_seconds", "When a certificate in use expires, in Unix time.", func(yield func(string, float64) bool) {
+		for set, certificates := range g.runtime.Certificates() {
+			for _, c := range certificates {
+				labels := observe.Labels("tls", set, "names", strings.Join(c.Names, ","), "serial", c.Serial)
+				if !yield(labels, float64(c.NotAfter.Unix())) {
+					return
+				}
+			}
+		}
+	})
 }
 
 func (g *gateway) registerEndpoints() {

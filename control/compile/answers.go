@@ -68,6 +68,9 @@ func (b *builder) errors(e *config.Errors, path string) proxy.ErrorRenderer {
 func (b *builder) listeners() {
 	for _, e := range b.config.Listen {
 		l := Listener{Name: e.Name, Trust: prefixes(e.Value.Trust)}
+		if p := e.Value.Proxied; p != nil {
+			l.Proxied = prefixes(p.From)
+		}
 		for _, a := range e.Value.Address {
 			l.Addresses = append(l.Addresses, Address{Network: a.Network, Address: a.Address})
 		}

@@ -23,6 +23,7 @@ type builder struct {
 
 	// What runs now.
 	running    map[string]*service
+	runningTLS map[string]*terminator
 	log        *accessLog
 	generation uint64
 

@@ -2,6 +2,7 @@ package compile
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net/netip"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"sluice/proxy/upstream"
 	"sluice/proxy/wire"
 	"sluice/router"
+	"sluice/tlsterm"
 )
 
 // Options are what a Runtime works with.
@@ -33,6 +35,7 @@ type Runtime struct {
 	mu         sync.Mutex
 	services   map[string]*service
 	routes     map[string]bool // names with metrics
+	tls        map[string]*terminator
 	log        *accessLog
 	retiring   map[*accessLog]*time.Timer
 	generation uint64
@@ -54,9 +57,10 @@ type Plan struct {
 	Routes    []RouteInfo
 	Drain     time.Duration // how long requests may go on after a shutdown began
 
-	table    *router.Table[*proxy.Route]
-	services map[string]*service
-	log      *accessLog
+	table       *router.Table[*proxy.Route]
+	services    map[string]*service
+	terminators map[string]*terminator
+	log         *accessLog
 }
 
 // Listener is where clients connect.
@@ -64,6 +68,9 @@ type Listener struct {
 	Name      string
 	Addresses []Address
 	Trust     []netip.Prefix
+	Proxied   []netip.Prefix
+	TLS       *tls.Config  // nil: none
+	HSTS      string       // Strict-Transport-Security; empty: none
 	Instead   *proxy.Route // answers every request of this listener, if not nil
 }
 
@@ -95,11 +102,15 @@ func (r *Runtime) Compile(c *config.Config) (*Plan, config.Problems) {
 	// The lock is not held meanwhile: a service may wait a second for the DNS, and others ask for its state. What runs
 	// changes only by Commit, which the caller does not call at the same time.
 	r.mu.Lock()
-	b.running, b.log, b.generation = r.services, r.log, r.generation
+	b.running, b.runningTLS, b.log, b.generation = r.services, r.tls, r.log, r.generation
 	r.mu.Unlock()
-	// Nothing can fail any more but the access log's file: from here on there is something to discard.
+	// What can fail still is files: certificates and the access log's.
+	b.startTLS()
 	if err := b.openLog(); err != nil {
 		b.fail("log.access.to", err.Error())
+	}
+	if b.problems.HasErrors() {
+		r.Discard(b.plan)
 		return nil, b.problems
 	}
 	b.startServices()
@@ -118,7 +129,8 @@ func (r *Runtime) Compile(c *config.Config) (*Plan, config.Problems) {
 func (r *Runtime) Commit(p *Plan) {
 	r.mu.Lock()
 	gone := r.services
-	oldLog := r.log
+	oldLog, oldTLS := r.log, r.tls
+	r.tls = p.terminators
 	r.services, r.log, r.generation = p.services, p.log, p.Snapshot.Generation
 	names := make(map[string]bool, len(p.Routes))
 	for _, route := range p.Routes {
@@ -142,12 +154,23 @@ func (r *Runtime) Commit(p *Plan) {
 	if oldLog != nil && oldLog != p.log {
 		r.retireLog(oldLog)
 	}
+	stopUnused(oldTLS, p.terminators)
+}
+
+// stopUnused stops the terminators that another set does not have.
+func stopUnused(old, kept map[string]*terminator) {
+	for name, t := range old {
+		if kept[name] != t {
+			t.stop()
+		}
+	}
 }
 
 // Discard drops a plan that was not published, as if it had never been compiled.
 func (r *Runtime) Discard(p *Plan) {
 	r.mu.Lock()
 	running, log := r.services, r.log
+	stopUnused(p.terminators, r.tls)
 	for _, route := range p.Routes {
 		if !r.routes[route.Name] {
 			r.options.Metrics.ForgetRoutes(route.Name)
@@ -174,6 +197,17 @@ func (r *Runtime) Services() []upstream.Status {
 	return statuses(r.services)
 }
 
+// Certificates returns the certificates that listeners use, by the name of their section in tls.
+func (r *Runtime) Certificates() map[string][]tlsterm.Info {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make(map[string][]tlsterm.Info, len(r.tls))
+	for name, t := range r.tls {
+		all[name] = t.Certificates()
+	}
+	return all
+}
+
 // AccessLogDropped counts lines that the access log could not write in time.
 func (r *Runtime) AccessLogDropped() uint64 {
 	r.mu.Lock()
@@ -196,7 +230,8 @@ func (r *Runtime) Close(ctx context.Context) error {
 		timer.Stop()
 		logs = append(logs, old)
 	}
-	r.services, r.log, r.retiring = map[string]*service{}, nil, nil
+	stopUnused(r.tls, nil)
+	r.services, r.tls, r.log, r.retiring = map[string]*service{}, nil, nil, nil
 	r.mu.Unlock()
 	for _, s := range services {
 		s.retire()
@@ -214,6 +249,7 @@ func limits(c *config.Config) proxy.Limits {
 		Connections: l.Connections, PerClient: l.PerClient,
 		HeadBytes: int(l.HeaderBytes), Fields: l.Headers, TargetBytes: int(l.URIBytes), BodyBytes: int64(l.BodyBytes),
 		RequestsPerConnection: l.RequestsPerConnection,
-		Idle:                  time.Duration(l.Idle), HeadTimeout: time.Duration(l.HeaderTimeout), MinRate: int64(l.MinRate),
+		Handshakes:            l.Handshakes, HandshakeTimeout: time.Duration(l.HandshakeTimeout),
+		Idle: time.Duration(l.Idle), HeadTimeout: time.Duration(l.HeaderTimeout), MinRate: int64(l.MinRate),
 	}
 }

@@ -9,6 +9,8 @@ type Limits struct {
 	URIBytes              Size     `cfg:"uri_bytes" default:"8KiB" min:"64B" max:"1MiB" doc:"path and query of a request"`
 	BodyBytes             Size     `cfg:"body_bytes" default:"64MiB" off:"true" doc:"the body of a request, where defaults.body_limit and the route say nothing else"`
 	RequestsPerConnection int      `cfg:"requests_per_connection" default:"100000" off:"true" min:"0" doc:"after so many requests a connection is closed"`
+	Handshakes            int      `cfg:"handshakes" default:"2000" off:"true" min:"0" doc:"TLS handshakes under way at the same time"`
+	HandshakeTimeout      Duration `cfg:"handshake_timeout" default:"10s" doc:"how long a TLS handshake may take"`
 	Idle                  Duration `cfg:"idle" default:"75s" doc:"how long a connection may wait for its next request"`
 	HeaderTimeout         Duration `cfg:"header_timeout" default:"10s" doc:"how long the head of a request may take"`
 	MinRate               Rate     `cfg:"min_rate" default:"1KiB/s" off:"true" doc:"a client that sends or reads a body slower than this is cut off"`

@@ -10,9 +10,16 @@ type Listener struct {
 	Address  List[Address] `cfg:"address" required:"true" doc:"host:port, :port or unix:/path; one or several"`
 	Trust    List[Prefix]  `cfg:"trust" doc:"proxies in front of Sluice whose X-Forwarded-For is believed: networks or addresses"`
 	Redirect string        `cfg:"redirect" enum:"https" doc:"https answers every request with a redirect to https"`
+	TLS      Text          `cfg:"tls" doc:"the name of the section in tls to use, or self-signed for development; no TLS by default"`
 	HTTP     List[Text]    `cfg:"http" default:"h1" doc:"the versions of HTTP that are spoken"`
+	Proxied  *Proxied      `cfg:"proxy_protocol" doc:"connections of an L4 balancer begin with a PROXY header"`
 	Pos      Pos
-	_        struct{} `later:"tls,proxy_protocol"`
+}
+
+// Proxied says whose connections begin with a PROXY header, version 1 or 2.
+type Proxied struct {
+	From List[Prefix] `cfg:"from" required:"true" doc:"the balancers: networks or addresses; everybody else's connections have none"`
+	Pos  Pos
 }
 
 // decodeShort refuses an address alone, and says how it is written.
@@ -59,8 +66,27 @@ func (v *validator) listeners(listen Named[Listener]) {
 			}
 			all = append(all, where)
 		}
+		v.listenerTLS(&l.Value, path)
 		v.httpVersions(l.Value.HTTP, joinPath(path, "http"))
 	}
+}
+
+func (v *validator) listenerTLS(l *Listener, path string) {
+	if l.TLS.Text == "" {
+		return
+	}
+	path = joinPath(path, "tls")
+	if l.Redirect == "https" {
+		v.fail(path, "the listener redirects to https, which clients have reached already", "leave redirect out, or tls")
+	}
+	if l.TLS.Text == selfSigned {
+		return
+	}
+	if _, ok := v.tlsUsed[l.TLS.Text]; ok {
+		v.tlsUsed[l.TLS.Text] = true
+		return
+	}
+	v.unknown("TLS section", "tls", l.TLS, path, append(v.config.TLS.Names(), selfSigned))
 }
 
 func (v *validator) httpVersions(versions List[Text], path string) {

@@ -256,6 +256,9 @@ func (*Service) shortSchema(g *schemaWriter) object {
 	return g.value(reflect.TypeFor[List[Origin]](), field{})
 }
 
+func (*Certificate) shortSchema(*schemaWriter) object { return object{"const": selfSigned} }
+func (*HSTS) shortSchema(g *schemaWriter) object      { return g.short(reflect.TypeFor[HSTS](), "max_age") }
+
 func (*Balance) shortSchema(g *schemaWriter) object { return g.short(reflect.TypeFor[Balance](), "by") }
 func (*Errors) shortSchema(g *schemaWriter) object {
 	return g.short(reflect.TypeFor[Errors](), "format")

@@ -50,6 +50,8 @@ func TestSchema(t *testing.T) {
 	f("admin: off\nlog: { access: off }\nroutes:")
 	f(numbers)
 	f("admin: { profiling: on }")
+	f("tls: { a: { certificates: self-signed, preset: modern, hsts: 365d } }")
+	f("tls: { a: { certificates: [{ cert: a.pem, key: a.key }, { dir: certs }], client_certs: { ca: ca.pem, mode: request } } }")
 	f("admin: { profiling: { to: /p, every: 5m, capture_if: { p99: 250ms, cpu: 90%, at_most: 1/10m, except: [a] } } }")
 	f("admin: { profiling: { capture_if: { cpu: 90%, at_most: 3/h, except: a } } }")
 
@@ -61,7 +63,9 @@ func TestSchema(t *testing.T) {
 	}
 	bad("version: 2")
 	bad("listn: {}")
-	bad("tls: {}")
+	bad("cache: {}")
+	bad("tls: { a: {} }")
+	bad("tls: { a: { certificates: self } }")
 	bad("limits: { idle: 5 }")
 	bad("limits: { headers: 0 }")
 	bad("limits: { headers: off }")

@@ -13,20 +13,25 @@ type validator struct {
 
 	serviceUsed map[string]bool
 	policyUsed  map[string]bool
+	tlsUsed     map[string]bool
 }
 
 func (c *Config) validate(r *report) {
-	v := &validator{config: c, report: r, serviceUsed: map[string]bool{}, policyUsed: map[string]bool{}}
+	v := &validator{config: c, report: r, serviceUsed: map[string]bool{}, policyUsed: map[string]bool{}, tlsUsed: map[string]bool{}}
 	for _, s := range c.Services {
 		v.serviceUsed[s.Name] = false
 	}
 	for _, p := range c.Policies {
 		v.policyUsed[p.Name] = false
 	}
+	for _, t := range c.TLS {
+		v.tlsUsed[t.Name] = false
+	}
 	v.version(c.Version)
 	v.admin(c.Admin)
 	v.log(c.Log)
 	v.limits(c.Limits)
+	v.tls(c.TLS)
 	v.listeners(c.Listen)
 	v.services(c.Services)
 	v.policies(c.Policies)
@@ -51,6 +56,11 @@ func (v *validator) unused() {
 	for _, s := range v.config.Services {
 		if !v.serviceUsed[s.Name] {
 			v.report.warn(s.Pos, joinPath("services", s.Name), "no route uses the service", "")
+		}
+	}
+	for _, t := range v.config.TLS {
+		if !v.tlsUsed[t.Name] {
+			v.report.warn(t.Pos, joinPath("tls", t.Name), "no listener uses it", "")
 		}
 	}
 	for _, p := range v.config.Policies {

@@ -40,6 +40,7 @@ var fields = [...]field{
 	{name: "client", append: func(n *line, dst []byte) []byte { return appendText(dst, n.x.Client.Text) }},
 	{name: "method", append: (*line).appendMethod},
 	{name: "host", append: func(n *line, dst []byte) []byte { return appendText(dst, n.x.Request.Host) }},
+	{name: "sni", append: func(n *line, dst []byte) []byte { return appendText(dst, n.x.Client.ServerName) }},
 	{name: "path", append: (*line).appendPath},
 	{name: "query", append: (*line).appendQuery},
 	{name: "proto", append: func(n *line, dst []byte) []byte { return appendText(dst, n.x.Received.Proto) }},

@@ -60,7 +60,8 @@ func start(t testing.TB, yaml string, nl net.Listener, dial upstream.Dial) *Gate
 }
 
 func settings(p *compile.Plan) server.Settings {
-	return server.Settings{Trust: p.Listeners[0].Trust, Instead: p.Listeners[0].Instead}
+	l := &p.Listeners[0]
+	return server.Settings{Trust: l.Trust, Proxied: l.Proxied, TLS: l.TLS, HSTS: l.HSTS, Instead: l.Instead}
 }
 
 func (g *Gateway) plan(yaml string) *compile.Plan {

@@ -26,9 +26,11 @@ type h1 struct {
 	recall   wire.Recall
 	upload   requestBody
 
-	peer     netip.AddrPort
-	peerText []byte
-	counted  netip.Addr // what admit counted
+	peer       netip.AddrPort
+	peerText   []byte
+	counted    netip.Addr // what admit counted
+	scheme     string     // that of the connection
+	serverName string     // see origin
 
 	serveHeld func() bool     // serveInHold, bound once
 	inHold    bool            // nobody may read from the connection now
@@ -59,10 +61,13 @@ const (
 	doomed              // a drain has ended the wait for another request
 )
 
-func newH1(nc net.Conn, l *Listener, peer netip.AddrPort, counted netip.Addr) *h1 {
-	c := &h1{server: l.server, listener: l, peer: peer, counted: counted}
-	if peer.IsValid() {
-		c.peerText = []byte(peer.Addr().String())
+func newH1(nc net.Conn, l *Listener, from origin) *h1 {
+	c := &h1{server: l.server, listener: l, peer: from.peer, counted: from.counted, serverName: from.serverName, scheme: "http"}
+	if from.tls {
+		c.scheme = "https"
+	}
+	if c.peer.IsValid() {
+		c.peerText = []byte(c.peer.Addr().String())
 	}
 	c.Conn = wire.NewConn(nc, c.reset)
 	c.Conn.Owner = c
@@ -315,7 +320,9 @@ func (c *h1) skipEmptyLine() error {
 func (c *h1) register(x *proxy.Exchange) {
 	x.Edge = c
 	// Also of a request that nobody understands: the log says who sent it.
-	x.Client = proxy.Client{Addr: c.peer.Addr(), Peer: c.peer, Text: c.peerText, Trusted: c.settings.trusts(c.peer.Addr())}
+	x.Client = proxy.Client{
+		Addr: c.peer.Addr(), Peer: c.peer, Text: c.peerText, Trusted: c.settings.trusts(c.peer.Addr()), ServerName: c.serverName,
+	}
 	c.hello, c.out = false, 0
 	c.current.x.Store(x)
 	c.WatchReset(x.Started + int64(resetLook))

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -21,18 +22,28 @@ type Listener struct {
 	settings atomic.Pointer[Settings]
 	retired  atomic.Bool
 	gone     chan struct{}
+
+	complained atomic.Int64 // Unix time in nanoseconds when the log last heard of a missing PROXY header
 }
 
 // Settings are what a reload may change about a listener while it goes on accepting.
 type Settings struct {
 	// Trust lists the proxies whose word about the client is believed.
 	Trust []netip.Prefix
+	// Proxied lists the balancers whose connections begin with a PROXY header.
+	Proxied []netip.Prefix
+	// TLS, if not nil, is what connections are protected with. It may look up what is current with each handshake.
+	TLS *tls.Config
+	// HSTS is the value of Strict-Transport-Security in responses over https, unless they have one; empty: none.
+	HSTS string
 	// Instead, if not nil, answers every request of this listener in the place of the routes.
 	Instead *proxy.Route
 }
 
-func (s *Settings) trusts(a netip.Addr) bool {
-	for _, p := range s.Trust {
+func (s *Settings) trusts(a netip.Addr) bool { return contains(s.Trust, a) }
+
+func contains(list []netip.Prefix, a netip.Addr) bool {
+	for _, p := range list {
 		if p.Contains(a) {
 			return true
 		}
@@ -99,25 +110,61 @@ func (l *Listener) accept() {
 	}
 }
 
+// origin is where a connection comes from.
+type origin struct {
+	peer       netip.AddrPort // the other end, or what a PROXY header says in its place; zero for a unix socket
+	counted    netip.Addr     // what it counts as for the limit per client
+	tls        bool           // the client has spoken TLS, to us or to the balancer
+	serverName string         // the name that the client has asked for with TLS, if it is known
+}
+
 func (l *Listener) handle(c net.Conn) {
-	peer := peerOf(c)
-	client := peer.Addr()
-	if l.settings.Load().trusts(client) {
-		client = netip.Addr{} // a balancer brings everybody's connections
-	} else if client.Is6() {
-		// A client of IPv6 has a whole network to choose its addresses from.
-		if p, err := client.Prefix(64); err == nil {
-			client = p.Addr()
-		}
+	from := origin{peer: peerOf(c)}
+	settings := l.settings.Load()
+	proxied := settings.proxied(from.peer.Addr())
+	if !proxied {
+		from.counted = l.countedAs(from.peer.Addr())
 	}
-	if err := l.server.admit(client); err != nil {
+	if err := l.server.admit(from.counted); err != nil {
 		refuseConnection(c)
 		return
 	}
 	wire.TuneAccepted(c)
-	h := newH1(c, l, peer, client)
+	if proxied {
+		go l.serveProxied(c, from.peer)
+		return
+	}
+	go l.serve(c, from)
+}
+
+// countedAs returns what a client's address counts as for the limit per client; the zero value is not counted.
+func (l *Listener) countedAs(client netip.Addr) netip.Addr {
+	if l.settings.Load().trusts(client) {
+		return netip.Addr{} // a balancer brings everybody's connections
+	}
+	if client.Is6() {
+		// A client of IPv6 has a whole network to choose its addresses from.
+		if p, err := client.Prefix(64); err == nil {
+			return p.Addr()
+		}
+	}
+	return client
+}
+
+// serve serves an accepted connection, to its end or until it is parked.
+func (l *Listener) serve(c net.Conn, from origin) {
+	if config := l.settings.Load().TLS; config != nil {
+		tc, err := l.server.handshake(c, config)
+		if err != nil {
+			_ = c.Close() // the client has been told why in an alert, if it could be
+			l.server.dismiss(from.counted)
+			return
+		}
+		c, from.tls, from.serverName = tc, true, tc.ConnectionState().ServerName
+	}
+	h := newH1(c, l, from)
 	l.server.sweeper.Add(h.Conn)
-	go h.run()
+	h.run()
 }
 
 // refuseConnection says why in passing: if the few bytes do not fit into the socket at once they are not worth waiting

@@ -17,7 +17,7 @@ func (c *h1) fillRequest(x *proxy.Exchange) error {
 	m, r := &c.message, &x.Request
 	x.Received = proxy.Received{Method: m.Method, Target: m.Target, Minor: m.Minor, Proto: protos[m.Minor]}
 	r.Method = methodString(m.Method)
-	r.Scheme = "http"
+	r.Scheme = c.scheme
 	authority := r.Head.GetKnown(wire.Host)
 	target, err := splitTarget(m, r.Method, &authority)
 	if err != nil {

@@ -28,8 +28,10 @@ type Server struct {
 	empty     chan struct{} // closed when the last connection ends while draining
 	draining  atomic.Bool
 
-	accepted atomic.Uint64
-	refused  atomic.Uint64
+	accepted   atomic.Uint64
+	refused    atomic.Uint64
+	handshakes handshakes
+	unproxied  atomic.Uint64 // connections that lacked the PROXY header
 
 	parkingOnce sync.Once
 	parking     *wire.Parking // made when it is first needed; nil if it cannot be
@@ -53,13 +55,15 @@ type Counts struct {
 	Open     int
 	Accepted uint64 // in all
 	Refused  uint64 // over a limit
+	// Unproxied are those that ended because a PROXY header was due and did not come.
+	Unproxied uint64
 }
 
 // Counts returns how many connections there are and were.
 func (s *Server) Counts() Counts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Counts{Open: s.open, Accepted: s.accepted.Load(), Refused: s.refused.Load()}
+	return Counts{Open: s.open, Accepted: s.accepted.Load(), Refused: s.refused.Load(), Unproxied: s.unproxied.Load()}
 }
 
 // Draining reports whether Shutdown has begun.
@@ -154,6 +158,22 @@ func (s *Server) admit(client netip.Addr) error {
 		s.clients[client]++
 	}
 	return nil
+}
+
+// claim counts an admitted connection for a client that became known later, and returns what dismiss is to be told.
+func (s *Server) claim(client netip.Addr) (netip.Addr, error) {
+	lim := &s.snapshot.Load().Limits
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !client.IsValid() {
+		return client, nil
+	}
+	if lim.PerClient > 0 && s.clients[client] >= lim.PerClient {
+		s.refused.Add(1)
+		return netip.Addr{}, errPerClient
+	}
+	s.clients[client]++
+	return client, nil
 }
 
 func (s *Server) dismiss(client netip.Addr) {

@@ -22,7 +22,7 @@ func benchConn(b *testing.B, trust ...netip.Prefix) *h1 {
 		far.Close()
 	})
 	peer := netip.MustParseAddrPort("192.0.2.7:4567")
-	c := newH1(near, &Listener{server: New(nil, &proxy.Snapshot{})}, peer, peer.Addr())
+	c := newH1(near, &Listener{server: New(nil, &proxy.Snapshot{})}, origin{peer: peer, counted: peer.Addr()})
 	c.settings = &Settings{Trust: trust}
 	return c
 }

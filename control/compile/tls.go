@@ -1,0 +1,114 @@
+package compile
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"reflect"
+	"time"
+
+	"sluice/control/config"
+	"sluice/tlsterm"
+)
+
+// terminator is a running tlsterm.Terminator. It outlives a reload that does not change its section: its ticket keys and
+// the certificates that it watches go on.
+type terminator struct {
+	*tlsterm.Terminator
+	options tlsterm.Options
+	stop    context.CancelFunc
+}
+
+func startTerminator(o tlsterm.Options) (*terminator, error) {
+	t, err := tlsterm.Open(o)
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	go t.Run(ctx)
+	return &terminator{Terminator: t, options: o, stop: stop}, nil
+}
+
+// startTLS opens what the listeners name. Connections keep what they were made with.
+func (b *builder) startTLS() {
+	b.plan.terminators = map[string]*terminator{}
+	for i := range b.config.Listen {
+		l := &b.config.Listen[i]
+		name, set, ok := b.config.TLSSet(&l.Value)
+		if !ok {
+			continue
+		}
+		path := config.JoinPath("tls", name)
+		if set.Pos == l.Value.TLS.Pos { // self-signed: there is no section
+			path = config.JoinPath("listen", l.Name, "tls")
+		}
+		t := b.plan.terminators[name]
+		if t == nil {
+			if t = b.terminator(path, name, set); t == nil {
+				continue
+			}
+			b.plan.terminators[name] = t
+		}
+		b.plan.Listeners[i].TLS = t.Config()
+		if set.HSTS != nil {
+			b.plan.Listeners[i].HSTS = set.HSTS.Value()
+		}
+	}
+}
+
+func (b *builder) terminator(path, name string, set *config.TLS) *terminator {
+	o := tlsOptions(name, set)
+	if running := b.runningTLS[name]; running != nil && reflect.DeepEqual(running.options, o) {
+		return running
+	}
+	failed := false
+	for _, p := range tlsterm.Check(o) {
+		where := path
+		if set.Certificates[0].Pos != set.Pos && p.Source >= 0 {
+			where = fmt.Sprintf("%s.certificates[%d]", path, p.Source)
+		}
+		problem := b.config.Problem(where, p.String(), "")
+		problem.Warning = p.Warning
+		b.problems = append(b.problems, problem)
+		failed = failed || !p.Warning
+	}
+	if failed || b.runtime.options.Dry {
+		return nil
+	}
+	t, err := startTerminator(o)
+	if err != nil {
+		b.fail(path, err.Error())
+		return nil
+	}
+	return t
+}
+
+func tlsOptions(name string, set *config.TLS) tlsterm.Options {
+	o := tlsterm.Options{Name: name, ALPN: []string{"http/1.1"}}
+	if set.Preset == "modern" {
+		o.Preset = tlsterm.Modern
+	}
+	switch set.MinVersion {
+	case "1.2":
+		o.MinVersion = tls.VersionTLS12
+	case "1.3":
+		o.MinVersion = tls.VersionTLS13
+	}
+	for _, c := range set.Certificates {
+		source := tlsterm.Source{CertFile: string(c.Cert), KeyFile: string(c.Key), Dir: string(c.Dir)}
+		for _, host := range c.SelfSigned {
+			source.SelfSigned = append(source.SelfSigned, host.Text)
+		}
+		o.Certificates = append(o.Certificates, source)
+	}
+	if t := set.SessionTickets; t != nil {
+		o.Tickets = &tlsterm.Tickets{Secret: []byte(t.Secret.Reveal()), Rotate: time.Duration(t.Rotate)}
+	}
+	if c := set.ClientCerts; c != nil {
+		o.ClientCerts = &tlsterm.ClientCerts{CAFile: string(c.CA), CRLFile: string(c.CRL), Mode: tlsterm.Require}
+		if c.Mode == "request" {
+			o.ClientCerts.Mode = tlsterm.Request
+		}
+	}
+	return o
+}

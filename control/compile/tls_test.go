@@ -1,0 +1,135 @@
+package compile
+
+import (
+	"crypto/tls"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"sluice/control/config"
+)
+
+// compileTLS compiles a configuration with one listener and this section of TLS.
+func compileTLS(t *testing.T, r *Runtime, listener, set string) (*Plan, config.Problems) {
+	t.Helper()
+	c, problems := config.Parse("test.yaml", []byte("version: 1\nadmin: off\nlisten: { web: { address: \"127.0.0.1:8080\""+listener+" } }\n"+set+"\nroutes: {}\n"), config.Options{})
+	if c == nil {
+		t.Fatalf("the configuration of the test is wrong:\n%v", problems)
+	}
+	return r.Compile(c)
+}
+
+// serial makes a handshake and returns the serial number of the certificate, and whether the session was resumed.
+func serial(t *testing.T, server *tls.Config, cache tls.ClientSessionCache) (string, bool) {
+	t.Helper()
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	defer theirs.Close()
+	done := make(chan error, 1)
+	go func() {
+		s := tls.Server(theirs, server)
+		if err := s.HandshakeContext(t.Context()); err != nil {
+			done <- err
+			return
+		}
+		_, err := s.Write([]byte("x")) // the session ticket goes ahead of it
+		done <- err
+	}()
+	c := tls.Client(ours, &tls.Config{InsecureSkipVerify: true, ServerName: "a.localhost", ClientSessionCache: cache})
+	if _, err := c.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	s := c.ConnectionState()
+	return s.PeerCertificates[0].SerialNumber.Text(16), s.DidResume
+}
+
+// TestTLS_kept: a reload that does not change a section goes on with its certificate and its sessions, and one that does
+// makes another, whose end leaves nothing behind.
+func TestTLS_kept(t *testing.T) {
+	r := newRuntime(t)
+	cache := tls.NewLRUClientSessionCache(10)
+	edge := func(rest string) *Plan {
+		t.Helper()
+		p, problems := compileTLS(t, r, ", tls: edge", "tls: { edge: { certificates: self-signed"+rest+" } }")
+		if p == nil {
+			t.Fatal(problems)
+		}
+		return p
+	}
+	commit := func(p *Plan) (string, bool) {
+		t.Helper()
+		r.Commit(p)
+		return serial(t, p.Listeners[0].TLS, cache)
+	}
+	first, resumed := commit(edge(""))
+	if resumed {
+		t.Error("the first session was resumed")
+	}
+	if again, resumed := commit(edge("")); again != first || !resumed {
+		t.Errorf("after a reload the certificate is %s, before it was %s; resumed: %t", again, first, resumed)
+	}
+	if again, _ := commit(edge(", hsts: 1h")); again != first {
+		t.Error("HSTS alone has changed the certificate")
+	}
+	r.Discard(edge(", preset: modern"))
+	if again, _ := commit(edge("")); again != first {
+		t.Error("a plan that was discarded has changed the certificate")
+	}
+	if other, _ := commit(edge(", preset: modern")); other == first {
+		t.Error("another preset goes on with the same certificate")
+	}
+	if got := r.Certificates()["edge"]; len(got) != 1 || !got[0].SelfSigned {
+		t.Errorf("the certificates are %+v", got)
+	}
+	p, problems := compileTLS(t, r, "", "")
+	if p == nil {
+		t.Fatal(problems)
+	}
+	r.Commit(p)
+	if got := r.Certificates(); len(got) != 0 {
+		t.Errorf("there are certificates that nobody uses: %+v", got)
+	}
+	if p.Listeners[0].TLS != nil {
+		t.Error("a listener without tls has it")
+	}
+}
+
+// TestTLS_problems: what only the files tell is found by check, which starts nothing, as by run.
+func TestTLS_problems(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		name = filepath.Join(dir, name)
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	nonsense := write("nonsense.pem", "nonsense")
+	for _, dry := range []bool{true, false} {
+		f := func(set, wantPath, want string) {
+			t.Helper()
+			r := newRuntime(t)
+			r.options.Dry = dry
+			p, problems := compileTLS(t, r, ", tls: edge", "tls: { edge: "+set+" }")
+			if p != nil {
+				t.Errorf("%s compiles", set)
+				r.Discard(p)
+			}
+			for _, problem := range problems {
+				if problem.Path == wantPath && strings.Contains(problem.Message, want) && !problem.Warning {
+					return
+				}
+			}
+			t.Errorf("dry %t, %s: got %v, want %q at %s", dry, set, problems, want, wantPath)
+		}
+		f("{ certificates: [self-signed, { cert: "+nonsense+" }] }", "tls.edge.certificates[1]", nonsense+": it is not PEM")
+		f("{ certificates: { cert: "+dir+"/missing.pem } }", "tls.edge.certificates[0]", "missing.pem")
+		f("{ certificates: { dir: "+dir+"/none } }", "tls.edge.certificates[0]", "none")
+		f("{ certificates: self-signed, client_certs: { ca: "+nonsense+" } }", "tls.edge", nonsense)
+	}
+}

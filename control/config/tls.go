@@ -1,0 +1,202 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// TLS is a set of certificates and rules, which listeners use by its name.
+type TLS struct {
+	Certificates   List[Certificate] `cfg:"certificates" required:"true" doc:"chosen by the name that a client asks for; the first one also for names that none has"`
+	Preset         string            `cfg:"preset" default:"intermediate" enum:"modern,intermediate" doc:"after Mozilla's: modern is TLS 1.3 alone, intermediate takes 1.2, too"`
+	MinVersion     string            `cfg:"min_version" enum:"1.2,1.3" doc:"the oldest version that is spoken; that of the preset by default"`
+	SessionTickets *Tickets          `cfg:"session_tickets" doc:"so that clients resume sessions on every host with the same secret; by default on this one"`
+	ClientCerts    *ClientCerts      `cfg:"client_certs" doc:"certificates of clients; none are asked for by default"`
+	HSTS           *HSTS             `cfg:"hsts" doc:"tells browsers to come by https alone (RFC 6797); a time, or a mapping"`
+	Pos            Pos
+	_              struct{} `later:"ech,ocsp"`
+}
+
+// HSTS is the field Strict-Transport-Security of every response.
+type HSTS struct {
+	MaxAge     Duration `cfg:"max_age" required:"true" doc:"how long browsers remember it; 0s makes them forget"`
+	Subdomains bool     `cfg:"subdomains" default:"false" doc:"it holds for all subdomains, too"`
+	Preload    bool     `cfg:"preload" default:"false" doc:"asks for a place in the lists that browsers are built with; wants subdomains and 365d"`
+	Pos        Pos
+}
+
+func (h *HSTS) decodeShort(d *decoder, n *node, path string) bool {
+	h.MaxAge.decode(d, n, path, field{})
+	return true
+}
+
+// Value returns the value of the field.
+func (h *HSTS) Value() string {
+	v := fmt.Sprintf("max-age=%d", int64(time.Duration(h.MaxAge)/time.Second))
+	if h.Subdomains {
+		v += "; includeSubDomains"
+	}
+	if h.Preload {
+		v += "; preload"
+	}
+	return v
+}
+
+// Certificate says where certificates come from: one of its fields is set, Key beside Cert alone.
+type Certificate struct {
+	Cert       Path       `cfg:"cert" doc:"a PEM file with the certificate and those that lead to the root"`
+	Key        Path       `cfg:"key" doc:"a PEM file with the private key; by default it is in cert"`
+	Dir        Path       `cfg:"dir" doc:"a folder with NAME.crt or NAME.pem, and NAME.key beside it unless that holds the key"`
+	SelfSigned List[Text] `cfg:"self_signed" doc:"hosts of a certificate for development, made when Sluice starts"`
+	Pos        Pos
+	_          struct{} `later:"acme,hosts"`
+}
+
+// Tickets are session tickets whose keys derive from a secret and the time (RFC 5077, RFC 8446 section 4.6.1).
+type Tickets struct {
+	Secret Secret   `cfg:"secret" required:"true" doc:"what every host behind the balancer shares: 32 random bytes or more, in any writing"`
+	Rotate Duration `cfg:"rotate" default:"12h" doc:"how long a key encrypts"`
+	Pos    Pos
+}
+
+// ClientCerts say what clients have to show.
+type ClientCerts struct {
+	CA   Path   `cfg:"ca" required:"true" doc:"a PEM file with the certificates that client certificates must lead to"`
+	CRL  Path   `cfg:"crl" doc:"a file of revocation lists, PEM or DER"`
+	Mode string `cfg:"mode" default:"require" enum:"require,request" doc:"request verifies a certificate that is shown and lets in who shows none"`
+	Pos  Pos
+}
+
+// selfSigned is the one word for a certificate for development.
+const selfSigned = "self-signed"
+
+// selfSignedHosts are its hosts where none are named.
+var selfSignedHosts = []string{"localhost", "*.localhost", "127.0.0.1", "::1"}
+
+func (c *Certificate) decodeShort(d *decoder, n *node, path string) bool {
+	const wanted = "cert and key, dir, or self-signed"
+	text, ok := d.scalar(n, path, wanted)
+	if ok && text != selfSigned {
+		d.wants(n, path, wanted, `write { cert: site.pem, key: site.key }`)
+	}
+	for _, host := range selfSignedHosts {
+		c.SelfSigned = append(c.SelfSigned, Text{host, n.pos})
+	}
+	return true
+}
+
+// TLSSet returns the set that a listener uses, its name, and whether it uses one.
+func (c *Config) TLSSet(l *Listener) (string, *TLS, bool) {
+	switch {
+	case l.TLS.Text == "":
+		return "", nil, false
+	case l.TLS.Text == selfSigned:
+		t := &TLS{Preset: "intermediate", Pos: l.TLS.Pos, Certificates: List[Certificate]{{Pos: l.TLS.Pos}}}
+		for _, host := range selfSignedHosts {
+			t.Certificates[0].SelfSigned = append(t.Certificates[0].SelfSigned, Text{host, l.TLS.Pos})
+		}
+		return selfSigned, t, true
+	}
+	for i := range c.TLS {
+		if c.TLS[i].Name == l.TLS.Text {
+			return l.TLS.Text, &c.TLS[i].Value, true
+		}
+	}
+	return "", nil, false // which was reported
+}
+
+// Bounds of the time between rotations: a key that is replaced all the time resumes nothing, and one that never is gives
+// all sessions away if the secret is lost.
+const (
+	rotateMin = Duration(time.Minute)
+	rotateMax = Duration(7 * 24 * time.Hour) // the lifetime of a ticket at most (RFC 8446 section 4.6.1)
+	// ticketSecretMin is what no secret is shorter than; a warning says what is wanted.
+	ticketSecretMin    = 16
+	ticketSecretWanted = 32
+)
+
+func (v *validator) tls(sets Named[TLS]) {
+	for _, set := range sets {
+		path := joinPath("tls", set.Name)
+		if set.Name == selfSigned {
+			v.fail(path, "the name stands for a certificate that Sluice makes", "take another name")
+		}
+		if v.written(joinPath(path, "certificates")) && len(set.Value.Certificates) == 0 {
+			v.fail(joinPath(path, "certificates"), "names no certificate", "self-signed makes one for development")
+		}
+		for i := range set.Value.Certificates {
+			v.certificate(&set.Value.Certificates[i], v.item(joinPath(path, "certificates"), i))
+		}
+		if set.Value.Preset == "modern" && set.Value.MinVersion == "1.2" {
+			v.fail(joinPath(path, "min_version"), "is older than what the modern preset speaks", "leave it out, or take preset: intermediate")
+		}
+		if h := set.Value.HSTS; h != nil && h.Preload && (!h.Subdomains || h.MaxAge < Duration(365*24*time.Hour)) {
+			v.fail(joinPath(joinPath(path, "hsts"), "preload"), "wants subdomains: true and a max_age of 365d or more", "browsers take no other site into their lists")
+		}
+		if t := set.Value.SessionTickets; t != nil {
+			v.tickets(t, joinPath(path, "session_tickets"))
+		}
+	}
+}
+
+func (v *validator) certificate(c *Certificate, path string) {
+	var sources []string
+	if c.Cert != "" {
+		sources = append(sources, "cert")
+	}
+	if c.Dir != "" {
+		sources = append(sources, "dir")
+	}
+	if len(c.SelfSigned) > 0 {
+		sources = append(sources, "self_signed")
+	}
+	switch {
+	case len(sources) > 1:
+		v.failAt(c.Pos, path, fmt.Sprintf("has %s: one of them is possible", strings.Join(sources, " and ")), "make it several certificates")
+	case len(sources) == 0 && c.Key != "":
+		v.failAt(c.Pos, path, "has a key and no cert", "")
+	case len(sources) == 0:
+		v.failAt(c.Pos, path, "names no certificate", "cert and key, dir, or self_signed")
+	case c.Key != "" && c.Cert == "":
+		v.failAt(c.Pos, joinPath(path, "key"), "goes with cert alone", "")
+	}
+	for i, host := range c.SelfSigned {
+		if _, err := netip.ParseAddr(host.Text); err != nil && !isHostPattern(host.Text) {
+			v.failAt(host.Pos, v.item(joinPath(path, "self_signed"), i), "wants a host name or an address, got "+v.show(host.Text, host.Pos), "")
+		}
+	}
+}
+
+// isHostPattern reports whether s is a host name, of which the first label may be *.
+func isHostPattern(s string) bool {
+	s = strings.TrimPrefix(s, "*.")
+	if s == "" || len(s) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		for _, c := range []byte(label) {
+			if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_') {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (v *validator) tickets(t *Tickets, path string) {
+	switch n := len(t.Secret.Reveal()); {
+	case t.Secret.IsZero():
+	case n < ticketSecretMin:
+		v.fail(joinPath(path, "secret"), fmt.Sprintf("is shorter than %d bytes", ticketSecretMin), "openssl rand -base64 32")
+	case n < ticketSecretWanted:
+		v.warn(joinPath(path, "secret"), "the secret is short enough to be guessed", "openssl rand -base64 32")
+	}
+	if t.Rotate < rotateMin || t.Rotate > rotateMax {
+		v.fail(joinPath(path, "rotate"), "wants 1m to 7d", "")
+	}
+}

@@ -1,0 +1,69 @@
+package server
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync/atomic"
+	"time"
+)
+
+// handshakes counts what becomes of TLS handshakes, and bounds how many are under way.
+type handshakes struct {
+	underWay  atomic.Int64
+	completed atomic.Uint64
+	resumed   atomic.Uint64 // of the completed ones
+	failed    atomic.Uint64
+	refused   atomic.Uint64 // over the limit
+}
+
+// Handshakes are the server's TLS handshakes.
+type Handshakes struct {
+	UnderWay  int
+	Completed uint64
+	Resumed   uint64 // of the completed ones
+	Failed    uint64 // the client went, took too long, or would not agree on anything
+	Refused   uint64 // over limits.handshakes
+}
+
+// Handshakes returns what became of TLS handshakes.
+func (s *Server) Handshakes() Handshakes {
+	h := &s.handshakes
+	return Handshakes{
+		UnderWay: int(h.underWay.Load()), Completed: h.completed.Load(), Resumed: h.resumed.Load(),
+		Failed: h.failed.Load(), Refused: h.refused.Load(),
+	}
+}
+
+// handshakeTimeout is used where a snapshot has no limit of its own.
+const handshakeTimeout = 10 * time.Second
+
+// errHandshakes refuses a handshake beyond limits.handshakes: a flood of them then costs neither memory nor the CPU time that the
+// clients who are connected need.
+var errHandshakes = errors.New("too many TLS handshakes are under way")
+
+func (s *Server) handshake(c net.Conn, config *tls.Config) (*tls.Conn, error) {
+	limits := &s.snapshot.Load().Limits
+	h := &s.handshakes
+	defer h.underWay.Add(-1)
+	if n := h.underWay.Add(1); limits.Handshakes > 0 && n > int64(limits.Handshakes) {
+		h.refused.Add(1)
+		return nil, errHandshakes
+	}
+	timeout := limits.HandshakeTimeout
+	if timeout <= 0 {
+		timeout = handshakeTimeout
+	}
+	_ = c.SetDeadline(time.Now().Add(timeout)) // fails only on a closed connection, as does taking it back
+	tc := tls.Server(c, config)
+	if err := tc.Handshake(); err != nil {
+		h.failed.Add(1)
+		return nil, err
+	}
+	_ = c.SetDeadline(time.Time{})
+	h.completed.Add(1)
+	if tc.ConnectionState().DidResume {
+		h.resumed.Add(1)
+	}
+	return tc, nil
+}

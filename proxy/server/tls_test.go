@@ -1,0 +1,287 @@
+package server_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/proxy/proxytest"
+)
+
+// secured is what a client that trusts everybody speaks: what is tested is the gateway, not its certificate.
+var secured = &tls.Config{InsecureSkipVerify: true, ServerName: "shop.localhost"}
+
+const securedGateway = `
+listen: { web: { address: "127.0.0.1:0", tls: edge } }
+tls: { edge: { certificates: self-signed, hsts: { max_age: 365d, subdomains: true } } }
+`
+
+// exchange sends a request and returns the response, whose body is read and closed.
+func exchange(t *testing.T, c net.Conn, in *bufio.Reader, request string) (*http.Response, string) {
+	t.Helper()
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(c, request); err != nil {
+		t.Fatal(err)
+	}
+	method, _, _ := strings.Cut(request, " ")
+	res, err := http.ReadResponse(in, &http.Request{Method: method})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res, string(body)
+}
+
+// TestTLS serves requests of every shape over one connection.
+func TestTLS(t *testing.T) {
+	large := strings.Repeat("x", 1<<20)
+	origin := proxytest.Origin(t, func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		switch r.URL.Path {
+		case "/large":
+			_, _ = io.WriteString(w, large)
+		default:
+			fmt.Fprintf(w, "%s %s %s %d", r.Method, r.Header.Get("X-Forwarded-Proto"), r.Header.Get("Forwarded"), len(body))
+		}
+	})
+	gw := proxytest.Start(t, fmt.Sprintf(securedGateway+`
+services: { origin: { to: ["http://%s"] } }
+routes:
+  all: { match: "/**", to: origin }
+  own: { match: /own, respond: { text: own } }
+`, origin))
+	c, err := tls.Dial("tcp", gw.Addr, secured)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if s := c.ConnectionState(); s.Version != tls.VersionTLS13 || s.NegotiatedProtocol != "" && s.NegotiatedProtocol != "http/1.1" {
+		t.Errorf("version %x, protocol %q", s.Version, s.NegotiatedProtocol)
+	}
+	in := bufio.NewReader(c)
+	f := func(request, want string) {
+		t.Helper()
+		res, body := exchange(t, c, in, request)
+		if res.StatusCode != 200 || body != want {
+			t.Fatalf("%.30q: got %d %.100q, want %.100q", request, res.StatusCode, body, want)
+		}
+		if got := res.Header.Get("Strict-Transport-Security"); got != "max-age=31536000; includeSubDomains" {
+			t.Errorf("%.30q: Strict-Transport-Security is %q", request, got)
+		}
+	}
+	const host = " HTTP/1.1\r\nHost: shop.localhost\r\n"
+	seen := `https for=127.0.0.1;host=shop.localhost;proto=https `
+	f("GET /a"+host+"\r\n", "GET "+seen+"0")
+	f("GET /own"+host+"\r\n", "own")
+	f("POST /a"+host+"Content-Length: 5\r\n\r\nhello", "POST "+seen+"5")
+	f("POST /a"+host+"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "POST "+seen+"5")
+	f("POST /a"+host+fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(large), large), fmt.Sprintf("POST %s%d", seen, len(large)))
+	f("GET /large"+host+"\r\n", large)
+	f("GET /a"+host+"\r\n", "GET "+seen+"0")
+}
+
+// TestTLSPipelined: two requests that come in one record are two.
+func TestTLSPipelined(t *testing.T) {
+	gw := proxytest.Start(t, securedGateway+`
+routes: { own: { match: "/{n}", respond: { text: own } } }
+`)
+	c, err := tls.Dial("tcp", gw.Addr, secured)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	in := bufio.NewReader(c)
+	const one = "GET /1 HTTP/1.1\r\nHost: a\r\n\r\n"
+	exchange(t, c, in, one+one)
+	exchange(t, c, in, "")
+}
+
+// TestTLSRefused: what is not TLS, or wants what is not spoken, ends, is counted, and holds no place.
+func TestTLSRefused(t *testing.T) {
+	gw := proxytest.Start(t, `
+listen: { web: { address: "127.0.0.1:0", tls: edge } }
+tls: { edge: { certificates: self-signed, preset: modern } }
+limits: { handshake_timeout: 100ms, handshakes: 3 }
+routes: { own: { match: /, respond: { text: own } } }
+`)
+	ends := func(what string, c net.Conn) {
+		t.Helper()
+		_ = c.SetDeadline(time.Now().Add(patience))
+		if b, err := io.ReadAll(c); err != nil && !strings.Contains(err.Error(), "reset") || strings.Contains(string(b), "own") {
+			t.Errorf("%s: got %q, %v", what, b, err)
+		}
+	}
+	dial := func(first string) net.Conn {
+		t.Helper()
+		c, err := net.Dial("tcp", gw.Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		if _, err := io.WriteString(c, first); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	ends("plain HTTP", dial("GET / HTTP/1.1\r\nHost: a\r\n\r\n"))
+	old := secured.Clone()
+	old.MaxVersion = tls.VersionTLS12
+	if c, err := tls.Dial("tcp", gw.Addr, old); err == nil {
+		c.Close()
+		t.Error("TLS 1.2 was spoken")
+	}
+	ends("silence", dial(""))
+	ends("half a hello", dial("\x16\x03\x01\x02\x00\x01"))
+	if h := gw.Server.Handshakes(); h.Failed != 4 || h.Completed != 0 || h.UnderWay != 0 || h.Refused != 0 {
+		t.Errorf("got %+v", h)
+	}
+	var silent []net.Conn
+	for range 6 {
+		silent = append(silent, dial(""))
+	}
+	for _, c := range silent {
+		ends("one of many", c)
+	}
+	if h := gw.Server.Handshakes(); h.Failed+h.Refused != 10 || h.Refused < 1 || h.UnderWay != 0 {
+		t.Errorf("got %+v", h)
+	}
+	c, err := tls.Dial("tcp", gw.Addr, secured)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, body := exchange(t, c, bufio.NewReader(c), "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); body != "own" {
+		t.Errorf("got %q", body)
+	}
+}
+
+// TestTLSDrain: an idle connection ends with close_notify, a busy one after its response.
+func TestTLSDrain(t *testing.T) {
+	s := newStage(t, securedGateway)
+	idle, err := tls.Dial("tcp", s.Addr, secured)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer idle.Close()
+	busy, err := tls.Dial("tcp", s.Addr, secured)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	exchange(t, idle, bufio.NewReader(idle), "GET /free HTTP/1.1\r\nHost: a\r\n\r\n")
+	<-s.began
+	if _, err := io.WriteString(busy, "GET /hold HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	<-s.began
+	done := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		done <- s.Server.Shutdown(ctx)
+	}()
+	_ = idle.SetDeadline(time.Now().Add(patience))
+	if b, err := io.ReadAll(idle); len(b) > 0 || err != nil {
+		t.Errorf("the idle connection got %q, %v", b, err)
+	}
+	s.goOn <- struct{}{}
+	res, body := exchange(t, busy, bufio.NewReader(busy), "")
+	if body != "held" || !res.Close {
+		t.Errorf("got %q, close %t", body, res.Close)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestProxied: who comes from a balancer's network is whom its header names; others are who they are.
+func TestProxied(t *testing.T) {
+	gw := proxytest.Start(t, `
+listen: { web: { address: "127.0.0.1:0", proxy_protocol: { from: [127.0.0.2] }, trust: [127.0.0.0/8] } }
+limits: { header_timeout: 200ms, per_client: 2 }
+routes:
+  own: { match: "/**", use: [{ headers: { response: { set: { X-Client: "$client.ip $request.scheme" } } } }], respond: { text: own } }
+`)
+	const request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+	from := func(ip, first string) (net.Conn, *bufio.Reader) {
+		t.Helper()
+		c := gw.DialFrom(ip)
+		if _, err := io.WriteString(c, first); err != nil {
+			t.Fatal(err)
+		}
+		return c, bufio.NewReader(c)
+	}
+	f := func(ip, first, want string) {
+		t.Helper()
+		c, in := from(ip, first)
+		for range 2 {
+			if res, _ := exchange(t, c, in, request); res.Header.Get("X-Client") != want {
+				t.Fatalf("%q from %s: got %q, want %q", first, ip, res.Header.Get("X-Client"), want)
+			}
+		}
+		c.Close()
+	}
+	v2 := "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x09\x0a\x00\x00\x01\x12\x34\x01\xbb"
+	withTLS := "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x1e\xc0\x00\x02\x09\x0a\x00\x00\x01\x12\x34\x01\xbb" + "\x20\x00\x0f\x01\x00\x00\x00\x00\x21\x00\x07TLSv1.3"
+	f("127.0.0.1", "", "127.0.0.1 http")
+	f("127.0.0.2", "PROXY TCP4 192.0.2.9 10.0.0.1 4660 443\r\n", "192.0.2.9 http")
+	f("127.0.0.2", "PROXY TCP6 2001:db8::9 2001:db8::1 4660 443\r\n", "2001:db8::9 http")
+	f("127.0.0.2", "PROXY UNKNOWN\r\n", "127.0.0.2 http")
+	f("127.0.0.2", v2, "192.0.2.9 http")
+	f("127.0.0.2", withTLS, "192.0.2.9 https")
+
+	// The header of somebody who may not send one is an ill request.
+	c, in := from("127.0.0.1", "")
+	if res, _ := exchange(t, c, in, "PROXY TCP4 192.0.2.9 10.0.0.1 4660 443\r\n"+request); res.StatusCode != 400 {
+		t.Errorf("got %d", res.StatusCode)
+	}
+	refused := uint64(0)
+	for _, first := range []string{request, "", "PROXY TCP4 192.0.2.9", "PROXY TCP4 nonsense\r\n"} {
+		c, in := from("127.0.0.2", first)
+		_ = c.SetDeadline(time.Now().Add(patience))
+		if b, err := io.ReadAll(in); len(b) > 0 || err != nil && !strings.Contains(err.Error(), "reset") {
+			t.Errorf("%q: got %q, %v", first, b, err)
+		}
+		refused++
+	}
+	if got := gw.Server.Counts().Unproxied; got != refused {
+		t.Errorf("%d connections lacked the header, want %d", got, refused)
+	}
+
+	// The limit per client is the named client's.
+	const named = "PROXY TCP4 192.0.2.77 10.0.0.1 4660 443\r\n"
+	for range 2 {
+		c, in := from("127.0.0.2", named)
+		if res, _ := exchange(t, c, in, request); res.StatusCode != 200 {
+			t.Errorf("got %d", res.StatusCode)
+		}
+	}
+	c, in = from("127.0.0.2", named)
+	_ = c.SetDeadline(time.Now().Add(patience))
+	if b, err := io.ReadAll(in); err != nil || !strings.Contains(string(b), "too_many_connections") {
+		t.Errorf("one too many got %q, %v", b, err)
+	}
+	eventuallyOpen := time.Now().Add(patience)
+	for gw.Server.Counts().Open != 2 && time.Now().Before(eventuallyOpen) {
+		time.Sleep(time.Millisecond)
+	}
+	if got := gw.Server.Counts().Open; got != 2 {
+		t.Errorf("%d connections are open, want 2", got)
+	}
+}

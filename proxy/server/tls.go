@@ -3,6 +3,7 @@ package server
 import (
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"sync/atomic"
 	"time"
@@ -58,6 +59,10 @@ func (s *Server) handshake(c net.Conn, config *tls.Config) (*tls.Conn, error) {
 	tc := tls.Server(c, config)
 	if err := tc.Handshake(); err != nil {
 		h.failed.Add(1)
+		var header tls.RecordHeaderError
+		if errors.As(err, &header) && header.Conn != nil && isHTTP(header.RecordHeader) {
+			_, _ = io.WriteString(header.Conn, notHTTP) // the connection ends in any case
+		}
 		return nil, err
 	}
 	_ = c.SetDeadline(time.Time{})
@@ -66,4 +71,16 @@ func (s *Server) handshake(c net.Conn, config *tls.Config) (*tls.Conn, error) {
 		h.resumed.Add(1)
 	}
 	return tc, nil
+}
+
+// notHTTP answers who speaks HTTP to a port of HTTPS.
+const notHTTP = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nThis port speaks HTTPS: use https://\n"
+
+// isHTTP reports whether what came in the place of a record's header is the beginning of a request.
+func isHTTP(b [5]byte) bool {
+	switch string(b[:]) {
+	case "GET /", "HEAD ", "POST ", "PUT /", "DELET", "OPTIO", "PATCH":
+		return true
+	}
+	return false
 }

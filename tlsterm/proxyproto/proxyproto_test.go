@@ -65,6 +65,7 @@ func TestRead(t *testing.T) {
 		for _, piece := range []int{len(header) + len(payload), 1, 7} {
 			ours, theirs := pair(t)
 			go func() {
+				pauses := 0
 				for all := header + payload; all != ""; {
 					n := min(piece, len(all))
 					if _, err := io.WriteString(theirs, all[:n]); err != nil {
@@ -72,7 +73,7 @@ func TestRead(t *testing.T) {
 						return
 					}
 					all = all[n:]
-					if piece < 100 {
+					if pauses++; pauses < 50 { // each lets the reader look at what there is
 						time.Sleep(100 * time.Microsecond)
 					}
 				}

@@ -163,10 +163,14 @@ func scanRequestLine(line []byte, lim *Limits, m *Message) error {
 		return ErrVersion
 	}
 	m.Minor = int(version[7] - '0')
-	if len(m.Target) > lim.TargetBytes {
+	return checkTarget(m.Target, lim)
+}
+
+func checkTarget(target []byte, lim *Limits) error {
+	if len(target) > lim.TargetBytes {
 		return ErrTargetTooLong
 	}
-	for _, c := range m.Target {
+	for _, c := range target {
 		if c <= ' ' || c == 0x7f || c == '#' || c == '\\' {
 			return ErrTarget
 		}

@@ -38,7 +38,7 @@ func (c *h1) fillRequest(x *proxy.Exchange) error {
 	}
 	wire.DropHopByHop(m, &r.Head)
 	r.Head.DelKnown(wire.Host.Bit() | wire.Expect.Bit())
-	c.identify(x)
+	identify(x, c.settings, c.peerText, via[x.Received.Minor])
 	return nil
 }
 
@@ -188,11 +188,11 @@ func (c *h1) gather(x *proxy.Exchange, prefix []byte, size int) []byte {
 
 // identify decides who the client is and tells the origin: X-Forwarded-For, -Proto and -Host, Forwarded (RFC 7239),
 // Via and X-Request-Id. What an untrusted peer claims in these fields is thrown away; what a trusted one claims is
-// kept and added to, but for Forwarded.
-func (c *h1) identify(x *proxy.Exchange) {
+// kept and added to, but for Forwarded. peer is the other end's address as text, empty if it has none.
+func identify(x *proxy.Exchange, settings *Settings, peer []byte, via string) {
 	h := &x.Request.Head
 	if x.Client.Trusted {
-		c.believe(x)
+		believe(x, settings)
 	} else {
 		h.DelKnown(wire.XForwardedFor.Bit() | wire.XForwardedHost.Bit() | wire.XForwardedProto.Bit() | wire.XForwardedOther.Bit() |
 			wire.XRealIP.Bit() | wire.XRequestID.Bit())
@@ -202,7 +202,6 @@ func (c *h1) identify(x *proxy.Exchange) {
 		x.ID = x.KeepScratch(newRequestID(x.Scratch()))
 		h.AddKnown(wire.XRequestID, x.ID)
 	}
-	peer := c.peerText
 	if len(peer) == 0 {
 		peer = unknown
 	}
@@ -214,7 +213,7 @@ func (c *h1) identify(x *proxy.Exchange) {
 		h.AddKnown(wire.XForwardedHost, x.Request.Host)
 	}
 	h.AddKnown(wire.Forwarded, forwarded(x, peer))
-	h.AddKnownString(wire.Via, via[x.Received.Minor])
+	h.AddKnownString(wire.Via, via)
 }
 
 var unknown = []byte("unknown")
@@ -270,7 +269,7 @@ func appendNode(dst, address []byte) []byte {
 
 // believe takes over what a trusted proxy says about the client: the nearest untrusted address of X-Forwarded-For, the
 // scheme it came with, and its request id.
-func (c *h1) believe(x *proxy.Exchange) {
+func believe(x *proxy.Exchange, settings *Settings) {
 	h := &x.Request.Head
 	for v := range h.ValuesKnown(wire.XForwardedProto) {
 		for item := range wire.Items(v) { // the last one is the nearest proxy's
@@ -289,9 +288,9 @@ func (c *h1) believe(x *proxy.Exchange) {
 	}
 	// From the right: each trusted hop vouches for the one before it. Several fields are one list.
 	addr := x.Client.Addr
-	for i := h.CountKnown(wire.XForwardedFor) - 1; i >= 0 && c.settings.trusts(addr); i-- {
+	for i := h.CountKnown(wire.XForwardedFor) - 1; i >= 0 && settings.trusts(addr); i-- {
 		list := h.NthKnown(wire.XForwardedFor, i)
-		for len(list) > 0 && c.settings.trusts(addr) {
+		for len(list) > 0 && settings.trusts(addr) {
 			item := list
 			if j := bytes.LastIndexByte(list, ','); j >= 0 {
 				item, list = list[j+1:], list[:j]

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -39,6 +40,7 @@ type h1 struct {
 	over      bool            // nothing more is to be served
 	unused    bool            // it rests, has for long, and may be parked
 	lingers   bool            // see linger
+	switching bool            // it has turned out to be an HTTP/2 connection
 
 	served   int
 	since    int64 // wire.Now when there was last something to do
@@ -62,12 +64,9 @@ const (
 )
 
 func newH1(nc net.Conn, l *Listener, from origin) *h1 {
-	c := &h1{server: l.server, listener: l, peer: from.peer, counted: from.counted, serverName: from.serverName, scheme: "http"}
-	if from.tls {
-		c.scheme = "https"
-	}
-	if c.peer.IsValid() {
-		c.peerText = []byte(c.peer.Addr().String())
+	c := &h1{
+		server: l.server, listener: l,
+		scheme: from.scheme(), peer: from.peer, peerText: from.text(), counted: from.counted, serverName: from.serverName,
 	}
 	c.Conn = wire.NewConn(nc, c.reset)
 	c.Conn.Owner = c
@@ -88,7 +87,25 @@ func (c *h1) run() {
 			return // and somebody else may have it already
 		}
 	}
+	if c.switching {
+		c.switchToH2()
+		return
+	}
 	c.close()
+}
+
+// switchToH2 hands the connection over to HTTP/2, with all that was read from it.
+func (c *h1) switchToH2() {
+	first := bytes.Clone(c.in.Bytes())
+	c.Disarm()
+	next := newH2(c.listener, c.Conn.Conn, first, origin{peer: c.peer, counted: c.counted, tls: c.scheme == "https", serverName: c.serverName})
+	// From here on whoever looks for connections finds the new one.
+	c.server.sweeper.Remove(c.Conn)
+	c.in.Close()
+	if why := c.Kicked(); why != 0 {
+		next.Kick(why) // it was meant for whoever has the connection
+	}
+	next.run()
 }
 
 // serveUntilUnused returns true when the connection may be parked, and false at its end.
@@ -216,6 +233,9 @@ func (c *h1) awaitRequest() bool {
 // leaving reports that this connection is not to carry another request.
 func (c *h1) leaving() bool { return c.server.draining.Load() || c.listener.retired.Load() }
 
+// of reports whether the connection came over l.
+func (c *h1) of(l *Listener) bool { return c.listener == l }
+
 // endIdle ends the wait for another request.
 func (c *h1) endIdle() {
 	c.current.Lock()
@@ -250,11 +270,19 @@ func (c *h1) serve(x *proxy.Exchange, err error) bool {
 		x.Release()
 		return false // a connection that ended, or fell silent: there is nobody to answer
 	}
+	if r == wire.ErrVersion && c.served == 0 && c.settings.H2 && bytes.HasPrefix(c.in.Bytes(), prefaceLine) {
+		c.switching = true
+		x.Release()
+		return false
+	}
 	// A refusal ends the connection: what comes after bytes that nobody understood is not a request.
 	c.register(x)
 	c.server.refuse(x, r)
 	return c.finish(x, c.respond(x, true), true)
 }
+
+// prefaceLine begins the preface of HTTP/2 (RFC 9113 section 3.4), which was made so that it is no request of HTTP/1.
+var prefaceLine = []byte("PRI * HTTP/2.0\r\n")
 
 // scanHead reads the request's head into x as far as it has arrived.
 func (c *h1) scanHead(x *proxy.Exchange) (done bool, err error) {

@@ -38,6 +38,9 @@ type Settings struct {
 	HSTS string
 	// Instead, if not nil, answers every request of this listener in the place of the routes.
 	Instead *proxy.Route
+	// H2 lets connections speak HTTP/2 with prior knowledge (RFC 9113 section 3.3), or when the handshake of TLS has chosen it;
+	// NoH1 lets none speak HTTP/1.
+	H2, NoH1 bool
 }
 
 func (s *Settings) trusts(a netip.Addr) bool { return contains(s.Trust, a) }
@@ -73,8 +76,8 @@ func (l *Listener) Retire() {
 	l.retired.Store(true)
 	l.close()
 	l.server.sweeper.Each(func(c *wire.Conn) {
-		if h, ok := c.Owner.(*h1); ok && h.listener == l {
-			h.endIdle()
+		if e, ok := c.Owner.(edge); ok && e.of(l) {
+			e.endIdle()
 		}
 	})
 }
@@ -118,6 +121,22 @@ type origin struct {
 	serverName string         // the name that the client has asked for with TLS, if it is known
 }
 
+// scheme is what the client sees.
+func (o *origin) scheme() string {
+	if o.tls {
+		return "https"
+	}
+	return "http"
+}
+
+// text is the address of the peer as text.
+func (o *origin) text() []byte {
+	if !o.peer.IsValid() {
+		return nil
+	}
+	return []byte(o.peer.Addr().String())
+}
+
 func (l *Listener) handle(c net.Conn) {
 	from := origin{peer: peerOf(c)}
 	settings := l.settings.Load()
@@ -126,7 +145,11 @@ func (l *Listener) handle(c net.Conn) {
 		from.counted = l.countedAs(from.peer.Addr())
 	}
 	if err := l.server.admit(from.counted); err != nil {
-		refuseConnection(c)
+		if settings.NoH1 && settings.TLS == nil {
+			refuseH2(c)
+		} else {
+			refuseConnection(c)
+		}
 		return
 	}
 	wire.TuneAccepted(c)
@@ -153,14 +176,22 @@ func (l *Listener) countedAs(client netip.Addr) netip.Addr {
 
 // serve serves an accepted connection, to its end or until it is parked.
 func (l *Listener) serve(c net.Conn, from origin) {
-	if config := l.settings.Load().TLS; config != nil {
+	settings := l.settings.Load()
+	h2 := settings.NoH1
+	if config := settings.TLS; config != nil {
 		tc, err := l.server.handshake(c, config)
 		if err != nil {
 			_ = c.Close() // the client has been told why in an alert, if it could be
 			l.server.dismiss(from.counted)
 			return
 		}
-		c, from.tls, from.serverName = tc, true, tc.ConnectionState().ServerName
+		state := tc.ConnectionState()
+		c, from.tls, from.serverName = tc, true, state.ServerName
+		h2 = h2 || state.NegotiatedProtocol == "h2"
+	}
+	if h2 {
+		l.serveH2(c, nil, from)
+		return
 	}
 	h := newH1(c, l, from)
 	l.server.sweeper.Add(h.Conn)

@@ -8,15 +8,18 @@ import (
 	"sluice/proxy/wire"
 )
 
-// hstsName is the field of RFC 6797; it means nothing over plain HTTP.
-const hstsName = "Strict-Transport-Security"
+// promise adds Strict-Transport-Security (RFC 6797), which means nothing over plain HTTP.
+func (s *Settings) promise(x *proxy.Exchange, scheme string) {
+	const name = "Strict-Transport-Security"
+	if s.HSTS != "" && scheme == "https" && !x.Response.Head.Has(name) {
+		x.Response.Head.AddString(name, s.HSTS)
+	}
+}
 
 // respond writes the response and reports whether the connection may carry another request. last ends it in any case.
 func (c *h1) respond(x *proxy.Exchange, last bool) bool {
 	r := &x.Response
-	if hsts := c.settings.HSTS; hsts != "" && c.scheme == "https" && !r.Head.Has(hstsName) {
-		r.Head.AddString(hstsName, hsts)
-	}
+	c.settings.promise(x, c.scheme)
 	whole := r.Body.Absent() || r.Body.Size() == int64(len(r.Body.Prefix()))
 	certain := c.upload.responseBegins(whole)
 	again := !last && certain && c.mayGoOn(x)

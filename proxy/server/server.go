@@ -30,6 +30,7 @@ type Server struct {
 
 	accepted   atomic.Uint64
 	refused    atomic.Uint64
+	calmed     atomic.Uint64
 	handshakes handshakes
 	unproxied  atomic.Uint64 // connections that lacked the PROXY header
 
@@ -55,6 +56,7 @@ type Counts struct {
 	Open     int
 	Accepted uint64 // in all
 	Refused  uint64 // over a limit
+	Calmed   uint64 // ended with ENHANCE_YOUR_CALM: their clients flooded the gateway with frames of HTTP/2
 	// Unproxied are those that ended because a PROXY header was due and did not come.
 	Unproxied uint64
 }
@@ -63,7 +65,7 @@ type Counts struct {
 func (s *Server) Counts() Counts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Counts{Open: s.open, Accepted: s.accepted.Load(), Refused: s.refused.Load(), Unproxied: s.unproxied.Load()}
+	return Counts{Open: s.open, Accepted: s.accepted.Load(), Refused: s.refused.Load(), Calmed: s.calmed.Load(), Unproxied: s.unproxied.Load()}
 }
 
 // Draining reports whether Shutdown has begun.
@@ -100,9 +102,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	slog.Warn("cutting connections that did not end within the drain limit", "connections", s.Counts().Open)
 	s.sweeper.Each(func(c *wire.Conn) {
-		if h, ok := c.Owner.(*h1); ok {
+		if e, ok := c.Owner.(edge); ok {
 			c.Kick(wire.Draining)
-			h.cancel(proxy.ErrDraining) // the wait may be for an origin, of which the client's connection knows nothing
+			e.cancel(proxy.ErrDraining) // the wait may be for an origin, of which the client's connection knows nothing
 		}
 	})
 	select {
@@ -112,9 +114,16 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// edge is what the owner of a client's connection does for those who meet it in the sweeper. Safe for concurrent use.
+type edge interface {
+	of(l *Listener) bool     // it came over l
+	endIdle()                // it is to carry no more requests
+	cancel(why *proxy.Error) // what is under way is to end early
+}
+
 func endIdle(c *wire.Conn) {
-	if h, ok := c.Owner.(*h1); ok {
-		h.endIdle()
+	if e, ok := c.Owner.(edge); ok {
+		e.endIdle()
 	}
 }
 

@@ -1,0 +1,139 @@
+package server
+
+import (
+	"io"
+	"time"
+
+	"sluice/proxy"
+	"sluice/proxy/wire"
+)
+
+// Read, Buffered, Interrupt and Close make a stream the flow of its request's body. Whoever reads is held to nothing: what the
+// client sends ahead is bounded by its window. The client is held to the minimum rate, as in requestBody.read.
+
+// Read reads the body. Safe for concurrent use with all but itself.
+func (st *h2stream) Read(p []byte) (int, error) {
+	c := st.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		switch {
+		case st.failed != nil:
+			return 0, st.failed
+		case st.ended && st.taken == st.arrived:
+			return 0, io.EOF // also when it is closed: whoever has read it all may learn so late
+		case st.closed:
+			return 0, errBodyGone
+		case len(p) == 0:
+			return 0, nil
+		case st.body.n > 0:
+			n := st.body.take(p)
+			st.taken += int64(n)
+			c.giveBack(int64(n))
+			st.giveBack(int64(n))
+			if rate := st.limits.MinRate; rate > 0 {
+				st.recvCredit = min(st.recvCredit+int64(n)*int64(time.Second)/rate, int64(st.limits.HeadTimeout))
+			}
+			return n, nil
+		case st.recvCredit <= 0 && st.limits.MinRate > 0:
+			st.closed = true
+			return 0, proxy.ErrSlowBody
+		}
+		if st.expecting && !st.headOut {
+			var none wire.Head
+			st.out += c.writeHead(st.id, 100, &none, -1, false)
+		}
+		st.expecting = false
+		st.wait(&st.recvCredit)
+	}
+}
+
+// Buffered is how many bytes Read can return without waiting.
+func (st *h2stream) Buffered() int {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	return st.body.n
+}
+
+// Interrupt ends a read under way and fails later ones.
+func (st *h2stream) Interrupt() {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	st.closeBody()
+}
+
+// Close leaves the rest of the body unread: what still comes of it is dropped.
+func (st *h2stream) Close() error {
+	st.Interrupt()
+	return nil
+}
+
+func (st *h2stream) closeBody() {
+	st.closed = true
+	st.c.giveBack(st.body.clear())
+	st.changed.Broadcast()
+}
+
+// giveBack lets the client send n bytes more of the body. Not each read is worth a frame.
+func (st *h2stream) giveBack(n int64) {
+	st.unacked += n
+	if st.ended || st.unacked < streamWindow/4 {
+		return
+	}
+	st.recvWindow += st.unacked
+	_ = st.c.framer.WriteWindowUpdate(st.id, uint32(st.unacked))
+	st.unacked = 0
+}
+
+// intake is what has arrived of a body. It holds no buffer while it is empty, and fills its last one before it takes another,
+// so that a body that comes in crumbs takes no more memory than its window.
+type intake struct {
+	bufs []*wire.Buf
+	r, w int // where to read in the first one, and to write in the last
+	n    int
+}
+
+func (i *intake) put(p []byte) {
+	i.n += len(p)
+	for len(p) > 0 {
+		if len(i.bufs) == 0 || i.w == wire.Medium {
+			i.bufs = append(i.bufs, wire.GetBuf(wire.Medium))
+			i.w = 0
+		}
+		k := copy(i.bufs[len(i.bufs)-1].B[i.w:], p)
+		i.w += k
+		p = p[k:]
+	}
+}
+
+func (i *intake) take(p []byte) int {
+	n := 0
+	for n < len(p) && i.n > 0 {
+		end := wire.Medium
+		if len(i.bufs) == 1 {
+			end = i.w
+		}
+		k := copy(p[n:], i.bufs[0].B[i.r:end])
+		n += k
+		i.n -= k
+		if i.r += k; i.r == end {
+			i.bufs[0].Free()
+			i.bufs = i.bufs[1:]
+			i.r = 0
+		}
+	}
+	if i.n == 0 {
+		i.bufs = nil // its array would go on growing at the other end
+	}
+	return n
+}
+
+// clear drops everything, and returns how much that was.
+func (i *intake) clear() int64 {
+	n := i.n
+	for _, b := range i.bufs {
+		b.Free()
+	}
+	*i = intake{}
+	return int64(n)
+}

@@ -1,0 +1,59 @@
+package server
+
+import (
+	"time"
+
+	"sluice/proxy/wire"
+)
+
+// flood bounds what a client may ask for beside requests that it waits for. Each figure is a burst that is always allowed, and
+// how soon a part of it is earned back. What is over ends the connection with ENHANCE_YOUR_CALM.
+//
+//   - Resets (CVE-2023-44487): a stream that its client resets before the answer, or that has to be reset for what the client
+//     did, has cost a request and counts against no limit of open ones. A browser resets what a page that is left was loading:
+//     a hundred at once, not thousands.
+//   - Talk: PING, SETTINGS (both are answered), PRIORITY, WINDOW_UPDATE, empty DATA, frames of streams that have ended and frames
+//     that nobody knows (CVE-2019-9512, -9515, -9518 and their kin). A client with many requests or bodies has more to say:
+//     each head, either way, earns talkEarned frames, and each body frame bodyEarned and more by its size. Clients of gRPC
+//     measure the round trip with a PING per message, however small. Only crumbs earn nothing: frames that the client has
+//     made small, because it sends so or because its window has room for no more (CVE-2019-9511).
+//   - CONTINUATION (CVE-2024-27316 and its kin): a head has at most headFramesMax frames and twice Limits.HeadBytes in compressed
+//     form, see headBlock.
+type flood struct {
+	talked allowance
+	resets allowance
+}
+
+const (
+	resetsMax  = 500
+	resetEvery = 20 * time.Millisecond
+	talkMax    = 1000
+	talkEvery  = 10 * time.Millisecond
+	talkEarned = 10
+	bodyEarned = 4
+	crumbBytes = 16
+)
+
+// allowance is spent at once or over time: it is the moment when all of it will be earned back.
+type allowance int64
+
+func (a *allowance) spend(now int64, most int64, every time.Duration) error {
+	*a = max(*a, allowance(now)) + allowance(every)
+	if int64(*a)-now > most*int64(every) {
+		return errCalm
+	}
+	return nil
+}
+
+func (f *flood) talk() error  { return f.talked.spend(wire.Now(), talkMax, talkEvery) }
+func (f *flood) reset() error { return f.resets.spend(wire.Now(), resetsMax, resetEvery) }
+
+// head says that a head was taken or sent.
+func (f *flood) head() { f.talked -= talkEarned * allowance(talkEvery) }
+
+// body says that a frame with n bytes of a body was taken, or sent; all: no window has cut it short.
+func (f *flood) body(n int, all bool) {
+	if all || n >= crumbBytes {
+		f.talked -= allowance(bodyEarned+n/128) * allowance(talkEvery)
+	}
+}

@@ -1,0 +1,351 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"sluice/proxy"
+	"sluice/proxy/wire"
+)
+
+// h2stream is one stream: a request and its response. It is the exchange's edge and the flow of its request body. What the
+// connection's goroutine and the stream's own share is guarded by the connection's mu.
+type h2stream struct {
+	c       *h2
+	id      uint32
+	limits  proxy.Limits
+	pseudo  pseudo
+	message wire.Message
+	refusal error // what is wrong with the head
+
+	// Guarded by c.mu.
+	x          *proxy.Exchange // nil when it has finished
+	changed    sync.Cond       // anything below
+	failed     error           // the stream was reset, by either side, for this reason
+	ended      bool            // all of the request is there
+	closed     bool            // nobody reads the body any more
+	trailers   bool
+	expecting  bool        // 100 Continue was not sent yet
+	headOut    bool        // the response has begun: no interim response any more
+	waiting    bool        // to send
+	unheard    *time.Timer // the response is out, and the request still comes: see complete
+	declared   int64
+	arrived    int64 // of the body
+	taken      int64 // by its reader
+	body       intake
+	recvWindow int64
+	unacked    int64
+	sendWindow int64
+	recvCredit int64 // nanoseconds that the client may still keep us waiting for the body
+	sendCredit int64 // the same for taking the response
+	out        int64 // bytes sent
+}
+
+// drop ends the stream for whoever is at it, because of why.
+func (st *h2stream) drop(why *proxy.Error) {
+	if st.failed == nil {
+		st.failed = why
+	}
+	if st.x != nil {
+		st.x.Cancel(why)
+	}
+	st.changed.Broadcast()
+}
+
+// wait waits for a change, at most for as long as credit lasts, and takes what it took off it. Spurious wake-ups are normal.
+func (st *h2stream) wait(credit *int64) {
+	if st.limits.MinRate <= 0 {
+		st.changed.Wait()
+		return
+	}
+	before := wire.Now()
+	timer := time.AfterFunc(time.Duration(*credit), func() {
+		st.c.mu.Lock()
+		defer st.c.mu.Unlock()
+		st.changed.Broadcast()
+	})
+	st.changed.Wait()
+	timer.Stop()
+	*credit -= wire.Now() - before
+}
+
+// run serves the request.
+func (st *h2stream) run() {
+	defer st.c.streamDone()
+	x := st.x
+	defer st.recover(x)
+	settings := st.c.listener.settings.Load()
+	x.Edge = st
+	peer := st.c.peer
+	x.Client = proxy.Client{
+		Addr: peer.Addr(), Peer: peer, Text: st.c.peerText, Trusted: settings.trusts(peer.Addr()), ServerName: st.c.serverName,
+	}
+	err := st.fillRequest(x, settings)
+	if st.refusal != nil {
+		err = st.refusal // what else is wrong does not matter; the log says as much as is known
+	}
+	if err == nil {
+		st.c.server.serve(x, settings.Instead)
+	} else {
+		st.c.server.refuse(x, err)
+	}
+	if resets(err) {
+		x.Aborted = true
+		st.reset(http2.ErrCodeProtocol)
+	} else {
+		settings.promise(x, st.c.scheme)
+		st.respond(x)
+	}
+	st.finish(x)
+}
+
+// recover catches a panic outside the chain, which has its own recover, and still ends the exchange. No other stream notices.
+func (st *h2stream) recover(x *proxy.Exchange) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	proxy.Caught(p)
+	st.reset(http2.ErrCodeInternal)
+	defer func() {
+		if p := recover(); p != nil {
+			proxy.Caught(p)
+		}
+	}()
+	st.c.mu.Lock()
+	over := st.x == nil
+	st.c.mu.Unlock()
+	if !over {
+		st.finish(x)
+	}
+}
+
+// finish ends the exchange in the same order as h1's finish: nobody cancels it or reads its request any more, the upstream's use
+// of it has ended, then the finishers run, then memory goes back.
+func (st *h2stream) finish(x *proxy.Exchange) {
+	st.c.mu.Lock()
+	st.x = nil
+	st.closeBody()
+	st.c.mu.Unlock()
+	_ = x.Response.Body.Close() // whatever it says, the response is over
+	x.Wait()
+	st.c.mu.Lock()
+	x.BytesIn, x.BytesOut = st.taken, st.out
+	st.c.mu.Unlock()
+	x.Finish()
+	x.Release()
+}
+
+// reset ends the stream towards the client.
+func (st *h2stream) reset(code http2.ErrCode) {
+	c := st.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.streams[st.id] != st {
+		return
+	}
+	_ = c.framer.WriteRSTStream(st.id, code)
+	if st.failed == nil {
+		st.failed = errBodyGone
+	}
+	c.forget(st)
+	st.changed.Broadcast()
+}
+
+// complete says that the response has been sent. A client that is still sending its request may send what its window has room
+// for, and is told after unheardFor that nobody needs the rest (RFC 9113 section 8.1). A reset that comes together with the
+// response makes curl forget the response; a client that has seen it before stops by itself.
+func (st *h2stream) complete() {
+	if st.ended {
+		st.c.forget(st)
+		return
+	}
+	st.closeBody()
+	st.unheard = time.AfterFunc(unheardFor, func() { st.reset(http2.ErrCodeNo) })
+}
+
+// unheardFor is how long a client may go on with a request that was answered already.
+const unheardFor = time.Second
+
+// errStreamGone says that the client does not want the response any more.
+var errStreamGone = errors.New("the stream was reset")
+
+// respond writes the response. One that is cut short ends in a reset, so that it never looks whole.
+func (st *h2stream) respond(x *proxy.Exchange) {
+	r := &x.Response
+	bodyless := x.Request.Method == "HEAD" || r.Status == 204 || r.Status == 304 || r.Body.Absent()
+	size := r.Body.Size()
+	length := int64(-1)
+	if r.Status != 204 && (r.Status != 304 || r.Body.Absent()) {
+		length = size
+	}
+	end := bodyless || !r.Body.Flowing() && len(r.Body.Prefix()) == 0
+	err := st.sendHead(r.Status, &r.Head, length, end)
+	if err == nil && !end {
+		err = st.sendBody(&r.Body, proxyTrailers(x), size)
+	}
+	if err == nil {
+		return
+	}
+	x.Aborted = true
+	if x.ErrCause == nil {
+		x.ErrCause = err
+	}
+	code := http2.ErrCodeInternal
+	if err == errSlowReader {
+		code = http2.ErrCodeEnhanceYourCalm
+	}
+	st.reset(code)
+}
+
+// errSlowReader is why the response of a client is given up that takes too little of it.
+var errSlowReader = &wire.KickedError{Reason: wire.Expired}
+
+// proxyTrailers returns what gives the trailers when the body has ended.
+func proxyTrailers(x *proxy.Exchange) func() *wire.Head {
+	return func() *wire.Head { return proxy.FinalTrailers(&x.Response.Trailers, x.Response.Decided) }
+}
+
+// sendBody writes the body. What can be had without waiting goes out together.
+func (st *h2stream) sendBody(b *proxy.Body, trailers func() *wire.Head, size int64) error {
+	prefix := b.Prefix()
+	sent := int64(len(prefix))
+	b.SkipPrefix()
+	whole := !b.Flowing() || sent == size
+	if err := st.send(prefix, whole); err != nil || whole {
+		return err
+	}
+	buf := wire.GetBuf(wire.Large)
+	defer buf.Free()
+	for {
+		n, err := gatherSome(b, buf.B)
+		sent += int64(n)
+		switch {
+		case size >= 0 && sent > size:
+			return errTooLong
+		case size >= 0 && sent == size && (err == nil || err == io.EOF):
+			return st.send(buf.B[:n], true)
+		case err == nil:
+			err = st.send(buf.B[:n], false)
+		case err == io.EOF && size >= 0:
+			_ = st.send(buf.B[:n], false) // the body's error is what counts
+			err = io.ErrUnexpectedEOF
+		case err == io.EOF:
+			return st.sendEnd(buf.B[:n], trailers())
+		default:
+			_ = st.send(buf.B[:n], false)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// gatherSome reads at least once, then on while nothing has to be waited for.
+func gatherSome(b *proxy.Body, buf []byte) (int, error) {
+	at := 0
+	for {
+		n, err := b.Read(buf[at:])
+		at += n
+		if err != nil || at == len(buf) || n > 0 && b.Buffered() == 0 {
+			return at, err
+		}
+	}
+}
+
+// sendEnd sends the last of a body, and its trailers.
+func (st *h2stream) sendEnd(p []byte, trailers *wire.Head) error {
+	if trailers.Len() == 0 {
+		return st.send(p, true)
+	}
+	if err := st.send(p, false); err != nil {
+		return err
+	}
+	return st.sendHead(0, trailers, -1, true)
+}
+
+// sendHead sends a head, or with status 0 trailers.
+func (st *h2stream) sendHead(status int, h *wire.Head, length int64, end bool) error {
+	c := st.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		room := outMax - len(c.out)
+		if err := st.sendable(room > roomMin); err != nil {
+			return err
+		} else if room > roomMin {
+			break
+		}
+	}
+	st.headOut = true
+	st.out += c.writeHead(st.id, status, h, length, end)
+	if end {
+		st.complete()
+	}
+	return nil
+}
+
+// send sends bytes of the body as the client's windows allow; end says that nothing follows.
+func (st *h2stream) send(p []byte, end bool) error {
+	c := st.c
+	if len(p) == 0 && !end {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		room := outMax - len(c.out) - frameHead
+		n := int(max(min(int64(len(p)), st.sendWindow, c.sendWindow, frameMax, int64(room)), 0))
+		ready := room > roomMin && (n > 0 || len(p) == 0)
+		if err := st.sendable(ready); err != nil {
+			return err
+		} else if !ready {
+			continue
+		}
+		_ = c.framer.WriteData(st.id, end && n == len(p), p[:n])
+		st.sendWindow -= int64(n)
+		c.sendWindow -= int64(n)
+		st.out += frameHead + int64(n)
+		c.flood.body(n, n == len(p))
+		if rate := st.limits.MinRate; rate > 0 {
+			st.sendCredit = min(st.sendCredit+int64(n)*int64(time.Second)/rate, st.sendCreditMax())
+		}
+		if p = p[n:]; len(p) == 0 {
+			if end {
+				st.complete()
+			}
+			return nil
+		}
+	}
+}
+
+// sendable waits once, if it has to, for what makes sending possible.
+func (st *h2stream) sendable(ready bool) error {
+	switch {
+	case st.failed != nil || st.c.broken || st.c.streams[st.id] != st:
+		return errStreamGone
+	case ready:
+		return nil
+	case st.limits.MinRate > 0 && st.sendCredit <= 0:
+		return errSlowReader
+	}
+	st.waiting = true
+	st.wait(&st.sendCredit)
+	st.waiting = false
+	return nil
+}
+
+// Interim passes an informational response on (RFC 9110 section 15.2), such as 103 Early Hints.
+func (st *h2stream) Interim(x *proxy.Exchange, status int, h *wire.Head) error {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	if st.failed != nil || st.headOut || st.c.streams[st.id] != st {
+		return nil
+	}
+	st.out += st.c.writeHead(st.id, status, h, -1, false)
+	return nil
+}

@@ -1,0 +1,194 @@
+package server
+
+import (
+	"bytes"
+	"net"
+	"strconv"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"sluice/proxy/wire"
+)
+
+// refuseH2 is refuseConnection for a listener on which HTTP/2 alone is spoken.
+func refuseH2(c net.Conn) {
+	var answer bytes.Buffer
+	fr := http2.NewFramer(&answer, nil)
+	// Writing into memory cannot fail.
+	_ = fr.WriteSettings()
+	_ = fr.WriteGoAway(0, http2.ErrCodeEnhanceYourCalm, []byte(errConnections.Error()))
+	_ = c.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
+	_, _ = c.Write(answer.Bytes())
+	_ = c.Close()
+}
+
+// h2input is what the Framer reads from: the connection, with a buffer that is given back while nothing comes.
+type h2input h2
+
+func (r *h2input) Read(p []byte) (int, error) {
+	c := (*h2)(r)
+	if len(c.first) > 0 {
+		n := copy(p, c.first)
+		c.first = c.first[n:]
+		return n, nil
+	}
+	if c.in.Buffered() == 0 {
+		c.start() // nothing more of it has arrived
+		c.in.Unpin()
+		if err := c.in.Fill(); err != nil {
+			return 0, err
+		}
+	}
+	return c.in.Read(p)
+}
+
+// h2output is what the Framer writes to: memory, of which the writer takes all that there is at once. Under mu.
+type h2output h2
+
+func (w *h2output) Write(p []byte) (int, error) {
+	c := (*h2)(w)
+	if c.broken || c.endBy != 0 {
+		return len(p), nil // nobody will read it
+	}
+	if c.outBuf == nil {
+		c.outBuf = wire.GetBuf(outMax)
+		c.out = c.outBuf.B[:0]
+	}
+	if len(c.out) == 0 {
+		c.outReady.Signal()
+	}
+	c.out = append(c.out, p...)
+	return len(p), nil
+}
+
+// write is the goroutine that writes, to the connection's end. What many streams have to say goes out together.
+func (c *h2) write() {
+	defer close(c.written)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	patience := c.readerPatience()
+	for {
+		for len(c.out) == 0 && c.endBy == 0 && !c.broken {
+			c.outReady.Wait()
+		}
+		if c.broken {
+			break
+		}
+		if len(c.out) == 0 {
+			// The client closes when it has seen the end; one that does not is given lingerFor.
+			_ = c.CloseWrite() // fails on a connection that has ended, which the reader finds out
+			break
+		}
+		out, buf := c.out, c.outBuf
+		c.out, c.outBuf = nil, nil
+		c.wakeWaiting()
+		c.mu.Unlock()
+		err := c.writeOut(out, patience)
+		buf.Free()
+		c.mu.Lock()
+		if err != nil {
+			c.broken = true
+			c.Kick(wire.Canceled) // the reader ends the rest; a kick for slowness stays what it is
+		}
+	}
+	c.outBuf.Free()
+	c.out, c.outBuf = nil, nil
+}
+
+// readerPatience tells the connection how slowly the client may read, as setSlowRead does, and returns for how long it may
+// take nothing; 0: for ever.
+func (c *h2) readerPatience() int64 {
+	rate := c.rates.MinRate
+	if rate <= 0 {
+		return 0
+	}
+	patience := int64(c.rates.HeadTimeout) + windowBytes*int64(1e9)/rate
+	if !c.WriteRate(rate, time.Duration(patience)) {
+		// Only that it has taken everything can be seen.
+		patience = int64(c.rates.HeadTimeout) + 2*outMax*int64(1e9)/rate
+	}
+	return patience
+}
+
+func (c *h2) writeOut(p []byte, patience int64) error {
+	if patience > 0 {
+		c.ArmWrite(wire.Now() + patience)
+		defer c.ArmWrite(0)
+	}
+	_, err := c.Conn.Write(p)
+	return err
+}
+
+// wakeWaiting wakes the streams that wait for what they share: room in out, the connection's window.
+func (c *h2) wakeWaiting() {
+	for _, st := range c.streams {
+		if st.waiting {
+			st.changed.Broadcast()
+		}
+	}
+}
+
+// writeHead sends a block of fields: a head with its status, or with status 0 trailers. length is announced if it is not
+// below 0. It returns how many bytes that takes.
+func (c *h2) writeHead(id uint32, status int, h *wire.Head, length int64, end bool) int64 {
+	c.encoded.Reset()
+	if status != 0 {
+		c.encode(":status", strconv.Itoa(status), false)
+	}
+	for name, value := range h.All() {
+		name := lowerName(name)
+		if !hopByHopName[name] {
+			c.encode(name, string(value), unrepeated[name])
+		}
+	}
+	if length >= 0 {
+		c.encode("content-length", strconv.FormatInt(length, 10), true)
+	}
+	block := c.encoded.Bytes()
+	sent := int64(0)
+	for first := true; first || len(block) > 0; first = false {
+		part := block[:min(len(block), frameMax)]
+		block = block[len(part):]
+		if first {
+			_ = c.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: part, EndStream: end, EndHeaders: len(block) == 0})
+		} else {
+			_ = c.framer.WriteContinuation(id, len(block) == 0, part)
+		}
+		sent += frameHead + int64(len(part))
+	}
+	c.flood.head()
+	return sent
+}
+
+// frameHead is the length of a frame's head (RFC 9113 section 4.1).
+const frameHead = 9
+
+func (c *h2) encode(name, value string, once bool) {
+	// Writing into memory cannot fail.
+	_ = c.encoder.WriteField(hpack.HeaderField{Name: name, Value: value, Sensitive: once})
+}
+
+// hopByHopName are the fields that HTTP/2 forbids (RFC 9113 section 8.2.2). Those of origins are gone by now; this is for what
+// a policy has set.
+var hopByHopName = map[string]bool{
+	"connection": true, "keep-alive": true, "proxy-connection": true, "transfer-encoding": true, "upgrade": true,
+	"content-length": true, // derives from the body alone
+}
+
+// unrepeated are fields whose values do not come twice, or must not be guessed by trying (RFC 7541 section 7.1): to keep them in
+// the compression's table would push out what does come again.
+var unrepeated = map[string]bool{"set-cookie": true, "x-request-id": true, "content-length": true, "etag": true}
+
+// lowerName is a field's name as HTTP/2 wants it (RFC 9113 section 8.2.1).
+func lowerName(name []byte) string {
+	low := make([]byte, len(name))
+	for i, b := range name {
+		if 'A' <= b && b <= 'Z' {
+			b += 'a' - 'A'
+		}
+		low[i] = b
+	}
+	return string(low)
+}

@@ -281,7 +281,7 @@ func (s *socket) retire() {
 }
 
 func settings(l *compile.Listener) server.Settings {
-	return server.Settings{Trust: l.Trust, Proxied: l.Proxied, TLS: l.TLS, HSTS: l.HSTS, Instead: l.Instead}
+	return server.Settings{Trust: l.Trust, Proxied: l.Proxied, TLS: l.TLS, HSTS: l.HSTS, Instead: l.Instead, H2: l.H2, NoH1: !l.H1}
 }
 
 func adminOptions(a config.Admin) admin.Options {

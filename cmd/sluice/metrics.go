@@ -46,6 +46,8 @@ func (g *gateway) registerConnections() {
 	m.Func("sluice_connections_refused_total", "Connections that were over a limit.", observe.Value(func() float64 {
 		return float64(g.server.Counts().Refused)
 	}))
+	m.Func("sluice_connections_calmed_total", "Connections of HTTP/2 that were ended because their clients flooded the gateway with frames.",
+		observe.Value(func() float64 { return float64(g.server.Counts().Calmed) }))
 }
 
 func (g *gateway) registerTLS() {

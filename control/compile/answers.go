@@ -74,6 +74,10 @@ func (b *builder) listeners() {
 		for _, a := range e.Value.Address {
 			l.Addresses = append(l.Addresses, Address{Network: a.Network, Address: a.Address})
 		}
+		for _, version := range e.Value.HTTP {
+			l.H1 = l.H1 || version.Text == "h1"
+			l.H2 = l.H2 || version.Text == "h2"
+		}
 		if e.Value.Redirect == "https" {
 			l.Instead = b.toHTTPS()
 		}

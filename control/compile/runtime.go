@@ -72,6 +72,7 @@ type Listener struct {
 	TLS       *tls.Config  // nil: none
 	HSTS      string       // Strict-Transport-Security; empty: none
 	Instead   *proxy.Route // answers every request of this listener, if not nil
+	H1, H2    bool         // the versions of HTTP that are spoken
 }
 
 // Address is what to listen on.
@@ -248,8 +249,8 @@ func limits(c *config.Config) proxy.Limits {
 	return proxy.Limits{
 		Connections: l.Connections, PerClient: l.PerClient,
 		HeadBytes: int(l.HeaderBytes), Fields: l.Headers, TargetBytes: int(l.URIBytes), BodyBytes: int64(l.BodyBytes),
-		RequestsPerConnection: l.RequestsPerConnection,
-		Handshakes:            l.Handshakes, HandshakeTimeout: time.Duration(l.HandshakeTimeout),
+		RequestsPerConnection: l.RequestsPerConnection, Streams: l.Streams,
+		Handshakes: l.Handshakes, HandshakeTimeout: time.Duration(l.HandshakeTimeout),
 		Idle: time.Duration(l.Idle), HeadTimeout: time.Duration(l.HeaderTimeout), MinRate: int64(l.MinRate),
 	}
 }

@@ -9,6 +9,7 @@ type Limits struct {
 	URIBytes              Size     `cfg:"uri_bytes" default:"8KiB" min:"64B" max:"1MiB" doc:"path and query of a request"`
 	BodyBytes             Size     `cfg:"body_bytes" default:"64MiB" off:"true" doc:"the body of a request, where defaults.body_limit and the route say nothing else"`
 	RequestsPerConnection int      `cfg:"requests_per_connection" default:"100000" off:"true" min:"0" doc:"after so many requests a connection is closed"`
+	Streams               int      `cfg:"streams" default:"128" min:"1" max:"10000" doc:"requests at a time on one connection of HTTP/2"`
 	Handshakes            int      `cfg:"handshakes" default:"2000" off:"true" min:"0" doc:"TLS handshakes under way at the same time"`
 	HandshakeTimeout      Duration `cfg:"handshake_timeout" default:"10s" doc:"how long a TLS handshake may take"`
 	Idle                  Duration `cfg:"idle" default:"75s" doc:"how long a connection may wait for its next request"`

@@ -11,7 +11,7 @@ type Listener struct {
 	Trust    List[Prefix]  `cfg:"trust" doc:"proxies in front of Sluice whose X-Forwarded-For is believed: networks or addresses"`
 	Redirect string        `cfg:"redirect" enum:"https" doc:"https answers every request with a redirect to https"`
 	TLS      Text          `cfg:"tls" doc:"the name of the section in tls to use, or self-signed for development; no TLS by default"`
-	HTTP     List[Text]    `cfg:"http" default:"h1" doc:"the versions of HTTP that are spoken"`
+	HTTP     List[Text]    `cfg:"http" default:"h1" doc:"the versions of HTTP that are spoken: h1, h2 (without TLS: by prior knowledge)"`
 	Proxied  *Proxied      `cfg:"proxy_protocol" doc:"connections of an L4 balancer begin with a PROXY header"`
 	Pos      Pos
 }
@@ -37,7 +37,7 @@ func (l *Listener) decodeShort(d *decoder, n *node, path string) bool {
 }
 
 // laterHTTP are the protocols of later builds.
-var laterHTTP = []string{"h2", "h2c", "h3"}
+var laterHTTP = []string{"h3"}
 
 func (v *validator) listeners(listen Named[Listener]) {
 	if len(listen) == 0 {
@@ -91,16 +91,18 @@ func (v *validator) listenerTLS(l *Listener, path string) {
 
 func (v *validator) httpVersions(versions List[Text], path string) {
 	if len(versions) == 0 {
-		v.fail(path, "names no version", "h1 is HTTP/1.1")
+		v.fail(path, "names no version", "h1 is HTTP/1.1, h2 is HTTP/2")
 	}
 	for i, version := range versions {
 		where := v.item(path, i)
 		switch {
-		case version.Text == "h1" || version.Text == "":
+		case version.Text == "h1" || version.Text == "h2" || version.Text == "":
+		case version.Text == "h2c":
+			v.failAt(version.Pos, where, "wants h2, also without TLS", "HTTP/2 is then spoken with clients that know beforehand")
 		case slices.Contains(laterHTTP, version.Text):
-			v.failAt(version.Pos, where, notYet(version.Text), "h1 is")
+			v.failAt(version.Pos, where, notYet(version.Text), "h1 and h2 are")
 		default:
-			v.failAt(version.Pos, where, "wants h1, got "+v.show(version.Text, version.Pos), "")
+			v.failAt(version.Pos, where, "wants h1 or h2, got "+v.show(version.Text, version.Pos), "")
 		}
 	}
 }

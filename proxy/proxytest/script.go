@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/net/http2"
 	"golang.org/x/sys/unix"
 	"golang.org/x/tools/txtar"
 )
@@ -78,6 +79,7 @@ type script struct {
 	turns   []turn
 	client  *Client
 	tunnel  bool
+	client2 *http2.Transport // asks instead, if not nil: see Script2
 }
 
 // turn is a group of requests that leave together, with what comes of it.
@@ -90,12 +92,19 @@ type turn struct {
 // play returns the script as it happened.
 func (s *script) play() []byte {
 	yaml := s.split()
+	if s.client2 != nil {
+		yaml = listen2(yaml)
+	}
 	s.gateway = Start(s.t, s.start(yaml))
 	for i := range s.turns {
 		for _, o := range s.origins {
 			o.turn.Store(int32(i))
 		}
-		s.converse(&s.turns[i], i == len(s.turns)-1)
+		if s.client2 != nil {
+			s.converse2(&s.turns[i])
+		} else {
+			s.converse(&s.turns[i], i == len(s.turns)-1)
+		}
 	}
 	// Everything an origin is ever sent has been sent once the gateway is gone.
 	s.gateway.Stop()

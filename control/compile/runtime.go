@@ -203,8 +203,8 @@ func (r *Runtime) Certificates() map[string][]tlsterm.Info {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	all := make(map[string][]tlsterm.Info, len(r.tls))
-	for name, t := range r.tls {
-		all[name] = t.Certificates()
+	for _, t := range r.tls {
+		all[t.options.Name] = t.Certificates() // the same for all that the listeners have of a section
 	}
 	return all
 }

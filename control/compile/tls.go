@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"reflect"
+	"strings"
 	"time"
 
 	"sluice/control/config"
@@ -42,12 +43,15 @@ func (b *builder) startTLS() {
 		if set.Pos == l.Value.TLS.Pos { // self-signed: there is no section
 			path = config.JoinPath("listen", l.Name, "tls")
 		}
-		t := b.plan.terminators[name]
+		// What is negotiated is the listener's: two of them with different versions of HTTP have a terminator each.
+		o := tlsOptions(name, set, &b.plan.Listeners[i])
+		key := name + " " + strings.Join(o.ALPN, " ")
+		t := b.plan.terminators[key]
 		if t == nil {
-			if t = b.terminator(path, name, set); t == nil {
+			if t = b.terminator(path, key, set, o); t == nil {
 				continue
 			}
-			b.plan.terminators[name] = t
+			b.plan.terminators[key] = t
 		}
 		b.plan.Listeners[i].TLS = t.Config()
 		if set.HSTS != nil {
@@ -56,9 +60,8 @@ func (b *builder) startTLS() {
 	}
 }
 
-func (b *builder) terminator(path, name string, set *config.TLS) *terminator {
-	o := tlsOptions(name, set)
-	if running := b.runningTLS[name]; running != nil && reflect.DeepEqual(running.options, o) {
+func (b *builder) terminator(path, key string, set *config.TLS, o tlsterm.Options) *terminator {
+	if running := b.runningTLS[key]; running != nil && reflect.DeepEqual(running.options, o) {
 		return running
 	}
 	failed := false
@@ -83,8 +86,14 @@ func (b *builder) terminator(path, name string, set *config.TLS) *terminator {
 	return t
 }
 
-func tlsOptions(name string, set *config.TLS) tlsterm.Options {
-	o := tlsterm.Options{Name: name, ALPN: []string{"http/1.1"}}
+func tlsOptions(name string, set *config.TLS, l *Listener) tlsterm.Options {
+	o := tlsterm.Options{Name: name}
+	if l.H2 {
+		o.ALPN = append(o.ALPN, "h2")
+	}
+	if l.H1 {
+		o.ALPN = append(o.ALPN, "http/1.1")
+	}
 	if set.Preset == "modern" {
 		o.Preset = tlsterm.Modern
 	}

@@ -22,7 +22,7 @@ log: { access: { to: %q, format: "$proto|$route|$response.status|$bytes_in|$atte
 services: { origin: { to: ["http://%s"] } }
 routes: { upload: { match: "POST /upload", to: origin } }
 `, access, origin)))
-	client := client2(t)
+	client := client2(t, false)
 	ask := func(path string, status int, want string) {
 		t.Helper()
 		req, err := http.NewRequest("POST", "http://"+gw.Addr+path, strings.NewReader("12345"))

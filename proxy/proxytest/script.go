@@ -80,6 +80,7 @@ type script struct {
 	client  *Client
 	tunnel  bool
 	client2 *http2.Transport // asks instead, if not nil: see Script2
+	tls     bool             // the gateway speaks TLS
 }
 
 // turn is a group of requests that leave together, with what comes of it.
@@ -92,10 +93,18 @@ type turn struct {
 // play returns the script as it happened.
 func (s *script) play() []byte {
 	yaml := s.split()
-	if s.client2 != nil {
+	switch {
+	case s.client2 != nil && s.tls:
+		yaml = listenTLS(yaml, "[h1, h2]")
+	case s.client2 != nil:
 		yaml = listen2(yaml)
+	case s.tls:
+		yaml = listenTLS(yaml, "h1")
 	}
 	s.gateway = Start(s.t, s.start(yaml))
+	if s.tls && s.client2 == nil {
+		s.gateway.Addr = encrypt(s.t, s.gateway.Addr)
+	}
 	for i := range s.turns {
 		for _, o := range s.origins {
 			o.turn.Store(int32(i))

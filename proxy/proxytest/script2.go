@@ -26,23 +26,30 @@ import (
 // Script2 plays a script with a client of HTTP/2, and wants the same to happen: the same requests at the origins, the same
 // responses. It is for scripts about policies and routes: they must not say how a connection is used. What differs between
 // the protocols is not looked at: the case and order of field names, the reason, the version in Via.
-func Script2(t *testing.T, file string) {
+//
+// secured: over TLS, where the scheme differs, too.
+func Script2(t *testing.T, file string, secured bool) {
 	want, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &script{t: t, file: txtar.Parse(want), origins: make(map[string]*scriptOrigin), client2: client2(t)}
+	s := &script{t: t, file: txtar.Parse(want), origins: make(map[string]*scriptOrigin), client2: client2(t, secured), tls: secured}
 	got := s.play()
 	if diff := cmp.Diff(essence(txtar.Parse(want)), essence(txtar.Parse(got))); diff != "" {
 		t.Errorf("%s over HTTP/2 (- expected, + got):\n%s", filepath.Base(file), diff)
 	}
 }
 
-// client2 speaks HTTP/2 with prior knowledge.
-func client2(t testing.TB) *http2.Transport {
+// client2 speaks HTTP/2, over TLS or with prior knowledge.
+func client2(t testing.TB, secured bool) *http2.Transport {
 	tr := &http2.Transport{
 		AllowHTTP: true, DisableCompression: true,
 		DialTLSContext: func(ctx context.Context, network, address string, _ *tls.Config) (net.Conn, error) {
+			if secured {
+				secure := clientTLS.Clone()
+				secure.NextProtos = []string{"h2"}
+				return (&tls.Dialer{Config: secure}).DialContext(ctx, network, address)
+			}
 			var d net.Dialer
 			return d.DialContext(ctx, network, address)
 		},
@@ -71,8 +78,12 @@ func (s *script) ask2(text []byte) string {
 	if len(line) != 3 {
 		s.t.Fatalf("%q is no request line that HTTP/2 could carry", lines[0])
 	}
+	scheme := "http"
+	if s.tls {
+		scheme = "https"
+	}
 	req := (&http.Request{
-		Method: line[0], URL: &url.URL{Scheme: "http", Host: s.gateway.Addr, Opaque: line[1]},
+		Method: line[0], URL: &url.URL{Scheme: scheme, Host: s.gateway.Addr, Opaque: line[1]},
 		Header: http.Header{"User-Agent": {""}},
 	}).WithContext(s.t.Context())
 	if len(body) > 0 {
@@ -132,6 +143,9 @@ func essence(a *txtar.Archive) map[string]string {
 	return all
 }
 
+// sameValue takes out of values what the protocol makes different.
+var sameValue = strings.NewReplacer("2.0 sluice", "1.1 sluice", "proto=https", "proto=http", "; Secure", "")
+
 func essentials(message string, response bool) string {
 	head, body, _ := strings.Cut(message, "\n\n")
 	lines := strings.Split(head, "\n")
@@ -142,7 +156,10 @@ func essentials(message string, response bool) string {
 	for i, line := range fields {
 		name, value, _ := strings.Cut(line, ":")
 		value = strings.TrimSuffix(strings.TrimSpace(value), `\x09`)
-		fields[i] = strings.ToLower(name) + ": " + strings.ReplaceAll(value, "2.0 sluice", "1.1 sluice")
+		if name == "X-Forwarded-Proto" {
+			value = "http"
+		}
+		fields[i] = strings.ToLower(name) + ": " + sameValue.Replace(value)
 	}
 	fields = slices.DeleteFunc(fields, func(line string) bool { return strings.HasPrefix(line, "connection: ") })
 	slices.SortStableFunc(fields, func(a, b string) int {

@@ -2,7 +2,9 @@ package proxytest
 
 import (
 	"flag"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -13,17 +15,41 @@ var rewrite = flag.Bool("rewrite", false, "write what happened into the scripts"
 var overHTTP2 = []string{"addresses-refused", "balance-*", "errors-*", "path-dot-segments", "path-escapes", "policies-*",
 	"redirect", "respond", "rewrite-*", "route-*", "split*"}
 
-// TestScripts2 plays those with a client of HTTP/2.
+// TestScripts2 plays those with a client of HTTP/2, with and without TLS.
 func TestScripts2(t *testing.T) {
-	for _, pattern := range overHTTP2 {
+	playEach(t, "", func(t *testing.T, file string) { Script2(t, file, false) }, overHTTP2...)
+	playEach(t, "-tls", func(t *testing.T, file string) { Script2(t, file, true) }, overHTTP2...)
+}
+
+// ownListener are the scripts that configure one, and those whose answer names the scheme.
+var ownListener = regexp.MustCompile(`(?m)^listen:|\$request\.scheme`)
+
+// TestScriptsTLS plays all the others over TLS.
+func TestScriptsTLS(t *testing.T) {
+	playEach(t, "", func(t *testing.T, file string) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ownListener.Match(text) {
+			t.Skip("the script is about the listener, or the scheme")
+		}
+		ScriptTLS(t, file)
+	}, "*")
+}
+
+// playEach runs f on the scripts that the patterns name.
+func playEach(t *testing.T, suffix string, f func(t *testing.T, file string), patterns ...string) {
+	t.Helper()
+	for _, pattern := range patterns {
 		files, err := filepath.Glob("../testdata/" + pattern + ".txt")
 		if err != nil || len(files) == 0 {
 			t.Fatalf("there are no scripts %s: %v", pattern, err)
 		}
 		for _, file := range files {
-			t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			t.Run(strings.TrimSuffix(filepath.Base(file), ".txt")+suffix, func(t *testing.T) {
 				t.Parallel()
-				Script2(t, file)
+				f(t, file)
 			})
 		}
 	}
@@ -31,14 +57,5 @@ func TestScripts2(t *testing.T) {
 
 // TestScripts plays proxy/testdata. go test ./proxy/proxytest -run TestScripts/hop plays those with hop in their name.
 func TestScripts(t *testing.T) {
-	files, err := filepath.Glob("../testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatal("there are no scripts", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			t.Parallel()
-			Script(t, file, *rewrite)
-		})
-	}
+	playEach(t, "", func(t *testing.T, file string) { Script(t, file, *rewrite) }, "*")
 }

@@ -96,6 +96,43 @@ routes:
 	f("GET /a"+host+"\r\n", "GET "+seen+"0")
 }
 
+// TestTLSHTTP2: the handshake chooses HTTP/2 where both speak it, and the stream is of https.
+func TestTLSHTTP2(t *testing.T) {
+	origin := proxytest.Origin(t, func(w http.ResponseWriter, r *http.Request) {
+		n, err := io.Copy(io.Discard, r.Body)
+		fmt.Fprintf(w, "%s %s %d %v", r.Header.Get("X-Forwarded-Proto"), r.Header.Get("Via"), n, err)
+	})
+	f := func(spoken string, offered []string, want string) {
+		t.Helper()
+		gw := proxytest.Start(t, fmt.Sprintf(`
+listen: { web: { address: "127.0.0.1:0", tls: edge, http: %s } }
+tls: { edge: { certificates: self-signed, hsts: 1h } }
+services: { origin: { to: ["http://%s"] } }
+routes: { all: { match: "/**", to: origin } }
+`, spoken, origin))
+		config := secured.Clone()
+		config.NextProtos = offered
+		tr := &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: len(offered) > 1 || offered[0] == "h2"}
+		defer tr.CloseIdleConnections()
+		client := &http.Client{Transport: tr, Timeout: patience}
+		for range 3 {
+			res, err := client.Post("https://"+gw.Addr+"/", "text/plain", strings.NewReader(strings.Repeat("x", 100000)))
+			if err != nil {
+				t.Fatalf("%s, %s: %v", spoken, offered, err)
+			}
+			body, err := io.ReadAll(res.Body)
+			res.Body.Close()
+			if err != nil || res.Proto+" "+string(body) != want || res.Header.Get("Strict-Transport-Security") != "max-age=3600" {
+				t.Errorf("%s, %s: got %s %s, %v, %v", spoken, offered, res.Proto, body, err, res.Header)
+			}
+		}
+	}
+	f("[h1, h2]", []string{"h2", "http/1.1"}, "HTTP/2.0 https 2.0 sluice 100000 <nil>")
+	f("h2", []string{"h2", "http/1.1"}, "HTTP/2.0 https 2.0 sluice 100000 <nil>")
+	f("[h1, h2]", []string{"http/1.1"}, "HTTP/1.1 https 1.1 sluice 100000 <nil>")
+	f("h1", []string{"h2", "http/1.1"}, "HTTP/1.1 https 1.1 sluice 100000 <nil>")
+}
+
 // TestTLSPipelined: two requests that come in one record are two.
 func TestTLSPipelined(t *testing.T) {
 	gw := proxytest.Start(t, securedGateway+`

@@ -52,6 +52,7 @@ type h2 struct {
 	most    int            // streams at a time
 	served  int
 	lastID  uint32
+	ended   ended
 	flood   flood
 
 	recvWindow int64 // what the client may still send, on all streams together
@@ -249,6 +250,10 @@ func (c *h2) take(f http2.Frame) error {
 		return c.takeSettings(f)
 	case *http2.PingFrame:
 		return c.takePing(f)
+	case *http2.PriorityFrame:
+		if f.StreamDep == f.StreamID {
+			return http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeProtocol} // RFC 7540 section 5.3.1
+		}
 	case *http2.PushPromiseFrame:
 		return errProtocol // only servers promise, section 8.4
 	case *http2.GoAwayFrame:
@@ -362,6 +367,14 @@ func (c *h2) unknown(id uint32) error {
 	return nil
 }
 
+// over judges DATA and HEADERS of a stream that there is not.
+func (c *h2) over(id uint32) error {
+	if err := c.unknown(id); err != nil {
+		return err
+	}
+	return c.ended.judge(id)
+}
+
 func (c *h2) takeReset(f *http2.RSTStreamFrame) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -392,6 +405,7 @@ func (c *h2) refuseStream(e http2.StreamError) error {
 		}
 	}
 	_ = c.framer.WriteRSTStream(e.StreamID, e.Code)
+	c.ended.reset(e.StreamID)
 	if st != nil {
 		st.drop(proxy.ErrBadBody)
 		c.forget(st)
@@ -415,7 +429,7 @@ func (c *h2) takeData(f *http2.DataFrame) error {
 		if st != nil {
 			return http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeStreamClosed}
 		}
-		return c.unknown(f.StreamID) // it was reset, and the client does not know yet
+		return c.over(f.StreamID)
 	}
 	if st.recvWindow -= all; st.recvWindow < 0 {
 		c.giveBack(all)
@@ -485,12 +499,14 @@ func (c *h2) begin(st *h2stream, ends bool) error {
 	defer c.mu.Unlock()
 	if c.final && st.id > c.finalID {
 		st.x.Release() // the client knows that nobody looks at it
+		c.ended.reset(st.id)
 		return c.flood.talk()
 	}
 	// Streams that were reset do not count as open, but what serves them may still be at it.
 	if len(c.streams) >= c.most || c.running >= 2*c.most {
 		st.x.Release()
 		_ = c.framer.WriteRSTStream(st.id, http2.ErrCodeRefusedStream)
+		c.ended.reset(st.id)
 		return c.flood.reset()
 	}
 	c.flood.head()

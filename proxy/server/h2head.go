@@ -53,10 +53,15 @@ func (c *h2) takeHeaders(f *http2.HeadersFrame) error {
 	switch {
 	case id%2 == 0:
 		err = errProtocol
+	case f.HasPriority() && f.Priority.StreamDep == id:
+		err = errProtocol // RFC 7540 section 5.3.1; of the whole connection, since the block is not decoded
 	case fresh:
+		c.ended.opens(c.lastID, id)
 		c.lastID = id
 	case st == nil:
-		err = c.flood.talk() // it was reset, and the client does not know yet
+		if err = c.over(id); err == nil {
+			err = c.flood.talk()
+		}
 	case st.ended:
 		err = http2.ConnectionError(http2.ErrCodeStreamClosed)
 	}

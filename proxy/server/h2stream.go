@@ -149,6 +149,7 @@ func (st *h2stream) reset(code http2.ErrCode) {
 		return
 	}
 	_ = c.framer.WriteRSTStream(st.id, code)
+	c.ended.reset(st.id)
 	if st.failed == nil {
 		st.failed = errBodyGone
 	}

@@ -117,6 +117,8 @@ type Client struct {
 	// ServerName is the name that the client has asked for with TLS (RFC 6066 section 3), if it is known: from the handshake, or
 	// from a balancer's PROXY header. Nobody has proven anything with it.
 	ServerName string
+	// Certificate is what the client has shown, and the listener has verified; nil: none. Client-Cert tells the origin.
+	Certificate *Certificate
 }
 
 // Edge is the protocol side of an exchange that policies and upstreams may need. Only edges write to clients.

@@ -6,6 +6,7 @@ import (
 	"sluice/control/config"
 	"sluice/proxy"
 	"sluice/proxy/address"
+	"sluice/proxy/auth"
 	"sluice/proxy/respond"
 	"sluice/router"
 )
@@ -20,6 +21,26 @@ func (b *builder) addressesPolicy(name string, p *config.Policy, _ *router.Patte
 		return nil, true, err
 	}
 	return proxy.Guarded(name, guard, modes[a.Mode], nil), true, nil
+}
+
+func (b *builder) clientCertPolicy(name string, p *config.Policy, _ *router.Pattern) (proxy.Policy, bool, error) {
+	c := p.ClientCert
+	if c == nil {
+		return nil, false, nil
+	}
+	guard, err := auth.NewClientCert(texts(c.SAN), texts(c.SPKI))
+	if err != nil {
+		return nil, true, err
+	}
+	return proxy.Guarded(name, guard, modes[c.Mode], nil), true, nil
+}
+
+func texts(list config.List[config.Text]) []string {
+	var out []string
+	for _, t := range list {
+		out = append(out, t.Text)
+	}
+	return out
 }
 
 // respond builds a route's own answer.

@@ -13,6 +13,7 @@ import (
 var policyBuilders = []func(b *builder, name string, p *config.Policy, pattern *router.Pattern) (proxy.Policy, bool, error){
 	(*builder).headersPolicy,
 	(*builder).addressesPolicy,
+	(*builder).clientCertPolicy,
 }
 
 // policy builds the link for one use of a policy.
@@ -26,7 +27,7 @@ func (b *builder) policy(u config.Use, pattern *router.Pattern, path string) (pr
 		path = config.JoinPath("policies", u.Name)
 	}
 	if name == "" {
-		name = kindOf(p)
+		name = p.Kind()
 	}
 	for _, build := range policyBuilders {
 		policy, mine, err := build(b, name, p, pattern)
@@ -40,13 +41,6 @@ func (b *builder) policy(u config.Use, pattern *router.Pattern, path string) (pr
 		return proxy.Link{Name: name, Policy: policy}, true
 	}
 	panic("BUG: a policy of no kind passed validation at " + path)
-}
-
-func kindOf(p *config.Policy) string {
-	if p.Headers != nil {
-		return "headers"
-	}
-	return "addresses"
 }
 
 func (b *builder) headersPolicy(_ string, p *config.Policy, pattern *router.Pattern) (proxy.Policy, bool, error) {

@@ -3,14 +3,16 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"strings"
 )
 
 // Policy is a rule that routes can use: exactly one kind is set.
 type Policy struct {
-	Headers   *Headers   `cfg:"headers" doc:"changes header fields"`
-	Addresses *Addresses `cfg:"addresses" doc:"admits clients by their address"`
-	Pos       Pos
-	_         struct{} `later:"jwt,api_key,oidc,basic_auth,rate_limit,quota,waf,anomalies,cache,compress,cors,forward_auth,ip_reputation,validate"`
+	Headers    *Headers    `cfg:"headers" doc:"changes header fields"`
+	Addresses  *Addresses  `cfg:"addresses" doc:"admits clients by their address"`
+	ClientCert *ClientCert `cfg:"client_cert" doc:"admits clients by the certificate that they have shown"`
+	Pos        Pos
+	_          struct{} `later:"jwt,api_key,oidc,basic_auth,rate_limit,quota,waf,anomalies,cache,compress,cors,forward_auth,ip_reputation,validate"`
 }
 
 // Headers is the policy that changes header fields.
@@ -25,6 +27,14 @@ type Addresses struct {
 	Allow List[Prefix] `cfg:"allow" doc:"networks or addresses; when present, all others are refused"`
 	Deny  List[Prefix] `cfg:"deny" doc:"networks or addresses that are refused, even if allowed"`
 	Mode  string       `cfg:"mode" default:"enforce" enum:"enforce,report,off" doc:"report only counts and logs what would be refused"`
+}
+
+// ClientCert is the policy that admits clients by the certificate that a listener has asked them for and verified: one that has
+// one of the names and one of the keys, where there are any.
+type ClientCert struct {
+	SAN  List[Text] `cfg:"san" doc:"subject alternative names: DNS names, *.example.com, addresses, URIs, mail addresses; any by default"`
+	SPKI List[Text] `cfg:"spki" doc:"the SHA-256 of public keys, in base64; any by default"`
+	Mode string     `cfg:"mode" default:"enforce" enum:"enforce,report,off" doc:"report only counts and logs what would be refused"`
 }
 
 // Use is one step of a list of policies: a name, or a policy written in place.
@@ -45,13 +55,23 @@ func (u *Use) decode(d *decoder, n *node, path string, f field) {
 
 // Kind names the kind that is set, or "" when none is.
 func (p Policy) Kind() string {
-	switch {
-	case p.Headers != nil:
-		return "headers"
-	case p.Addresses != nil:
-		return "addresses"
+	if kinds := p.kinds(); len(kinds) > 0 {
+		return kinds[0]
 	}
 	return ""
+}
+
+func (p Policy) kinds() []string {
+	var kinds []string
+	for _, k := range []struct {
+		name string
+		set  bool
+	}{{"headers", p.Headers != nil}, {"addresses", p.Addresses != nil}, {"client_cert", p.ClientCert != nil}} {
+		if k.set {
+			kinds = append(kinds, k.name)
+		}
+	}
+	return kinds
 }
 
 func (v *validator) policies(policies Named[Policy]) {
@@ -65,11 +85,12 @@ func (v *validator) policies(policies Named[Policy]) {
 }
 
 func (v *validator) policy(p Policy, path string) {
-	switch {
-	case p.Headers != nil && p.Addresses != nil:
-		v.fail(path, "a policy has exactly one kind, this one has headers and addresses", "make two policies of it")
-	case p.Kind() == "":
-		v.fail(path, "the policy has no kind", "headers: ... or addresses: ...")
+	switch kinds := p.kinds(); len(kinds) {
+	case 0:
+		v.fail(path, "the policy has no kind", "headers: ..., addresses: ... or client_cert: ...")
+	case 1:
+	default:
+		v.fail(path, "a policy has exactly one kind, this one has "+strings.Join(kinds, " and "), "make several policies of it")
 	}
 	if h := p.Headers; h != nil {
 		where := joinPath(path, "headers")

@@ -31,7 +31,8 @@ type h1 struct {
 	peerText   []byte
 	counted    netip.Addr // what admit counted
 	scheme     string     // that of the connection
-	serverName string     // see origin
+	serverName string     // see origin, as of the next
+	cert       *proxy.Certificate
 
 	serveHeld func() bool     // serveInHold, bound once
 	inHold    bool            // nobody may read from the connection now
@@ -66,7 +67,7 @@ const (
 func newH1(nc net.Conn, l *Listener, from origin) *h1 {
 	c := &h1{
 		server: l.server, listener: l,
-		scheme: from.scheme(), peer: from.peer, peerText: from.text(), counted: from.counted, serverName: from.serverName,
+		scheme: from.scheme(), peer: from.peer, peerText: from.text(), counted: from.counted, serverName: from.serverName, cert: from.cert,
 	}
 	c.Conn = wire.NewConn(nc, c.reset)
 	c.Conn.Owner = c
@@ -98,7 +99,7 @@ func (c *h1) run() {
 func (c *h1) switchToH2() {
 	first := bytes.Clone(c.in.Bytes())
 	c.Disarm()
-	next := newH2(c.listener, c.Conn.Conn, first, origin{peer: c.peer, counted: c.counted, tls: c.scheme == "https", serverName: c.serverName})
+	next := newH2(c.listener, c.Conn.Conn, first, origin{peer: c.peer, counted: c.counted, tls: c.scheme == "https", serverName: c.serverName, cert: c.cert})
 	// From here on whoever looks for connections finds the new one.
 	c.server.sweeper.Remove(c.Conn)
 	c.in.Close()
@@ -350,6 +351,7 @@ func (c *h1) register(x *proxy.Exchange) {
 	// Also of a request that nobody understands: the log says who sent it.
 	x.Client = proxy.Client{
 		Addr: c.peer.Addr(), Peer: c.peer, Text: c.peerText, Trusted: c.settings.trusts(c.peer.Addr()), ServerName: c.serverName,
+		Certificate: c.cert,
 	}
 	c.hello, c.out = false, 0
 	c.current.x.Store(x)

@@ -83,6 +83,7 @@ func (st *h2stream) run() {
 	peer := st.c.peer
 	x.Client = proxy.Client{
 		Addr: peer.Addr(), Peer: peer, Text: st.c.peerText, Trusted: settings.trusts(peer.Addr()), ServerName: st.c.serverName,
+		Certificate: st.c.cert,
 	}
 	err := st.fillRequest(x, settings)
 	if st.refusal != nil {

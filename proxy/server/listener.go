@@ -119,6 +119,7 @@ type origin struct {
 	counted    netip.Addr     // what it counts as for the limit per client
 	tls        bool           // the client has spoken TLS, to us or to the balancer
 	serverName string         // the name that the client has asked for with TLS, if it is known
+	cert       *proxy.Certificate
 }
 
 // scheme is what the client sees.
@@ -187,6 +188,9 @@ func (l *Listener) serve(c net.Conn, from origin) {
 		}
 		state := tc.ConnectionState()
 		c, from.tls, from.serverName = tc, true, state.ServerName
+		if len(state.VerifiedChains) > 0 {
+			from.cert = proxy.NewCertificate(state.PeerCertificates[0])
+		}
 		h2 = h2 || state.NegotiatedProtocol == "h2"
 	}
 	if h2 {

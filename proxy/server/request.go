@@ -195,9 +195,13 @@ func identify(x *proxy.Exchange, settings *Settings, peer []byte, via string) {
 		believe(x, settings)
 	} else {
 		h.DelKnown(wire.XForwardedFor.Bit() | wire.XForwardedHost.Bit() | wire.XForwardedProto.Bit() | wire.XForwardedOther.Bit() |
-			wire.XRealIP.Bit() | wire.XRequestID.Bit())
+			wire.XRealIP.Bit() | wire.XRequestID.Bit() | wire.ClientCert.Bit() | wire.ClientCertChain.Bit())
 	}
 	h.DelKnown(wire.Forwarded.Bit())
+	if c := x.Client.Certificate; c != nil {
+		h.DelKnown(wire.ClientCert.Bit() | wire.ClientCertChain.Bit())
+		h.AddKnownString(wire.ClientCert, c.Field)
+	}
 	if x.ID == nil {
 		x.ID = x.KeepScratch(newRequestID(x.Scratch()))
 		h.AddKnown(wire.XRequestID, x.ID)

@@ -3,11 +3,21 @@ package server_test
 import (
 	"bufio"
 	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/pem"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -131,6 +141,102 @@ routes: { all: { match: "/**", to: origin } }
 	f("h2", []string{"h2", "http/1.1"}, "HTTP/2.0 https 2.0 sluice 100000 <nil>")
 	f("[h1, h2]", []string{"http/1.1"}, "HTTP/1.1 https 1.1 sluice 100000 <nil>")
 	f("h1", []string{"h2", "http/1.1"}, "HTTP/1.1 https 1.1 sluice 100000 <nil>")
+}
+
+// TestClientCertificates: a certificate is verified by the listener, told to the origin, and wanted by a policy; over HTTP/2, too.
+func TestClientCertificates(t *testing.T) {
+	dir := t.TempDir()
+	ca, caKey := issue(t, nil, nil, "authority")
+	other, otherKey := issue(t, nil, nil, "another authority")
+	caFile := dir + "/ca.pem"
+	if err := os.WriteFile(caFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	partner, partnerKey := issue(t, ca, caKey, "app.partner.example")
+	stranger, strangerKey := issue(t, ca, caKey, "app.stranger.example")
+	forged, forgedKey := issue(t, other, otherKey, "app.partner.example")
+	origin := proxytest.Origin(t, func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s%v%v", strings.Join(r.Header["Client-Cert"], " and "), r.Header["Client-Cert-Chain"], r.Header["Client_cert"])
+	})
+	gw := proxytest.Start(t, fmt.Sprintf(`
+listen: { web: { address: "127.0.0.1:0", tls: edge, http: [h1, h2] } }
+tls: { edge: { certificates: self-signed, client_certs: { ca: %s, mode: request } } }
+services: { origin: { to: ["http://%s"] } }
+routes:
+  open: { match: /open, to: origin }
+  partners: { match: /partners, to: origin, use: [ { client_cert: { san: ["*.partner.example"] } } ] }
+`, caFile, origin))
+	f := func(path string, cert *x509.Certificate, key crypto.Signer, status int, want string) {
+		t.Helper()
+		for _, h2 := range []bool{false, true} {
+			config := secured.Clone()
+			config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+			if cert != nil {
+				// Shown whatever the gateway asks for.
+				config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+					return &tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}, nil
+				}
+			}
+			for range 2 { // the second time the session is resumed
+				tr := &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: h2}
+				req, err := http.NewRequest("GET", "https://"+gw.Addr+path, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				req.Header.Set("Client-Cert", ":Zm9yZ2Vk:")
+				req.Header.Set("Client-Cert-Chain", ":Zm9yZ2Vk:")
+				res, err := (&http.Client{Transport: tr, Timeout: patience}).Do(req)
+				if status == 0 {
+					if err == nil {
+						t.Errorf("%s: a certificate of another authority is accepted: %s", path, res.Status)
+					}
+					continue
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, err := io.ReadAll(res.Body)
+				res.Body.Close()
+				tr.CloseIdleConnections()
+				if err != nil || res.StatusCode != status || !strings.Contains(string(body), want) || strings.Contains(string(body), "Zm9yZ2Vk") {
+					t.Errorf("%s, HTTP/2 %t: got %d %s, %v, want %d %s", path, h2, res.StatusCode, body, err, status, want)
+				}
+			}
+		}
+	}
+	field := func(c *x509.Certificate) string { return ":" + base64.StdEncoding.EncodeToString(c.Raw) + ":[][]" }
+	f("/open", nil, nil, 200, "[][]")
+	f("/open", partner, partnerKey, 200, field(partner))
+	f("/partners", partner, partnerKey, 200, field(partner))
+	f("/partners", stranger, strangerKey, 403, "client_certificate_refused")
+	f("/partners", nil, nil, 403, "client_certificate_required")
+	f("/open", forged, forgedKey, 0, "")
+}
+
+// issue makes a certificate for a name, signed by ca or, without one, by itself.
+func issue(t *testing.T, ca *x509.Certificate, caKey crypto.Signer, name string) (*x509.Certificate, crypto.Signer) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: ca == nil, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	if ca == nil {
+		ca, caKey = template, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, ca, &key.PublicKey, caKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return certificate, key
 }
 
 // TestTLSPipelined: two requests that come in one record are two.

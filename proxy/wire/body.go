@@ -265,7 +265,7 @@ func (b *Body) fill() error {
 // forbiddenInTrailers would change how a message is framed, routed or whom it is from (RFC 9110 section 6.5.1).
 const forbiddenInTrailers = HopByHop | 1<<Host | 1<<Authorization | 1<<Cookie | 1<<SetCookie | 1<<ContentType | 1<<Expect |
 	1<<Forwarded | 1<<XForwardedFor | 1<<XForwardedHost | 1<<XForwardedProto | 1<<XForwardedOther |
-	1<<XRealIP | 1<<XRequestID | 1<<Via
+	1<<XRealIP | 1<<XRequestID | 1<<Via | 1<<ClientCert | 1<<ClientCertChain
 
 // readTrailer reads one line of the trailer section and reports whether it was the empty one.
 func (b *Body) readTrailer() (bool, error) {

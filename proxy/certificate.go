@@ -1,0 +1,35 @@
+package proxy
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+)
+
+// Certificate is one that a client has shown, and whose chain was verified when its connection was made. It is made once for a
+// connection; immutable.
+type Certificate struct {
+	Leaf *x509.Certificate
+	// Field is the value of Client-Cert: the certificate as a byte sequence of structured fields (RFC 9440 section 2.2).
+	Field string
+	// SPKI is the SHA-256 of the public key (RFC 7469 section 2.4).
+	SPKI [sha256.Size]byte
+	// Names are its subject alternative names (RFC 5280 section 4.2.1.6): DNS names, addresses, URIs and mail addresses.
+	Names []string
+}
+
+// NewCertificate takes what is of interest out of a verified certificate.
+func NewCertificate(leaf *x509.Certificate) *Certificate {
+	c := &Certificate{
+		Leaf: leaf, SPKI: sha256.Sum256(leaf.RawSubjectPublicKeyInfo),
+		Field: ":" + base64.StdEncoding.EncodeToString(leaf.Raw) + ":",
+	}
+	c.Names = append(append(c.Names, leaf.DNSNames...), leaf.EmailAddresses...)
+	for _, ip := range leaf.IPAddresses {
+		c.Names = append(c.Names, ip.String())
+	}
+	for _, u := range leaf.URIs {
+		c.Names = append(c.Names, u.String())
+	}
+	return c
+}

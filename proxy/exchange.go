@@ -117,6 +117,8 @@ type Client struct {
 	// ServerName is the name that the client has asked for with TLS (RFC 6066 section 3), if it is known: from the handshake, or
 	// from a balancer's PROXY header. Nobody has proven anything with it.
 	ServerName string
+	// JA4 is the fingerprint of the client's software, of connections whose TLS ends here; else empty.
+	JA4 string
 	// Certificate is what the client has shown, and the listener has verified; nil: none. Client-Cert tells the origin.
 	Certificate *Certificate
 }

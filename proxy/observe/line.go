@@ -41,6 +41,7 @@ var fields = [...]field{
 	{name: "method", append: (*line).appendMethod},
 	{name: "host", append: func(n *line, dst []byte) []byte { return appendText(dst, n.x.Request.Host) }},
 	{name: "sni", append: func(n *line, dst []byte) []byte { return appendText(dst, n.x.Client.ServerName) }},
+	{name: "tls_fingerprint", append: func(n *line, dst []byte) []byte { return appendText(dst, n.x.Client.JA4) }},
 	{name: "path", append: (*line).appendPath},
 	{name: "query", append: (*line).appendQuery},
 	{name: "proto", append: func(n *line, dst []byte) []byte { return appendText(dst, n.x.Received.Proto) }},

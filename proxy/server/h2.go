@@ -34,6 +34,7 @@ type h2 struct {
 	// serverName is what the client has asked for with TLS.
 	serverName string
 	cert       *proxy.Certificate
+	ja4        string
 
 	// Of the goroutine that reads.
 	first    []byte // was read before the connection came here
@@ -121,7 +122,7 @@ func (l *Listener) serveH2(nc net.Conn, first []byte, from origin) {
 func newH2(l *Listener, nc net.Conn, first []byte, from origin) *h2 {
 	c := &h2{
 		server: l.server, listener: l, first: first,
-		scheme: from.scheme(), peer: from.peer, peerText: from.text(), counted: from.counted, serverName: from.serverName, cert: from.cert,
+		scheme: from.scheme(), peer: from.peer, peerText: from.text(), counted: from.counted, serverName: from.serverName, cert: from.cert, ja4: from.ja4,
 	}
 	c.Conn = wire.NewConn(nc, nil)
 	c.Conn.Owner = c

@@ -83,7 +83,7 @@ func (st *h2stream) run() {
 	peer := st.c.peer
 	x.Client = proxy.Client{
 		Addr: peer.Addr(), Peer: peer, Text: st.c.peerText, Trusted: settings.trusts(peer.Addr()), ServerName: st.c.serverName,
-		Certificate: st.c.cert,
+		Certificate: st.c.cert, JA4: st.c.ja4,
 	}
 	err := st.fillRequest(x, settings)
 	if st.refusal != nil {

@@ -120,6 +120,7 @@ type origin struct {
 	tls        bool           // the client has spoken TLS, to us or to the balancer
 	serverName string         // the name that the client has asked for with TLS, if it is known
 	cert       *proxy.Certificate
+	ja4        string // the fingerprint of the client's software
 }
 
 // scheme is what the client sees.
@@ -180,14 +181,14 @@ func (l *Listener) serve(c net.Conn, from origin) {
 	settings := l.settings.Load()
 	h2 := settings.NoH1
 	if config := settings.TLS; config != nil {
-		tc, err := l.server.handshake(c, config)
+		tc, ja4, err := l.server.handshake(c, config)
 		if err != nil {
 			_ = c.Close() // the client has been told why in an alert, if it could be
 			l.server.dismiss(from.counted)
 			return
 		}
 		state := tc.ConnectionState()
-		c, from.tls, from.serverName = tc, true, state.ServerName
+		c, from.tls, from.serverName, from.ja4 = tc, true, state.ServerName, ja4
 		if len(state.VerifiedChains) > 0 {
 			from.cert = proxy.NewCertificate(state.PeerCertificates[0])
 		}

@@ -7,6 +7,8 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
+
+	"sluice/tlsterm"
 )
 
 // handshakes counts what becomes of TLS handshakes, and bounds how many are under way.
@@ -43,34 +45,49 @@ const handshakeTimeout = 10 * time.Second
 // clients who are connected need.
 var errHandshakes = errors.New("too many TLS handshakes are under way")
 
-func (s *Server) handshake(c net.Conn, config *tls.Config) (*tls.Conn, error) {
+// handshake makes the handshake, and returns the client's fingerprint with the connection.
+func (s *Server) handshake(c net.Conn, config *tls.Config) (tc *tls.Conn, ja4 string, err error) {
 	limits := &s.snapshot.Load().Limits
 	h := &s.handshakes
 	defer h.underWay.Add(-1)
 	if n := h.underWay.Add(1); limits.Handshakes > 0 && n > int64(limits.Handshakes) {
 		h.refused.Add(1)
-		return nil, errHandshakes
+		return nil, "", errHandshakes
 	}
 	timeout := limits.HandshakeTimeout
 	if timeout <= 0 {
 		timeout = handshakeTimeout
 	}
 	_ = c.SetDeadline(time.Now().Add(timeout)) // fails only on a closed connection, as does taking it back
-	tc := tls.Server(c, config)
+	tc = tls.Server(c, fingerprinting(config, &ja4))
 	if err := tc.Handshake(); err != nil {
 		h.failed.Add(1)
 		var header tls.RecordHeaderError
 		if errors.As(err, &header) && header.Conn != nil && isHTTP(header.RecordHeader) {
 			_, _ = io.WriteString(header.Conn, notHTTP) // the connection ends in any case
 		}
-		return nil, err
+		return nil, "", err
 	}
 	_ = c.SetDeadline(time.Time{})
 	h.completed.Add(1)
 	if tc.ConnectionState().DidResume {
 		h.resumed.Add(1)
 	}
-	return tc, nil
+	return tc, ja4, nil
+}
+
+// fingerprinting is config for one handshake, which leaves the client's fingerprint behind: nobody but GetConfigForClient is shown
+// what the client has sent.
+func fingerprinting(config *tls.Config, ja4 *string) *tls.Config {
+	mine := config.Clone()
+	mine.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+		*ja4 = tlsterm.JA4(h)
+		if config.GetConfigForClient != nil {
+			return config.GetConfigForClient(h)
+		}
+		return nil, nil // mine
+	}
+	return mine
 }
 
 // notHTTP answers who speaks HTTP to a port of HTTPS.

@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -237,6 +238,34 @@ func issue(t *testing.T, ca *x509.Certificate, caKey crypto.Signer, name string)
 		t.Fatal(err)
 	}
 	return certificate, key
+}
+
+// TestTLSLogged: the access log tells what a client has asked for with TLS and what it is, over either version of HTTP.
+func TestTLSLogged(t *testing.T) {
+	log := t.TempDir() + "/access.log"
+	gw := proxytest.Start(t, fmt.Sprintf(`
+listen: { web: { address: "127.0.0.1:0", tls: self-signed, http: [h1, h2] } }
+log: { access: { to: %q, format: "$proto $sni $tls_fingerprint" } }
+routes: { own: { match: /, respond: { text: own } } }
+`, log))
+	for _, h2 := range []bool{false, true} {
+		tr := &http.Transport{TLSClientConfig: secured.Clone(), ForceAttemptHTTP2: h2}
+		res, err := (&http.Client{Transport: tr, Timeout: patience}).Get("https://" + gw.Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		tr.CloseIdleConnections()
+	}
+	gw.Stop()
+	got, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := regexp.MustCompile(`^HTTP/1\.1 shop\.localhost t13d\d{4}00_([0-9a-f]{12})_[0-9a-f]{12}\nHTTP/2\.0 shop\.localhost t13d\d{4}h2_([0-9a-f]{12})_[0-9a-f]{12}\n$`)
+	if m := want.FindSubmatch(got); m == nil || string(m[1]) != string(m[2]) {
+		t.Errorf("the log says\n%s", got)
+	}
 }
 
 // TestTLSPipelined: two requests that come in one record are two.

@@ -79,7 +79,7 @@ func (p plan) subjects(s scenario) ([]subject, error) {
 		if slices.Contains(s.without, peer.program) {
 			continue
 		}
-		all = append(all, subject{peer, ""})
+		all = append(all, subject{peer, s.needs})
 		if s.with != "" {
 			all = append(all, subject{peer, s.with})
 		}

@@ -93,6 +93,17 @@ type running struct {
 	peer
 	listen, admin string
 	dir           string
+	words         settings // With alone
+}
+
+func (r *running) has(word string) bool { return r.words.Has(word) }
+
+// base is what its URLs begin with.
+func (r *running) base() string {
+	if r.has("tls") {
+		return "https://" + r.listen
+	}
+	return "http://" + r.listen
 }
 
 // launch writes the peer's configuration and starts it.
@@ -122,7 +133,7 @@ func (p peer) launch(ctx context.Context, dir string, cores string, s settings) 
 		child.stop()
 		return nil, err
 	}
-	return &running{process: child, peer: p, listen: s.Listen, admin: s.Admin, dir: dir}, nil
+	return &running{process: child, peer: p, listen: s.Listen, admin: s.Admin, dir: dir, words: settings{With: s.With}}, nil
 }
 
 // complete fills in what depends on the peer.
@@ -158,6 +169,11 @@ func (p peer) configure(s settings) (string, error) {
 	}
 	if err != nil {
 		return "", fmt.Errorf("cannot configure %s: %w", p.name, err)
+	}
+	if s.Has("tls") {
+		if err := writeCertificate(filepath.Join(s.Dir, "pair.pem")); err != nil {
+			return "", fmt.Errorf("cannot configure %s: %w", p.name, err)
+		}
 	}
 	if len(s.Routes()) > 0 && p.program == "haproxy" {
 		var table strings.Builder
@@ -206,7 +222,7 @@ func (r *running) metrics() string {
 	if r.file == "sluice.yaml" {
 		return "http://" + r.admin + "/metrics"
 	}
-	return "http://" + r.listen + "/metrics"
+	return r.base() + "/metrics"
 }
 
 // choose finds peers by their names.

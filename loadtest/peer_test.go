@@ -72,7 +72,7 @@ func byWord(program string) map[string][]scenario {
 	all := map[string][]scenario{}
 	for _, s := range scenarios {
 		if !slices.Contains(s.without, program) {
-			all[""] = append(all[""], s)
+			all[s.needs] = append(all[s.needs], s)
 			if s.with != "" {
 				all[s.with] = append(all[s.with], s)
 			}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -125,7 +126,7 @@ func (p plan) launch(ctx context.Context, e entrant, origin, dir string) (target
 		r.stop()
 		return target{}, err
 	}
-	t := target{url: "http://" + r.listen + e.does.path, path: e.does.path, seconds: p.seconds, cores: p.load, scratch: own, proxy: r}
+	t := target{url: r.base() + e.does.path, path: e.does.path, seconds: p.seconds, cores: p.load, scratch: own, proxy: r}
 	if e.idle > 0 {
 		if t.held, err = startHolder(ctx, t, e.idle); err != nil {
 			r.stop()
@@ -240,11 +241,14 @@ func (s scenario) verify(ctx context.Context, r *running) error {
 	if w, ok := s.load.(wrk); ok && w.body > 0 {
 		method, body = "POST", strings.Repeat("y", w.body)
 	}
-	request, err := http.NewRequestWithContext(ctx, method, "http://"+r.listen+s.path, strings.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, method, r.base()+s.path, strings.NewReader(body))
 	if err != nil {
 		return err
 	}
-	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	transport := &http.Transport{
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: r.has("h2"), // the certificate is of this run
+	}
+	client := http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	defer client.CloseIdleConnections()
 	response, err := client.Do(request)
 	if err != nil {
@@ -261,6 +265,9 @@ func (s scenario) verify(ctx context.Context, r *running) error {
 	}
 	if response.StatusCode != status {
 		return fmt.Errorf("a first request was answered with %s instead of %d: %.200s", response.Status, status, got)
+	}
+	if r.has("h2") && response.ProtoMajor != 2 {
+		return fmt.Errorf("a first request was answered over %s", response.Proto)
 	}
 	if want := s.expected(); want != anything && string(got) != want {
 		return fmt.Errorf("a first request got %d bytes that are not the answer: %.100q", len(got), got)

@@ -20,6 +20,9 @@ type scenario struct {
 	// peers/ look for it.
 	with string
 
+	// needs are words that each peer always has: what cannot be left out of the scenario.
+	needs string
+
 	answer  string   // the body that is expected, where it is not the origin's
 	status  int      // 200 if zero
 	without []string // programs that cannot do it
@@ -44,6 +47,11 @@ var scenarios = []scenario{
 	{name: "policies", about: "1 KiB, address list, header edits, a rewrite", path: "/shop/1k", with: "policies", without: []string{"varnishd"}, slow: true},
 	{name: "websocket", about: "64 bytes there and back over a WebSocket", path: "/socket", load: echo{}, answer: anything},
 	{name: "churn", about: "1 KiB, a new connection for each request", path: "/1k", load: wrk{fields: []string{"Connection=close"}}},
+	{name: "tls", about: "1 KiB, over TLS", path: "/1k", with: "tls", without: []string{"varnishd"}},
+	{name: "handshake", about: "a fixed answer, a TLS handshake for each", path: "/static", answer: `{"ok":true}`, needs: "tls",
+		load: wrk{fields: []string{"Connection=close"}}, without: []string{"varnishd"}},
+	{name: "h2", about: "1 KiB over HTTP/2 and TLS, 10 streams on each connection", path: "/1k", needs: "tls+h2",
+		load: h2load{options: []string{"-m10"}}, without: []string{"varnishd"}},
 	{name: "h2load", about: "1 KiB, the load from h2load", path: "/1k", load: h2load{options: []string{"--h1"}}, slow: true},
 	{name: "idle", about: "18,000 keep-alive connections that wait", path: "/1k", load: hold{connections: 18_000}},
 }

@@ -54,6 +54,63 @@ func TestJSON(t *testing.T) {
 		`"duration_ms":3.250,"error":"bad_path","cause":"a control byte"`)
 }
 
+// TestJSONIsTheTable: what is written out is what the table says, whatever there is and is not.
+func TestJSONIsTheTable(t *testing.T) {
+	table := func(n *line) string {
+		dst := []byte{}
+		for i := range fields {
+			f := &fields[i]
+			value := f.append(n, nil)
+			if len(value) == 0 {
+				continue
+			}
+			dst = append(append(dst, f.key...), value...)
+			if !f.number {
+				dst = append(dst, '"')
+			}
+		}
+		return "{" + string(dst[1:]) + "}\n"
+	}
+	changes := []func(x *proxy.Exchange){
+		func(x *proxy.Exchange) { x.ID = nil },
+		func(x *proxy.Exchange) { x.Client.Text = nil },
+		func(x *proxy.Exchange) {
+			x.Client.ServerName, x.Client.JA4 = "a.example", "t13d1516h2_8daaf6152771_e5627efa2ab1"
+		},
+		func(x *proxy.Exchange) { x.Request.Host = []byte("a\"b") },
+		func(x *proxy.Exchange) { x.Request.Method = "" },
+		func(x *proxy.Exchange) { x.Received = proxy.Received{} },
+		func(x *proxy.Exchange) { x.MatchedPath, x.Request.Path = nil, nil },
+		func(x *proxy.Exchange) { x.Route = nil },
+		func(x *proxy.Exchange) { x.Service = "" },
+		func(x *proxy.Exchange) { x.Endpoint = "" },
+		func(x *proxy.Exchange) { x.UpstreamAt = 0 },
+		func(x *proxy.Exchange) { x.HeadAt = 0 },
+		func(x *proxy.Exchange) { x.Request.Head.Reset() },
+		func(x *proxy.Exchange) { x.Err = proxy.ErrBodyTooLarge },
+		func(x *proxy.Exchange) { x.ErrCause = errors.New("a \"cause\"") },
+		func(x *proxy.Exchange) { x.FailedAt = "size" },
+		func(x *proxy.Exchange) { x.Aborted = true },
+		func(x *proxy.Exchange) { x.WouldRefuse = "shield" },
+	}
+	for set := range 1 << len(changes) {
+		if set%97 != 0 && set&(set-1) != 0 { // each by itself, and some thousands of combinations
+			continue
+		}
+		x := get()
+		for i, change := range changes {
+			if set>>i&1 == 1 {
+				change(x)
+			}
+		}
+		n := &line{log: &AccessLog{}, x: x, end: x.Started + 3_250_499, status: 200}
+		want := table(n)
+		if got := string(n.appendJSON(nil, nil)); got != want {
+			t.Fatalf("%b: got\n%s, the table says\n%s", set, got, want)
+		}
+	}
+}
+
 func TestJSONHeaders(t *testing.T) {
 	f := func(want string, names ...string) {
 		t.Helper()

@@ -454,7 +454,7 @@ func (c *h2) takeData(f *http2.DataFrame) error {
 	if st.closed {
 		c.giveBack(int64(len(data)))
 	} else {
-		st.body.put(data)
+		st.body.Put(data)
 		st.giveBack(padding)
 	}
 	if f.StreamEnded() {
@@ -557,7 +557,7 @@ func (c *h2) forget(st *h2stream) {
 		st.unheard.Stop()
 	}
 	st.closed = true
-	c.giveBack(st.body.clear())
+	c.giveBack(st.body.Clear())
 	if len(c.streams) == 0 {
 		c.idleFrom = wire.Now()
 		c.arm()

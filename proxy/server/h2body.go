@@ -26,8 +26,8 @@ func (st *h2stream) Read(p []byte) (int, error) {
 			return 0, errBodyGone
 		case len(p) == 0:
 			return 0, nil
-		case st.body.n > 0:
-			n := st.body.take(p)
+		case st.body.Len() > 0:
+			n := st.body.Take(p)
 			st.taken += int64(n)
 			c.giveBack(int64(n))
 			st.giveBack(int64(n))
@@ -52,7 +52,7 @@ func (st *h2stream) Read(p []byte) (int, error) {
 func (st *h2stream) Buffered() int {
 	st.c.mu.Lock()
 	defer st.c.mu.Unlock()
-	return st.body.n
+	return st.body.Len()
 }
 
 // Interrupt ends a read under way and fails later ones.
@@ -70,7 +70,7 @@ func (st *h2stream) Close() error {
 
 func (st *h2stream) closeBody() {
 	st.closed = true
-	st.c.giveBack(st.body.clear())
+	st.c.giveBack(st.body.Clear())
 	st.changed.Broadcast()
 }
 
@@ -83,57 +83,4 @@ func (st *h2stream) giveBack(n int64) {
 	st.recvWindow += st.unacked
 	_ = st.c.framer.WriteWindowUpdate(st.id, uint32(st.unacked))
 	st.unacked = 0
-}
-
-// intake is what has arrived of a body. It holds no buffer while it is empty, and fills its last one before it takes another,
-// so that a body that comes in crumbs takes no more memory than its window.
-type intake struct {
-	bufs []*wire.Buf
-	r, w int // where to read in the first one, and to write in the last
-	n    int
-}
-
-func (i *intake) put(p []byte) {
-	i.n += len(p)
-	for len(p) > 0 {
-		if len(i.bufs) == 0 || i.w == wire.Medium {
-			i.bufs = append(i.bufs, wire.GetBuf(wire.Medium))
-			i.w = 0
-		}
-		k := copy(i.bufs[len(i.bufs)-1].B[i.w:], p)
-		i.w += k
-		p = p[k:]
-	}
-}
-
-func (i *intake) take(p []byte) int {
-	n := 0
-	for n < len(p) && i.n > 0 {
-		end := wire.Medium
-		if len(i.bufs) == 1 {
-			end = i.w
-		}
-		k := copy(p[n:], i.bufs[0].B[i.r:end])
-		n += k
-		i.n -= k
-		if i.r += k; i.r == end {
-			i.bufs[0].Free()
-			i.bufs = i.bufs[1:]
-			i.r = 0
-		}
-	}
-	if i.n == 0 {
-		i.bufs = nil // its array would go on growing at the other end
-	}
-	return n
-}
-
-// clear drops everything, and returns how much that was.
-func (i *intake) clear() int64 {
-	n := i.n
-	for _, b := range i.bufs {
-		b.Free()
-	}
-	*i = intake{}
-	return int64(n)
 }

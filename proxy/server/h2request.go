@@ -115,16 +115,16 @@ func (st *h2stream) fillBody(x *proxy.Exchange) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case st.ended && st.body.n == 0 && !st.trailers:
+	case st.ended && st.body.Len() == 0 && !st.trailers:
 		return
-	case st.ended && st.failed == nil && !st.trailers && len(st.body.bufs) == 1:
-		b := st.body.bufs[0]
-		x.Hold(b)
-		r.Body.SetWhole(b.B[:st.body.n])
-		st.taken = int64(st.body.n)
-		c.giveBack(st.taken)
-		st.body = intake{}
-		return
+	case st.ended && st.failed == nil && !st.trailers:
+		if b, n := st.body.Detach(); b != nil {
+			x.Hold(b)
+			r.Body.SetWhole(b.B[:n])
+			st.taken = int64(n)
+			c.giveBack(st.taken)
+			return
+		}
 	}
 	r.Body.SetFlow(nil, st, st.declared)
 	if r.Head.HasKnown(wire.Expect) && st.arrived == 0 && !st.ended {

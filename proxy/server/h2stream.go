@@ -36,7 +36,7 @@ type h2stream struct {
 	declared   int64
 	arrived    int64 // of the body
 	taken      int64 // by its reader
-	body       intake
+	body       wire.Intake
 	recvWindow int64
 	unacked    int64
 	sendWindow int64

@@ -79,9 +79,18 @@ type Request struct {
 	Upgrade string
 	// ExpectContinue is set while the client waits for 100 Continue before it sends the body.
 	ExpectContinue bool
-	Trailers       wire.Head
+	// TakesTrailers is set if the client has said that it accepts trailers (TE: trailers, RFC 9110 section 10.1.4).
+	TakesTrailers bool
+	Trailers      wire.Head
 	// Decided names the fields that policies have set or removed: a trailer does not get past them. See FinalTrailers.
 	Decided []string
+}
+
+// GRPC reports whether the request is a call of gRPC or one of its kin, whose failures are told by a status of gRPC.
+func (r *Request) GRPC() bool {
+	const name = "application/grpc"
+	t := r.Head.GetKnown(wire.ContentType)
+	return len(t) >= len(name) && wire.EqualFold(t[:len(name)], name)
 }
 
 // Response is the response as the chain sees it.
@@ -308,7 +317,7 @@ func (x *Exchange) Release() {
 	resp.Trailers.Reset()
 	req.Method, req.Scheme, req.Upgrade = "", "", ""
 	req.Host, req.Path, req.Query = nil, nil, nil
-	req.HasQuery, req.ExpectContinue = false, false
+	req.HasQuery, req.ExpectContinue, req.TakesTrailers = false, false, false
 	req.Body = Body{}
 	resp.Status, resp.Reason, resp.Tunnel, resp.Via = 0, nil, nil, ""
 	resp.Body = Body{}

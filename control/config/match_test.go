@@ -58,6 +58,9 @@ func TestOrigins(t *testing.T) {
 		if o.TLS {
 			tls = " tls"
 		}
+		if o.H2 {
+			tls += " h2"
+		}
 		if got := o.Network + " " + o.Address + " host=" + o.Host + " base=" + o.Base + tls; got != want {
 			t.Errorf("%s is %s, want %s", address, got, want)
 		}
@@ -67,6 +70,11 @@ func TestOrigins(t *testing.T) {
 	f("http://h:8080/a/b/", "tcp h:8080 host=h:8080 base=/a/b")
 	f("https://h.example", "tcp h.example:443 host=h.example base= tls")
 	f("https://h:80", "tcp h:80 host=h:80 base= tls")
+	f("h2://h.example", "tcp h.example:443 host=h.example base= tls h2")
+	f("h2://h:8443/v1/", "tcp h:8443 host=h:8443 base=/v1 tls h2")
+	f("h2c://h", "tcp h:80 host=h base= h2")
+	f("grpc://10.0.0.1:50051", "tcp 10.0.0.1:50051 host=10.0.0.1:50051 base= h2")
+	f("grpcs://[::1]:443", "tcp [::1]:443 host=[::1] base= tls h2")
 	f("http://[::1]", "tcp [::1]:80 host=[::1] base=")
 	f("http://[::1]:81/x%20y", "tcp [::1]:81 host=[::1]:81 base=/x%20y")
 	f("http://my_service:1", "tcp my_service:1 host=my_service:1 base=")

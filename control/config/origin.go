@@ -13,6 +13,7 @@ type Origin struct {
 	Network string // "tcp" or "unix"; empty when the address was refused
 	Address string // what to dial: "host:port", or the path of a socket
 	TLS     bool
+	H2      bool   // HTTP/2: by ALPN with TLS, else with prior knowledge
 	Host    string // the authority of the address without a default port, for host: origin; "localhost" for a socket
 	Base    string // goes in front of every path: "" or "/soap", never with a slash at the end
 	Weight  int    // 1 to 1000
@@ -21,12 +22,12 @@ type Origin struct {
 
 // originFields is the long form of an Origin.
 type originFields struct {
-	URL    Text `cfg:"url" required:"true" doc:"http://host:port/base, https://... or unix:/path"`
+	URL    Text `cfg:"url" required:"true" doc:"http://host:port/base, https://..., h2://..., h2c://..., grpc://..., grpcs://... or unix:/path"`
 	Weight int  `cfg:"weight" default:"1" min:"1" max:"1000" doc:"share of the requests, relative to the others"`
 }
 
 // laterSchemes are the addresses of later builds.
-var laterSchemes = []string{"grpc", "grpcs", "h2c", "dns+srv", "dns", "kubernetes", "consul", "etcd"}
+var laterSchemes = []string{"dns+srv", "dns", "kubernetes", "consul", "etcd"}
 
 func (o *Origin) decode(d *decoder, n *node, path string, _ field) {
 	long := originFields{Weight: 1}
@@ -68,10 +69,12 @@ func (o *Origin) parse(s string) (message, hint string) {
 	}
 	switch {
 	case scheme == "http" || scheme == "https":
+	case scheme == "h2" || scheme == "h2c" || scheme == "grpc" || scheme == "grpcs":
+		o.H2 = true
 	case slices.Contains(laterSchemes, scheme):
-		return notYet(scheme + "://"), "http://, https:// and unix: are"
+		return notYet(scheme + "://"), "http://, https://, h2://, h2c://, grpc://, grpcs:// and unix: are"
 	default:
-		return "the scheme of the address is not known", "http://, https:// or unix:/path"
+		return "the scheme of the address is not known", "http://, https://, h2://, h2c://, grpc://, grpcs:// or unix:/path"
 	}
 	authority, base := rest, ""
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
@@ -84,7 +87,7 @@ func (o *Origin) parse(s string) (message, hint string) {
 	if !ok {
 		return "the address has no valid host and port", "http://host:port, with brackets around an IPv6 address"
 	}
-	o.TLS = scheme == "https"
+	o.TLS = scheme == "https" || scheme == "h2" || scheme == "grpcs"
 	standard := "80"
 	if o.TLS {
 		standard = "443"

@@ -10,13 +10,13 @@ import (
 
 // Service is where traffic can go: endpoints that answer alike.
 type Service struct {
-	To        List[Origin] `cfg:"to" required:"true" doc:"one address or a list: http://host:port/base, https://..., unix:/path, or { url, weight }"`
+	To        List[Origin] `cfg:"to" required:"true" doc:"one address or a list: http://host:port/base, https://..., unix:/path, h2:// or grpcs:// (HTTP/2 with TLS), h2c:// or grpc:// (without), or { url, weight }"`
 	Balance   Balance      `cfg:"balance" default:"round-robin" doc:"how an endpoint is chosen"`
 	Timeout   *Duration    `cfg:"timeout" doc:"how long one try may take until the response head is there; 30s by default"`
 	Timeouts  Timeouts     `cfg:"timeouts" doc:"the other timeouts"`
 	Pool      Pool         `cfg:"pool" doc:"the connections to each endpoint"`
 	Host      Text         `cfg:"host" default:"keep" doc:"the Host that the service sees: keep (what the client sent), origin (the host of its address), or a name"`
-	OriginTLS OriginTLS    `cfg:"origin_tls" doc:"how https:// endpoints are verified"`
+	OriginTLS OriginTLS    `cfg:"origin_tls" doc:"how endpoints of https://, h2:// and grpcs:// are verified"`
 	Pos       Pos
 	_         struct{} `later:"health,discover,retry,eject,limit,protos"`
 	_         struct{} `later:"tls" hint:"origin_tls says how https:// addresses are verified"`
@@ -41,7 +41,7 @@ type Pool struct {
 	Wait        Duration `cfg:"wait" default:"1s" doc:"how long a request waits for a connection when all are in use"`
 }
 
-// OriginTLS says how https:// endpoints are verified.
+// OriginTLS says how endpoints with TLS are verified: those of https://, h2:// and grpcs://.
 type OriginTLS struct {
 	CA         *Content `cfg:"ca" doc:"file of PEM certificates to trust instead of the system's"`
 	ServerName string   `cfg:"server_name" doc:"the name that the certificate must have; the host of the address by default"`
@@ -128,7 +128,7 @@ func (v *validator) origins(s Service, path string) {
 		if o.Network == "" {
 			continue
 		}
-		id := fmt.Sprint(o.Network, o.TLS, o.Address, o.Base)
+		id := fmt.Sprint(o.Network, o.TLS, o.H2, o.Address, o.Base)
 		if pos, twice := first[id]; twice {
 			v.failAt(o.Pos, v.item(to, i), "the address stands here twice", fmt.Sprintf("first at %s; a larger share is written { url: ..., weight: 2 }", pos))
 		}
@@ -152,7 +152,7 @@ func (v *validator) originTLS(s Service, path string) {
 		encrypted = encrypted || o.TLS
 	}
 	if !encrypted {
-		v.fail(where, "no address of the service is https://", "")
+		v.fail(where, "no address of the service is https://, h2:// or grpcs://", "")
 	}
 	if !s.OriginTLS.Verify {
 		v.warn(where+".verify", "any certificate is accepted: whoever can reach the network can read and change the traffic", "")

@@ -69,6 +69,7 @@ func (st *h2stream) fillRequest(x *proxy.Exchange, settings *Settings) error {
 	}
 	joinCookies(x)
 	st.fillBody(x)
+	r.TakesTrailers = takesTrailers(&r.Head)
 	wire.DropHopByHop(m, &r.Head)
 	r.Head.DelKnown(wire.Host.Bit() | wire.Expect.Bit())
 	identify(x, settings, st.c.peerText, via2)

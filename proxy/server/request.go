@@ -36,6 +36,7 @@ func (c *h1) fillRequest(x *proxy.Exchange) error {
 		wire.EqualFold(r.Head.GetKnown(wire.Upgrade), "websocket") {
 		r.Upgrade = "websocket"
 	}
+	r.TakesTrailers = takesTrailers(&r.Head)
 	wire.DropHopByHop(m, &r.Head)
 	r.Head.DelKnown(wire.Host.Bit() | wire.Expect.Bit())
 	identify(x, c.settings, c.peerText, via[x.Received.Minor])
@@ -355,4 +356,17 @@ func newRequestID(dst []byte) []byte {
 		a, b = a>>4, b>>4
 	}
 	return append(dst, text[:]...)
+}
+
+// takesTrailers reports whether TE names trailers (RFC 9110 section 10.1.4). It speaks of the connection to the client, so that
+// it goes with the other fields that do; what the upstream does with trailers may depend on it.
+func takesTrailers(h *wire.Head) bool {
+	for value := range h.ValuesKnown(wire.TE) {
+		for item := range wire.Items(value) {
+			if wire.EqualFold(item, "trailers") {
+				return true
+			}
+		}
+	}
+	return false
 }

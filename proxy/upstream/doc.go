@@ -1,8 +1,9 @@
-// Package upstream sends exchanges to origins: it balances over a service's endpoints, keeps their HTTP/1.1
-// connections alive and speaks the protocol itself.
+// Package upstream sends exchanges to origins: it balances over a service's endpoints, keeps their
+// connections alive and speaks HTTP/1.1 or HTTP/2 itself.
 //
 // Read service.go first (choose an endpoint, try, try again where that is safe), then h1.go (one request and its
-// response over one connection), pump.go (the request body, while the response is already being read) and pool.go.
+// response over one connection), pump.go (the request body, while the response is already being read) and pool.go. The same for HTTP/2 are
+// h2.go (the pool, and what is tried again), h2conn.go, h2head.go, h2stream.go and h2pump.go.
 //
 // A response that fits into the buffer its head came in is whole when Serve returns, and the connection is free
 // for the next request before the client has read a byte. Everything else flows: at most one buffer of it is in

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -20,7 +21,8 @@ type endpoint struct {
 	options *Options
 	host    string      // of Host: origin or literal; empty: the client's
 	tls     *tls.Config // nil: plain
-	pool    pool
+	pool    pool        // of HTTP/1.1
+	h2      *h2pool     // of HTTP/2, which is spoken instead; nil: it is not
 
 	inFlight atomic.Int64
 	requests atomic.Uint64
@@ -43,6 +45,12 @@ func newEndpoint(address string, t *Target, o *Options) *endpoint {
 		e.tls = tlsConfig(o.TLS, t.Host)
 	}
 	e.pool.endpoint = e
+	if t.H2 {
+		e.h2 = &h2pool{endpoint: e}
+		if e.tls != nil {
+			e.tls.NextProtos = []string{"h2"}
+		}
+	}
 	return e
 }
 
@@ -100,6 +108,9 @@ func (e *endpoint) usable(now int64) bool {
 // serve sends the request over a pooled connection or a new one. A pooled connection that turns out to be dead is
 // replaced, once, if that is safe.
 func (e *endpoint) serve(x *proxy.Exchange) error {
+	if e.h2 != nil {
+		return e.serveH2(x)
+	}
 	e.inFlight.Add(1)
 	e.requests.Add(1)
 	fresh := false
@@ -183,23 +194,56 @@ func (e *endpoint) dial(x *proxy.Exchange) (*conn, error) {
 		case <-ctx.Done():
 		}
 	}()
-	nc, err := e.options.Dial(ctx, e.network, e.name)
+	nc, err := e.connect(ctx)
 	if err != nil {
 		return nil, e.dialFailed(x, err)
-	}
-	wire.TuneDialled(nc)
-	if e.tls != nil {
-		t := tls.Client(nc, e.tls)
-		if err := t.HandshakeContext(ctx); err != nil {
-			_ = nc.Close() // the handshake's error is what counts
-			return nil, e.dialFailed(x, err)
-		}
-		nc = t
 	}
 	e.reached()
 	c := newConn(nc, e)
 	e.options.Sweeper.Add(c.Conn)
 	return c, nil
+}
+
+// connect opens a connection, TLS included.
+func (e *endpoint) connect(ctx context.Context) (net.Conn, error) {
+	nc, err := e.options.Dial(ctx, e.network, e.name)
+	if err != nil {
+		return nil, err
+	}
+	wire.TuneDialled(nc)
+	if e.tls == nil {
+		return nc, nil
+	}
+	t := tls.Client(nc, e.tls)
+	if err := t.HandshakeContext(ctx); err != nil {
+		_ = nc.Close() // the handshake's error is what counts
+		return nil, err
+	}
+	return t, nil
+}
+
+// retire closes what is idle, and from now on every connection after its exchanges.
+func (e *endpoint) retire() {
+	if e.h2 != nil {
+		e.h2.retire()
+	}
+	e.pool.retire()
+}
+
+// expire closes connections that idled too long or that the origin has closed.
+func (e *endpoint) expire(now int64) {
+	if e.h2 != nil {
+		e.h2.expire(now)
+		return
+	}
+	e.pool.expire(now)
+}
+
+func (e *endpoint) counts() (open, idle int) {
+	if e.h2 != nil {
+		return e.h2.counts()
+	}
+	return e.pool.counts()
 }
 
 func (e *endpoint) dialFailed(x *proxy.Exchange, err error) error {

@@ -147,11 +147,11 @@ func (s *Service) rebuild(found [][]string) {
 	}
 	s.set.Store(newSet(endpoints, s.options.Balance))
 	for _, gone := range old {
-		gone.pool.retire()
+		gone.retire()
 	}
 	if s.retired.Load() {
 		for _, e := range endpoints {
-			e.pool.retire()
+			e.retire()
 		}
 	}
 }

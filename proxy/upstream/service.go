@@ -49,6 +49,7 @@ type Target struct {
 	Host    string // name or IP, without brackets; or the socket's path
 	Port    string
 	TLS     bool
+	H2      bool   // HTTP/2 is spoken: with TLS if it is negotiated by ALPN, else with prior knowledge
 	Base    string // path put in front of every request's, without a slash at its end
 	Weight  int    // 1 and up
 	URL     string // as configured: for people
@@ -118,7 +119,7 @@ func (s *Service) Retire() {
 	s.update.Lock()
 	defer s.update.Unlock()
 	for _, e := range s.set.Load().endpoints {
-		e.pool.retire()
+		e.retire()
 	}
 }
 
@@ -182,7 +183,7 @@ func (s *Service) maintain() {
 		case <-t.C:
 		}
 		for _, e := range s.set.Load().endpoints {
-			e.pool.expire(wire.Now())
+			e.expire(wire.Now())
 		}
 		t.Reset(every)
 	}
@@ -213,7 +214,7 @@ func (s *Service) Status() Status {
 	st := Status{Name: s.options.Name, Endpoints: make([]EndpointStatus, 0, len(set.endpoints))}
 	now := wire.Now()
 	for _, e := range set.endpoints {
-		open, idle := e.pool.counts()
+		open, idle := e.counts()
 		st.Endpoints = append(st.Endpoints, EndpointStatus{
 			Address: e.name, Target: e.target.URL, Weight: e.target.Weight, InFlight: e.inFlight.Load(), Open: open, Idle: idle,
 			LeftOut: !e.usable(now), Requests: e.requests.Load(), Failures: e.failures.Load(),

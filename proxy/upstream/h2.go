@@ -1,0 +1,299 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"sluice/proxy"
+	"sluice/proxy/wire"
+)
+
+// h2pool shares a few HTTP/2 connections to one endpoint among many exchanges. The oldest connection with room is taken first, so
+// that the surplus of a busy hour falls idle. A connection is opened when all are full, up to Options.MaxConns; requests wait
+// for it, and those who come then wait in a queue, first come first served.
+type h2pool struct {
+	endpoint *endpoint
+
+	mu      sync.Mutex
+	conns   []*h2conn // that take streams, the oldest first
+	dialing int
+	expects int // streams that a connection under way is expected to take: as many as the last one
+	waiting []chan h2turn
+	retired bool
+}
+
+// h2turn is what a waiting request gets: a place on a connection, or why there is none.
+type h2turn struct {
+	conn *h2conn
+	err  error
+}
+
+const (
+	// h2StreamsMax is how many streams a connection takes, however many the origin would: h2StreamWindow bytes of a response may
+	// wait for its reader on each. Beyond it another connection is opened.
+	h2StreamsMax = 250
+	// h2TriesMax bounds how often one endpoint is asked while it says that it has processed nothing, or connections end.
+	h2TriesMax = 3
+)
+
+var (
+	errNoH2      = errors.New("the origin does not offer HTTP/2 (ALPN h2)")
+	errNoStreams = errors.New("the origin allows for no streams")
+	errNotTaken  = &proxy.Error{Status: 502, Code: "upstream_refused", Detail: "The origin did not process the request.", Side: proxy.ByUpstream}
+	errReset     = &proxy.Error{Status: 502, Code: "upstream_reset", Detail: "The origin reset the request before its answer was complete.",
+		Side: proxy.ByUpstream}
+)
+
+// serveH2 is serve for an endpoint of HTTP/2. It asks again where that is safe: when the origin says, by REFUSED_STREAM or by a
+// GOAWAY with a lower stream, that it has processed nothing (RFC 9113 section 8.7), and once when a connection that had
+// been used before ends without an answer to an idempotent request. Either needs a body that lies in memory.
+func (e *endpoint) serveH2(x *proxy.Exchange) error {
+	e.inFlight.Add(1)
+	e.requests.Add(1)
+	stale := false
+	for try := 1; ; try++ {
+		x.Attempts++
+		x.UpstreamAt = wire.Now()
+		c, err := e.h2.get(x)
+		if err != nil {
+			e.inFlight.Add(-1)
+			return err
+		}
+		st := newH2Stream(c, x)
+		if err = st.roundTrip(); err == nil {
+			return nil // in flight until the response is closed
+		}
+		again := st.unprocessed || st.stale() && !stale && idempotent(x.Request.Method)
+		again = again && !st.flowed && x.Request.Body.Rewind() && x.Canceled() == nil
+		if again && try < h2TriesMax && !expired(x) {
+			stale = stale || !st.unprocessed
+			continue
+		}
+		e.inFlight.Add(-1)
+		if again && st.unprocessed {
+			unsent := *proxy.AsError(err)
+			unsent.Unsent = true // as good as
+			return &unsent
+		}
+		return err
+	}
+}
+
+// get returns a connection on which a place is reserved, which release gives back.
+func (p *h2pool) get(x *proxy.Exchange) (*h2conn, error) {
+	p.mu.Lock()
+	if len(p.waiting) == 0 {
+		if c := p.room(); c != nil {
+			c.taken++
+			p.mu.Unlock()
+			return c, nil
+		}
+	}
+	turn := make(chan h2turn, 1)
+	p.waiting = append(p.waiting, turn)
+	p.dialMore()
+	limit := p.endpoint.options.Wait
+	if p.dialing > 0 {
+		limit += p.endpoint.options.Connect
+	}
+	p.mu.Unlock()
+	if x.Deadline != 0 {
+		limit = min(limit, time.Duration(x.Deadline-wire.Now()))
+	}
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	var err error
+	select {
+	case got := <-turn:
+		return got.conn, got.err
+	case <-t.C:
+		err = errBusy
+		if expired(x) {
+			err = errTimeout
+		}
+	case <-x.Done():
+		err = x.Canceled()
+	}
+	p.mu.Lock()
+	if i := slices.Index(p.waiting, turn); i >= 0 {
+		p.waiting = slices.Delete(p.waiting, i, i+1)
+		p.mu.Unlock()
+		return nil, err
+	}
+	p.mu.Unlock()
+	if got := <-turn; got.conn != nil { // the turn came at the same moment: pass it on
+		p.release(got.conn)
+	}
+	return nil, err
+}
+
+// room returns the oldest connection with room for a stream, or nil. The lock is held.
+func (p *h2pool) room() *h2conn {
+	for _, c := range p.conns {
+		if c.taken < c.most {
+			return c
+		}
+	}
+	return nil
+}
+
+// dialMore opens as many connections as those who wait need and the limit allows for. The lock is held.
+func (p *h2pool) dialMore() {
+	limit := p.endpoint.options.MaxConns
+	if p.expects == 0 {
+		p.expects = h2StreamsMax
+	}
+	for len(p.waiting) > p.dialing*p.expects && (limit == 0 || len(p.conns)+p.dialing < limit) {
+		p.dialing++
+		go p.dial()
+	}
+}
+
+// handOut gives those who wait the places that there are. The lock is held.
+func (p *h2pool) handOut() {
+	for len(p.waiting) > 0 {
+		c := p.room()
+		if c == nil {
+			return
+		}
+		c.taken++
+		p.waiting[0] <- h2turn{conn: c}
+		p.waiting = slices.Delete(p.waiting, 0, 1)
+	}
+}
+
+// dial opens a connection for whoever waits. It belongs to no exchange: one that gives up does not take the others' with it.
+func (p *h2pool) dial() {
+	c, err := p.endpoint.dialH2()
+	p.mu.Lock()
+	p.dialing--
+	if err != nil {
+		if p.dialing == 0 && len(p.conns) == 0 {
+			for _, turn := range p.waiting {
+				turn <- h2turn{err: err}
+			}
+			p.waiting = nil
+		}
+		p.mu.Unlock()
+		return
+	}
+	p.expects = c.most
+	p.conns = append(p.conns, c)
+	p.handOut()
+	p.dialMore()
+	unwanted := p.retired && c.taken == 0
+	p.mu.Unlock()
+	if unwanted {
+		p.leave(c)
+	}
+	go c.read()
+}
+
+// dialH2 opens a connection and waits until the origin has said how many streams it takes, which also shows that it speaks HTTP/2
+// at all. The time allowed is Connect.
+func (e *endpoint) dialH2() (*h2conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), e.options.Connect)
+	defer cancel()
+	nc, err := e.connect(ctx)
+	if err == nil {
+		if t, ok := nc.(*tls.Conn); ok && t.ConnectionState().NegotiatedProtocol != "h2" {
+			err = errNoH2
+		} else {
+			var c *h2conn
+			if c, err = greetH2(e, nc, time.Now().Add(e.options.Connect)); err == nil {
+				e.reached()
+				return c, nil
+			}
+		}
+		_ = nc.Close() // what went wrong before is what counts
+	}
+	e.failed(err)
+	return nil, errConnect.With(err)
+}
+
+// setMost takes what an origin says about how many streams it takes.
+func (p *h2pool) setMost(c *h2conn, most int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c.most = most
+	p.handOut()
+}
+
+// release gives a place back. A connection that nobody needs any more is closed.
+func (p *h2pool) release(c *h2conn) {
+	p.mu.Lock()
+	c.taken--
+	c.idleSince = wire.Now()
+	p.handOut()
+	surplus := c.taken == 0 && (c.away || p.retired || p.idle() > p.endpoint.options.MaxIdle)
+	p.mu.Unlock()
+	if surplus {
+		p.leave(c)
+	}
+}
+
+// idle is how many connections have no stream. The lock is held.
+func (p *h2pool) idle() int {
+	n := 0
+	for _, c := range p.conns {
+		if c.taken == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// leave takes c out of the pool: it takes no more streams, and is closed when those that it has are over.
+func (p *h2pool) leave(c *h2conn) {
+	p.mu.Lock()
+	c.away = true
+	p.conns = slices.DeleteFunc(p.conns, func(o *h2conn) bool { return o == c })
+	p.dialMore()
+	unused := c.taken == 0
+	p.mu.Unlock()
+	if unused {
+		c.fail(errUnused)
+	}
+}
+
+var errUnused = errors.New("the connection is not needed any more")
+
+// expire closes connections that idled too long. One that the origin has closed is noticed by its reader.
+func (p *h2pool) expire(now int64) {
+	p.closeIdle(func(c *h2conn) bool { return c.idleSince <= now-int64(p.endpoint.options.IdleFor) })
+}
+
+// retire closes what is idle, and from now on every connection after its last stream.
+func (p *h2pool) retire() {
+	p.mu.Lock()
+	p.retired = true
+	p.mu.Unlock()
+	p.closeIdle(func(*h2conn) bool { return true })
+}
+
+func (p *h2pool) closeIdle(which func(c *h2conn) bool) {
+	p.mu.Lock()
+	var over []*h2conn
+	p.conns = slices.DeleteFunc(p.conns, func(c *h2conn) bool {
+		if c.taken > 0 || !which(c) {
+			return false
+		}
+		c.away = true
+		over = append(over, c)
+		return true
+	})
+	p.mu.Unlock()
+	for _, c := range over {
+		c.fail(errUnused)
+	}
+}
+
+func (p *h2pool) counts() (open, idle int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.conns) + p.dialing, p.idle()
+}

@@ -56,6 +56,7 @@ type Observer interface {
 
 // ErrorRenderer turns an error into a response body.
 type ErrorRenderer interface {
-	// Render sets the response's Content-Type and body for err. The status is set already.
+	// Render sets the response's Content-Type and body for err. The status is set already; where it belongs to another protocol
+	// inside HTTP, Render changes it.
 	Render(x *Exchange, err *Error)
 }

@@ -28,7 +28,7 @@ type ErrorBody struct {
 }
 
 // Problems renders the errors of a route: with a body of its own where one is given, else as a problem of RFC 9457, a
-// small HTML page or a line of text. It is immutable and allocates nothing.
+// small HTML page or a line of text. Calls of gRPC get its statuses instead, see grpc.go. It is immutable and allocates nothing.
 type Problems struct {
 	format Format
 	bodies map[string]*errorBody
@@ -60,8 +60,13 @@ func escapeFor(contentType string) proxy.Escape {
 	return proxy.Raw
 }
 
-// Render sets Content-Type and body of x's response for err.
+// Render sets Content-Type and body of x's response for err. A call of gRPC is told a status of gRPC, whatever the format and
+// bodies are.
 func (p *Problems) Render(x *proxy.Exchange, err *proxy.Error) {
+	if x.Request.GRPC() {
+		renderGRPC(x, err)
+		return
+	}
 	if b := p.own(err); b != nil {
 		body := b.Fixed
 		if b.Template != nil {

@@ -636,6 +636,52 @@ func TestH2Backpressure(t *testing.T) {
 	}
 }
 
+// TestH2Unread: heads do not pile up before an origin that reads nothing; the next connection is tried.
+func TestH2Unread(t *testing.T) {
+	over := make(chan struct{})
+	defer close(over)
+	s := testService(t, func(o *Options) { o.Try = 2 * time.Millisecond }, h2Origin(t, func(o *h2origin) {
+		if o.n == 0 {
+			<-over
+			return
+		}
+		for {
+			switch f := o.frame().(type) {
+			case nil:
+				return
+			case *http2.ContinuationFrame:
+				if f.HeadersEnded() {
+					o.answer(f.StreamID, "read")
+				}
+			}
+		}
+	}))
+	var c *h2conn
+	for n := 0; ; n++ {
+		if n == 2000 {
+			t.Fatal("the first connection is still used")
+		}
+		x := newExchange("GET", "/", "")
+		x.Request.Head.AddString("Large", strings.Repeat("x", 50<<10))
+		got, err := serve(s, x)
+		end(x)
+		if got == "200 read" {
+			break
+		}
+		if code(err) != "upstream_timeout" {
+			t.Fatalf("got %q, %v", got, err)
+		}
+		if p := s.endpointAt(0).h2; c == nil {
+			c = p.conns[0]
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.out) > h2OutOver+64<<10 {
+		t.Errorf("%d bytes wait for the writer", len(c.out))
+	}
+}
+
 // TestH2Silent: a connection that is dead is found out by a PING while a stream is open; one that answers lives on.
 func TestH2Silent(t *testing.T) {
 	f := func(mute bool, want string) {

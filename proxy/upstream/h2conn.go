@@ -70,9 +70,9 @@ const (
 	// h2FrameMax is the largest frame either way: the smallest that the protocol allows for, so that streams take turns.
 	h2FrameMax = 16 << 10
 	// h2OutMax is how much waits for the writer; beyond it request bodies wait. Heads and answers to control frames may exceed it,
-	// up to h2OutOver, where the connection ends.
+	// up to h2OutOver: then the connection takes no more streams, and one more control frame ends it.
 	h2OutMax  = wire.Large
-	h2OutOver = 4 << 20
+	h2OutOver = 1 << 20
 	// h2Initial is what every window has before anybody says otherwise (RFC 9113 section 6.9.2).
 	h2Initial   = 64<<10 - 1
 	h2WindowMax = 1<<31 - 1

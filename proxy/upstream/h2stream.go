@@ -102,10 +102,13 @@ func (st *h2stream) roundTrip() (err error) {
 func (st *h2stream) open() error {
 	c, body := st.c, &st.x.Request.Body
 	c.mu.Lock()
-	if c.leaving || c.nextID > h2LastID-2 {
-		st.unprocessed = true
+	// Requests that are given up make room for others, so that their heads would pile up before an origin that reads nothing.
+	if c.leaving || c.nextID > h2LastID-2 || len(c.out) > h2OutOver {
+		why := errNotTaken.With(errH2Leaving)
+		st.fail(why, true)
 		c.mu.Unlock()
-		return errNotTaken.With(errH2Leaving)
+		c.pool.leave(c)
+		return why
 	}
 	if len(c.streams) == 0 {
 		c.heard = wire.Now()

@@ -43,9 +43,12 @@ const (
 var (
 	errNoH2      = errors.New("the origin does not offer HTTP/2 (ALPN h2)")
 	errNoStreams = errors.New("the origin allows for no streams")
-	errNotTaken  = &proxy.Error{Status: 502, Code: "upstream_refused", Detail: "The origin did not process the request.", Side: proxy.ByUpstream}
-	errReset     = &proxy.Error{Status: 502, Code: "upstream_reset", Detail: "The origin reset the request before its answer was complete.",
-		Side: proxy.ByUpstream}
+	errNotTaken  = &proxy.Error{
+		Status: 502, Code: "upstream_refused", Detail: "The origin did not process the request.", Side: proxy.ByUpstream,
+	}
+	errReset = &proxy.Error{
+		Status: 502, Code: "upstream_reset", Detail: "The origin reset the request before its answer was complete.", Side: proxy.ByUpstream,
+	}
 )
 
 // serveH2 is serve for an endpoint of HTTP/2. It asks again where that is safe: when the origin says, by REFUSED_STREAM or by a

@@ -605,11 +605,10 @@ func TestH2Backpressure(t *testing.T) {
 			switch f := o.frame().(type) {
 			case nil:
 				return
-			case *http2.HeadersFrame:
-				time.AfterFunc(200*time.Millisecond, func() { o.Close() })
 			case *http2.DataFrame:
 				if taken += len(f.Data()); taken == h2Initial {
 					sent <- taken
+					time.AfterFunc(100*time.Millisecond, func() { o.Close() }) // more would come by then
 				} else if taken > h2Initial {
 					t.Errorf("%d bytes were sent into a window of %d", taken, h2Initial)
 				}
@@ -634,6 +633,41 @@ func TestH2Backpressure(t *testing.T) {
 	if err := slow.Response.Body.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestH2Retire: a service that is not needed any more closes what is idle at once, and what is in use when it is not.
+func TestH2Retire(t *testing.T) {
+	ended := make(chan struct{}, 1)
+	s := testService(t, nil, h2Origin(t, func(o *h2origin) {
+		id, _ := o.request()
+		o.head(id, false, ":status", "200")
+		if other, _ := o.request(); other != 0 {
+			o.answer(other, "short")
+			_ = o.WriteData(id, true, []byte("long"))
+		}
+		o.rest()
+		ended <- struct{}{}
+	}))
+	long := newExchange("GET", "/", "")
+	defer end(long)
+	if err := s.Serve(long, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.endpointAt(0).retire()
+	expect(t, s, "GET", "/", "", "200 short") // of an exchange that began before
+	select {
+	case <-ended:
+		t.Error("the connection was closed with a stream open")
+	case <-time.After(20 * time.Millisecond):
+	}
+	body, err := io.ReadAll(&long.Response.Body)
+	if err != nil || string(body) != "long" {
+		t.Errorf("got %q, %v", body, err)
+	}
+	if err := long.Response.Body.Close(); err != nil {
+		t.Error(err)
+	}
+	receive(t, "the end of the connection", ended)
 }
 
 // TestH2Unread: heads do not pile up before an origin that reads nothing; the next connection is tried.

@@ -14,8 +14,8 @@ type Certificate struct {
 	Field string
 	// SPKI is the SHA-256 of the public key (RFC 7469 section 2.4).
 	SPKI [sha256.Size]byte
-	// Names are its subject alternative names (RFC 5280 section 4.2.1.6): DNS names, addresses, URIs and mail addresses.
-	Names []string
+	// Names are its subject alternative names of DNS (RFC 5280 section 4.2.1.6), Others its addresses, URIs and mail addresses.
+	Names, Others []string
 }
 
 // NewCertificate takes what is of interest out of a verified certificate.
@@ -24,12 +24,13 @@ func NewCertificate(leaf *x509.Certificate) *Certificate {
 		Leaf: leaf, SPKI: sha256.Sum256(leaf.RawSubjectPublicKeyInfo),
 		Field: ":" + base64.StdEncoding.EncodeToString(leaf.Raw) + ":",
 	}
-	c.Names = append(append(c.Names, leaf.DNSNames...), leaf.EmailAddresses...)
+	c.Names = leaf.DNSNames
+	c.Others = append(c.Others, leaf.EmailAddresses...)
 	for _, ip := range leaf.IPAddresses {
-		c.Names = append(c.Names, ip.String())
+		c.Others = append(c.Others, ip.String())
 	}
 	for _, u := range leaf.URIs {
-		c.Names = append(c.Names, u.String())
+		c.Others = append(c.Others, u.String())
 	}
 	return c
 }

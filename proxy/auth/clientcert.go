@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -21,8 +22,9 @@ var (
 // ClientCert admits clients by the certificate that they have shown. It is verified by then; a listener that asks for
 // certificates does that, and no other has any. Immutable and safe for concurrent use; a check allocates nothing.
 type ClientCert struct {
-	names []string // exact, or *.example.com
-	keys  [][sha256.Size]byte
+	names  []string // of DNS: in lower case, exact or *.example.com
+	others []string // addresses, URIs and mail addresses, to the letter
+	keys   [][sha256.Size]byte
 }
 
 // NewClientCert admits certificates that have one of the names and one of the keys; an empty list admits any. A name is a
@@ -34,7 +36,13 @@ func NewClientCert(names, keys []string) (*ClientCert, error) {
 		if name == "" || name == "*." {
 			return nil, fmt.Errorf("%q is no name that a certificate has", name)
 		}
-		g.names = append(g.names, strings.ToLower(name))
+		if addr, err := netip.ParseAddr(name); err == nil {
+			g.others = append(g.others, addr.String())
+		} else if strings.ContainsAny(name, ":@/") {
+			g.others = append(g.others, name)
+		} else {
+			g.names = append(g.names, strings.ToLower(name))
+		}
 	}
 	for _, key := range keys {
 		b, err := base64.StdEncoding.DecodeString(key)
@@ -52,7 +60,7 @@ func (g *ClientCert) Check(x *proxy.Exchange) error {
 	switch {
 	case c == nil:
 		return ErrNoCertificate
-	case len(g.names) > 0 && !slices.ContainsFunc(c.Names, g.named):
+	case len(g.names)+len(g.others) > 0 && !slices.ContainsFunc(c.Names, g.named) && !slices.ContainsFunc(c.Others, g.isOther):
 		return ErrCertificate
 	case len(g.keys) > 0 && !slices.Contains(g.keys, c.SPKI):
 		return ErrCertificate
@@ -60,7 +68,9 @@ func (g *ClientCert) Check(x *proxy.Exchange) error {
 	return nil
 }
 
-// named reports whether a name of a certificate is one of those that are admitted.
+func (g *ClientCert) isOther(name string) bool { return slices.Contains(g.others, name) }
+
+// named reports whether a DNS name of a certificate is one of those that are admitted.
 func (g *ClientCert) named(name string) bool {
 	for _, want := range g.names {
 		if strings.EqualFold(name, want) {
@@ -68,7 +78,7 @@ func (g *ClientCert) named(name string) bool {
 		}
 		if rest, ok := strings.CutPrefix(want, "*."); ok {
 			label, parent, found := strings.Cut(name, ".")
-			if found && strings.EqualFold(parent, rest) && !strings.ContainsAny(label, "*@:/") { // of a host
+			if found && strings.EqualFold(parent, rest) && label != "*" {
 				return true
 			}
 		}

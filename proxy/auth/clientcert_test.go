@@ -68,7 +68,8 @@ func TestClientCert(t *testing.T) {
 		"192.0.2.1", "spiffe://partner.example/app"} {
 		f([]string{"other.example", name}, nil, nil)
 	}
-	for _, name := range []string{"partner.example", "other.partner.example", "*.example", "a.wild.example", "192.0.2.10", "spiffe://partner.example"} {
+	for _, name := range []string{"partner.example", "other.partner.example", "*.example", "a.wild.example", "192.0.2.10", "spiffe://partner.example",
+		"spiffe://partner.example/App", "Ops@partner.example"} {
 		f([]string{name}, nil, ErrCertificate)
 	}
 	f(nil, []string{other, own}, nil)

@@ -196,11 +196,11 @@ func identify(x *proxy.Exchange, settings *Settings, peer []byte, via string) {
 		believe(x, settings)
 	} else {
 		h.DelKnown(wire.XForwardedFor.Bit() | wire.XForwardedHost.Bit() | wire.XForwardedProto.Bit() | wire.XForwardedOther.Bit() |
-			wire.XRealIP.Bit() | wire.XRequestID.Bit() | wire.ClientCert.Bit() | wire.ClientCertChain.Bit())
+			wire.XRealIP.Bit() | wire.XRequestID.Bit())
 	}
-	h.DelKnown(wire.Forwarded.Bit())
+	// Of these nobody's word is taken: balancers that tend to X-Forwarded-For pass them on from anybody.
+	h.DelKnown(wire.Forwarded.Bit() | wire.ClientCert.Bit() | wire.ClientCertChain.Bit())
 	if c := x.Client.Certificate; c != nil {
-		h.DelKnown(wire.ClientCert.Bit() | wire.ClientCertChain.Bit())
 		h.AddKnownString(wire.ClientCert, c.Field)
 	}
 	if x.ID == nil {

@@ -3,7 +3,7 @@ package config
 // Limits bounds what clients may use. A number that is 0 (written 0 or off) is not limited.
 type Limits struct {
 	Connections           int      `cfg:"connections" default:"100000" off:"true" min:"0" doc:"client connections in all"`
-	PerClient             int      `cfg:"per_client" default:"1000" off:"true" min:"0" doc:"connections of one client address"`
+	PerClient             int      `cfg:"per_client" default:"1000" off:"true" min:"0" doc:"connections of one client address, and its requests over HTTP/2 at the same time"`
 	HeaderBytes           Size     `cfg:"header_bytes" default:"32KiB" min:"1KiB" max:"1MiB" doc:"the head of a request"`
 	Headers               int      `cfg:"headers" default:"100" min:"1" max:"10000" doc:"header fields of a request"`
 	URIBytes              Size     `cfg:"uri_bytes" default:"8KiB" min:"64B" max:"1MiB" doc:"path and query of a request"`

@@ -44,6 +44,7 @@ type h1 struct {
 	lingers   bool            // see linger
 	switching bool            // it has turned out to be an HTTP/2 connection
 
+	epoch    uint32 // of the listener, when the connection was made
 	served   int
 	since    int64 // wire.Now when there was last something to do
 	hello    bool  // the head of an answer to the current request was written, at least in part
@@ -67,7 +68,7 @@ const (
 
 func newH1(nc net.Conn, l *Listener, from origin) *h1 {
 	c := &h1{
-		server: l.server, listener: l,
+		server: l.server, listener: l, epoch: from.epoch,
 		scheme: from.scheme(), peer: from.peer, peerText: from.text(), counted: from.counted, serverName: from.serverName, cert: from.cert, ja4: from.ja4,
 	}
 	c.Conn = wire.NewConn(nc, c.reset)
@@ -100,7 +101,7 @@ func (c *h1) run() {
 func (c *h1) switchToH2() {
 	first := bytes.Clone(c.in.Bytes())
 	c.Disarm()
-	next := newH2(c.listener, c.Conn.Conn, first, origin{peer: c.peer, counted: c.counted, tls: c.scheme == "https", serverName: c.serverName, cert: c.cert, ja4: c.ja4})
+	next := newH2(c.listener, c.Conn.Conn, first, origin{peer: c.peer, counted: c.counted, tls: c.scheme == "https", serverName: c.serverName, cert: c.cert, ja4: c.ja4, epoch: c.epoch})
 	// From here on whoever looks for connections finds the new one.
 	c.server.sweeper.Remove(c.Conn)
 	c.in.Close()
@@ -199,12 +200,17 @@ func (c *h1) leaveHold() { c.inHold = false }
 func (c *h1) rest() bool {
 	c.limits, c.settings = nil, nil
 	c.state.CompareAndSwap(busy, idle) // first, so that a drain that begins now sees it; one that has doomed a new connection stays
-	if c.served > 0 && c.leaving() {
-		return false
+	if c.leaving() {
+		// Who has just come may still ask once: a request that is on its way is not to be lost.
+		c.Arm(wire.Now() + int64(lastWait))
+		return c.served == 0
 	}
 	c.Arm(c.since + int64(c.server.snapshot.Load().Limits.Idle))
 	return true
 }
+
+// lastWait is how long a new connection is waited for when it is to end.
+const lastWait = time.Second
 
 // awaitRequest waits for the first bytes of a request, or until the connection is unused for long. It holds neither a buffer nor
 // an exchange meanwhile.
@@ -233,7 +239,7 @@ func (c *h1) awaitRequest() bool {
 }
 
 // leaving reports that this connection is not to carry another request.
-func (c *h1) leaving() bool { return c.server.draining.Load() || c.listener.retired.Load() }
+func (c *h1) leaving() bool { return c.server.draining.Load() || c.listener.ends(c.epoch) }
 
 // of reports whether the connection came over l.
 func (c *h1) of(l *Listener) bool { return c.listener == l }

@@ -31,6 +31,7 @@ type h2 struct {
 	peer     netip.AddrPort
 	peerText []byte
 	counted  netip.Addr // what admit counted
+	epoch    uint32     // of the listener, when the connection was made
 	// serverName is what the client has asked for with TLS.
 	serverName string
 	cert       *proxy.Certificate
@@ -121,7 +122,7 @@ func (l *Listener) serveH2(nc net.Conn, first []byte, from origin) {
 // newH2 prepares a connection and puts it under the sweeper's eyes.
 func newH2(l *Listener, nc net.Conn, first []byte, from origin) *h2 {
 	c := &h2{
-		server: l.server, listener: l, first: first,
+		server: l.server, listener: l, first: first, epoch: from.epoch,
 		scheme: from.scheme(), peer: from.peer, peerText: from.text(), counted: from.counted, serverName: from.serverName, cert: from.cert, ja4: from.ja4,
 	}
 	c.Conn = wire.NewConn(nc, nil)
@@ -186,7 +187,7 @@ func (c *h2) greet() {
 		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: uint32(lim.HeadBytes + 32*lim.Fields)},
 	)
 	_ = c.framer.WriteWindowUpdate(0, connWindow-initialWindow)
-	if c.server.draining.Load() || c.listener.retired.Load() {
+	if c.leaving() {
 		c.retire()
 	}
 }
@@ -505,7 +506,7 @@ func (c *h2) begin(st *h2stream, ends bool) error {
 		return c.flood.talk()
 	}
 	// Streams that were reset do not count as open, but what serves them may still be at it.
-	if len(c.streams) >= c.most || c.running >= 2*c.most {
+	if len(c.streams) >= c.most || c.running >= 2*c.most || !c.server.beginStream(c.counted) {
 		st.x.Release()
 		_ = c.framer.WriteRSTStream(st.id, http2.ErrCodeRefusedStream)
 		c.ended.reset(st.id)
@@ -544,6 +545,7 @@ func (c *h2) streamDone() {
 	c.mu.Lock()
 	c.running--
 	c.mu.Unlock()
+	c.server.endStream(c.counted)
 	c.working.Done()
 }
 
@@ -580,7 +582,7 @@ func (c *h2) arm() {
 }
 
 // leaving reports that the client is to go elsewhere with its next requests.
-func (c *h2) leaving() bool { return c.server.draining.Load() || c.listener.retired.Load() }
+func (c *h2) leaving() bool { return c.server.draining.Load() || c.listener.ends(c.epoch) }
 
 // retire tells the client that the connection ends (RFC 9113 section 6.8): at first only that, so that requests on their way
 // are still served, and a round trip later, or after noticeFor, which one was the last.

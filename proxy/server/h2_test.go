@@ -485,7 +485,7 @@ func TestH2_talk(t *testing.T) {
 	frames, got := 0, 0
 	for a := c.answer(1); !a.over(); {
 		if err := c.step(); err != nil {
-			t.Fatalf("after %d frames with %d bytes: %v, GOAWAY %v", frames, got, err, c.goAways)
+			t.Fatalf("after %d frames with %d bytes: %v, GOAWAY %+v", frames, got, err, c.goAways)
 		}
 		if len(a.body) > got {
 			got = len(a.body)
@@ -1141,4 +1141,26 @@ func TestH2_stalledDownload(t *testing.T) {
 	if got := len(c.answer(1).body); got != 1000 {
 		t.Errorf("%d bytes were sent into a window of 1000", got)
 	}
+}
+
+// TestH2_perClient: a client has no more requests under way over a few connections than it may have connections.
+func TestH2_perClient(t *testing.T) {
+	s := newStage(t, both+"limits: { per_client: 3 }\n")
+	one, two := s.h2(), s.h2()
+	one.request(1, "GET", "/hold", true)
+	s.expect(s.began, "/hold")
+	one.request(3, "GET", "/hold", true)
+	s.expect(s.began, "/hold")
+	two.request(1, "GET", "/hold", true)
+	s.expect(s.began, "/hold")
+	two.request(3, "GET", "/", true)
+	two.wantReset(3, http2.ErrCodeRefusedStream)
+	for range 3 {
+		s.goOn <- struct{}{}
+	}
+	one.want(1, "200", "held")
+	two.want(1, "200", "held")
+	two.request(5, "GET", "/", true)
+	s.expect(s.began, "/")
+	two.want(5, "200", "hello")
 }

@@ -44,9 +44,18 @@ func (st *h2stream) Read(p []byte) (int, error) {
 			st.out += c.writeHead(st.id, 100, &none, -1, false)
 		}
 		st.expecting = false
-		st.wait(&st.recvCredit)
+		if st.recvWindow > 0 && c.recvWindow > 0 {
+			st.wait(&st.recvCredit)
+		} else {
+			// The client may not send: what it has sent on other streams waits for services that do not read.
+			free := int64(windowLook)
+			st.wait(&free)
+		}
 	}
 }
+
+// windowLook is how often a closed window is looked at.
+const windowLook = 100 * time.Millisecond
 
 // Buffered is how many bytes Read can return without waiting.
 func (st *h2stream) Buffered() int {

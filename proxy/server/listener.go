@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -20,7 +21,7 @@ type Listener struct {
 	net      net.Listener
 	server   *Server
 	settings atomic.Pointer[Settings]
-	retired  atomic.Bool
+	epoch    atomic.Uint32 // connections of another one are to end
 	gone     chan struct{}
 
 	complained atomic.Int64 // Unix time in nanoseconds when the log last heard of a missing PROXY header
@@ -68,18 +69,32 @@ func (s *Server) Listen(name string, nl net.Listener, settings Settings) *Listen
 // Addr is what the listener listens on.
 func (l *Listener) Addr() net.Addr { return l.net.Addr() }
 
-// Set replaces the settings for requests that begin from now on.
-func (l *Listener) Set(s Settings) { l.settings.Store(&s) }
+// Set replaces the settings for requests that begin from now on. If it changes how connections are made, with TLS say, those that were
+// made before end as Retire ends them: they have proven less than is asked for now, or speak what is not spoken any more.
+func (l *Listener) Set(s Settings) {
+	old := l.settings.Swap(&s)
+	if old.TLS != s.TLS || old.H2 != s.H2 || old.NoH1 != s.NoH1 || !slices.Equal(old.Proxied, s.Proxied) {
+		l.endConnections()
+	}
+}
 
-// Retire stops accepting. Connections go on until their next response, which ends them; idle ones end now.
-func (l *Listener) Retire() {
-	l.retired.Store(true)
-	l.close()
+// endConnections lets the connections that there are go on until their next response; idle ones end now.
+func (l *Listener) endConnections() {
+	l.epoch.Add(1)
 	l.server.sweeper.Each(func(c *wire.Conn) {
-		if e, ok := c.Owner.(edge); ok && e.of(l) {
+		if e, ok := c.Owner.(edge); ok && e.of(l) && e.leaving() {
 			e.endIdle()
 		}
 	})
+}
+
+// ends reports whether connections of this epoch are to end.
+func (l *Listener) ends(epoch uint32) bool { return l.epoch.Load() != epoch }
+
+// Retire stops accepting. Connections go on until their next response, which ends them; idle ones end now.
+func (l *Listener) Retire() {
+	l.close()
+	l.endConnections()
 }
 
 func (l *Listener) close() {
@@ -121,6 +136,7 @@ type origin struct {
 	serverName string         // the name that the client has asked for with TLS, if it is known
 	cert       *proxy.Certificate
 	ja4        string // the fingerprint of the client's software
+	epoch      uint32 // of the listener
 }
 
 // scheme is what the client sees.
@@ -140,23 +156,19 @@ func (o *origin) text() []byte {
 }
 
 func (l *Listener) handle(c net.Conn) {
-	from := origin{peer: peerOf(c)}
+	from := origin{peer: peerOf(c), epoch: l.epoch.Load()}
 	settings := l.settings.Load()
 	proxied := settings.proxied(from.peer.Addr())
 	if !proxied {
 		from.counted = l.countedAs(from.peer.Addr())
 	}
 	if err := l.server.admit(from.counted); err != nil {
-		if settings.NoH1 && settings.TLS == nil {
-			refuseH2(c)
-		} else {
-			refuseConnection(c)
-		}
+		l.refuse(c)
 		return
 	}
 	wire.TuneAccepted(c)
 	if proxied {
-		go l.serveProxied(c, from.peer)
+		go l.serveProxied(c, from)
 		return
 	}
 	go l.serve(c, from)
@@ -181,7 +193,7 @@ func (l *Listener) serve(c net.Conn, from origin) {
 	settings := l.settings.Load()
 	h2 := settings.NoH1
 	if config := settings.TLS; config != nil {
-		tc, ja4, err := l.server.handshake(c, config)
+		tc, ja4, err := l.server.handshake(c, config, from.counted)
 		if err != nil {
 			_ = c.Close() // the client has been told why in an alert, if it could be
 			l.server.dismiss(from.counted)
@@ -201,6 +213,18 @@ func (l *Listener) serve(c net.Conn, from origin) {
 	h := newH1(c, l, from)
 	l.server.sweeper.Add(h.Conn)
 	h.run()
+}
+
+// refuse ends a connection that is one too many, and says why where the client can understand it.
+func (l *Listener) refuse(c net.Conn) {
+	switch settings := l.settings.Load(); {
+	case settings.TLS != nil:
+		_ = c.Close() // nothing that it waits for could be said without a handshake
+	case settings.NoH1:
+		refuseH2(c)
+	default:
+		refuseConnection(c)
+	}
 }
 
 // refuseConnection says why in passing: if the few bytes do not fit into the socket at once they are not worth waiting

@@ -1,11 +1,13 @@
 package server
 
 import (
+	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
 	"time"
 
+	"sluice/proxy"
 	"sluice/tlsterm/proxyproto"
 )
 
@@ -13,29 +15,43 @@ import (
 func (s *Settings) proxied(a netip.Addr) bool { return contains(s.Proxied, a) }
 
 // serveProxied reads the PROXY header that a balancer's connection begins with, and serves the client that it names.
-func (l *Listener) serveProxied(c net.Conn, peer netip.AddrPort) {
+func (l *Listener) serveProxied(c net.Conn, from origin) {
 	timeout := l.server.snapshot.Load().Limits.HeadTimeout
 	_ = c.SetDeadline(time.Now().Add(timeout)) // fails only on a closed connection, as does taking it back
-	header, err := proxyproto.Read(c)
+	header, err := readHeader(c)
 	if err != nil {
 		l.server.unproxied.Add(1)
-		l.complain(peer, err)
+		l.complain(from.peer, err)
 		_ = c.Close()
 		l.server.dismiss(netip.Addr{})
 		return
 	}
 	_ = c.SetDeadline(time.Time{})
-	from := origin{peer: peer, tls: header.TLS, serverName: header.Authority}
+	from.tls, from.serverName = header.TLS, header.Authority
 	if header.Source.IsValid() {
 		from.peer = header.Source
 	}
 	if from.counted, err = l.server.claim(l.countedAs(from.peer.Addr())); err != nil {
 		l.server.dismiss(netip.Addr{})
-		refuseConnection(c)
+		l.refuse(c)
 		return
 	}
 	l.serve(c, from)
 }
+
+// readHeader is proxyproto.Read, of which a bug takes nobody else's connection with it.
+func readHeader(c net.Conn) (_ proxyproto.Header, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			proxy.Caught(p)
+			err = errBroken
+		}
+	}()
+	return proxyproto.Read(c)
+}
+
+// errBroken stands for a panic.
+var errBroken = errors.New("a bug of the gateway")
 
 // complainEvery bounds how often the log hears of what goes wrong with every connection.
 const complainEvery = int64(time.Minute)

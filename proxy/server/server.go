@@ -24,6 +24,7 @@ type Server struct {
 	mu        sync.Mutex
 	listeners map[*Listener]struct{}
 	clients   map[netip.Addr]int
+	streams   map[netip.Addr]int // requests over HTTP/2 under way, of each client
 	open      int
 	empty     chan struct{} // closed when the last connection ends while draining
 	draining  atomic.Bool
@@ -40,7 +41,7 @@ type Server struct {
 
 // New returns a server that serves from snap. Publish replaces it.
 func New(sweeper *wire.Sweeper, snap *proxy.Snapshot) *Server {
-	s := &Server{sweeper: sweeper, listeners: make(map[*Listener]struct{}), clients: make(map[netip.Addr]int)}
+	s := &Server{sweeper: sweeper, listeners: make(map[*Listener]struct{}), clients: make(map[netip.Addr]int), streams: make(map[netip.Addr]int)}
 	s.snapshot.Store(snap)
 	return s
 }
@@ -117,6 +118,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // edge is what the owner of a client's connection does for those who meet it in the sweeper. Safe for concurrent use.
 type edge interface {
 	of(l *Listener) bool     // it came over l
+	leaving() bool           // it is to carry no more requests than it does
 	endIdle()                // it is to carry no more requests
 	cancel(why *proxy.Error) // what is under way is to end early
 }
@@ -183,6 +185,33 @@ func (s *Server) claim(client netip.Addr) (netip.Addr, error) {
 	}
 	s.clients[client]++
 	return client, nil
+}
+
+// beginStream counts a request over HTTP/2 in, or refuses it: a client may have as many as connections, over however few.
+func (s *Server) beginStream(client netip.Addr) bool {
+	lim := &s.snapshot.Load().Limits
+	if !client.IsValid() {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if lim.PerClient > 0 && s.streams[client] >= lim.PerClient {
+		s.refused.Add(1)
+		return false
+	}
+	s.streams[client]++
+	return true
+}
+
+func (s *Server) endStream(client netip.Addr) {
+	if !client.IsValid() {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.streams[client]--; s.streams[client] <= 0 {
+		delete(s.streams, client)
+	}
 }
 
 func (s *Server) dismiss(client netip.Addr) {

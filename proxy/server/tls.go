@@ -5,15 +5,21 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"sluice/proxy"
 	"sluice/tlsterm"
 )
 
 // handshakes counts what becomes of TLS handshakes, and bounds how many are under way.
 type handshakes struct {
-	underWay  atomic.Int64
+	mu       sync.Mutex
+	underWay int
+	clients  map[netip.Addr]int
+
 	completed atomic.Uint64
 	resumed   atomic.Uint64 // of the completed ones
 	failed    atomic.Uint64
@@ -32,8 +38,11 @@ type Handshakes struct {
 // Handshakes returns what became of TLS handshakes.
 func (s *Server) Handshakes() Handshakes {
 	h := &s.handshakes
+	h.mu.Lock()
+	underWay := h.underWay
+	h.mu.Unlock()
 	return Handshakes{
-		UnderWay: int(h.underWay.Load()), Completed: h.completed.Load(), Resumed: h.resumed.Load(),
+		UnderWay: underWay, Completed: h.completed.Load(), Resumed: h.resumed.Load(),
 		Failed: h.failed.Load(), Refused: h.refused.Load(),
 	}
 }
@@ -45,26 +54,84 @@ const handshakeTimeout = 10 * time.Second
 // clients who are connected need.
 var errHandshakes = errors.New("too many TLS handshakes are under way")
 
-// handshake makes the handshake, and returns the client's fingerprint with the connection.
-func (s *Server) handshake(c net.Conn, config *tls.Config) (tc *tls.Conn, ja4 string, err error) {
-	limits := &s.snapshot.Load().Limits
-	h := &s.handshakes
-	defer h.underWay.Add(-1)
-	if n := h.underWay.Add(1); limits.Handshakes > 0 && n > int64(limits.Handshakes) {
+// perClientShare is the part of limits.handshakes that one client may have: one in so many.
+const perClientShare = 8
+
+// begin counts a handshake of a client in, or refuses it.
+func (h *handshakes) begin(client netip.Addr, most int) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if most > 0 && (h.underWay >= most || client.IsValid() && h.clients[client] >= max(most/perClientShare, 1)) {
 		h.refused.Add(1)
-		return nil, "", errHandshakes
+		return errHandshakes
 	}
+	h.underWay++
+	if client.IsValid() {
+		if h.clients == nil {
+			h.clients = make(map[netip.Addr]int)
+		}
+		h.clients[client]++
+	}
+	return nil
+}
+
+func (h *handshakes) end(client netip.Addr) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.underWay--
+	if client.IsValid() {
+		if h.clients[client]--; h.clients[client] <= 0 {
+			delete(h.clients, client)
+		}
+	}
+}
+
+// handshake makes the handshake, and returns the client's fingerprint with the connection. It counts from the ClientHello on: who
+// is silent, or says half of it, costs a socket as any connection does, and takes nobody's place.
+func (s *Server) handshake(c net.Conn, config *tls.Config, client netip.Addr) (tc *tls.Conn, ja4 string, err error) {
+	h := &s.handshakes
+	began := false
+	defer func() {
+		if began {
+			h.end(client)
+		}
+		if p := recover(); p != nil {
+			proxy.Caught(p)
+			err = errBroken
+		}
+		if err != nil && err != errHandshakes {
+			h.failed.Add(1)
+		}
+	}()
+	limits := &s.snapshot.Load().Limits
 	timeout := limits.HandshakeTimeout
 	if timeout <= 0 {
 		timeout = handshakeTimeout
 	}
 	_ = c.SetDeadline(time.Now().Add(timeout)) // fails only on a closed connection, as does taking it back
-	tc = tls.Server(c, fingerprinting(config, &ja4))
+	// Nobody but GetConfigForClient is shown what the client has sent.
+	mine := config.Clone()
+	mine.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if !began { // it is called once more after a HelloRetryRequest
+			if err := h.begin(client, limits.Handshakes); err != nil {
+				return nil, err
+			}
+			began = true
+			ja4 = tlsterm.JA4(hello)
+		}
+		if config.GetConfigForClient != nil {
+			return config.GetConfigForClient(hello)
+		}
+		return nil, nil // mine
+	}
+	tc = tls.Server(c, mine)
 	if err := tc.Handshake(); err != nil {
-		h.failed.Add(1)
 		var header tls.RecordHeaderError
 		if errors.As(err, &header) && header.Conn != nil && isHTTP(header.RecordHeader) {
 			_, _ = io.WriteString(header.Conn, notHTTP) // the connection ends in any case
+		}
+		if errors.Is(err, errHandshakes) {
+			err = errHandshakes
 		}
 		return nil, "", err
 	}
@@ -74,20 +141,6 @@ func (s *Server) handshake(c net.Conn, config *tls.Config) (tc *tls.Conn, ja4 st
 		h.resumed.Add(1)
 	}
 	return tc, ja4, nil
-}
-
-// fingerprinting is config for one handshake, which leaves the client's fingerprint behind: nobody but GetConfigForClient is shown
-// what the client has sent.
-func fingerprinting(config *tls.Config, ja4 *string) *tls.Config {
-	mine := config.Clone()
-	mine.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
-		*ja4 = tlsterm.JA4(h)
-		if config.GetConfigForClient != nil {
-			return config.GetConfigForClient(h)
-		}
-		return nil, nil // mine
-	}
-	return mine
 }
 
 // notHTTP answers who speaks HTTP to a port of HTTPS.

@@ -330,7 +330,20 @@ routes: { own: { match: /, respond: { text: own } } }
 	for _, c := range silent {
 		ends("one of many", c)
 	}
-	if h := gw.Server.Handshakes(); h.Failed+h.Refused != 10 || h.Refused < 1 || h.UnderWay != 0 {
+	if h := gw.Server.Handshakes(); h.Failed != 10 || h.Refused != 0 || h.UnderWay != 0 {
+		t.Errorf("silence takes a place: %+v", h)
+	}
+	// What counts begins with a ClientHello.
+	var held []net.Conn
+	for range 6 {
+		c := dial("")
+		held = append(held, c)
+		go func() { _ = tls.Client(mute{c}, secured).Handshake() }() // it does not end
+	}
+	for _, c := range held {
+		ends("one that goes no further", c)
+	}
+	if h := gw.Server.Handshakes(); h.Failed+h.Refused != 16 || h.Refused < 1 || h.UnderWay != 0 {
 		t.Errorf("got %+v", h)
 	}
 	c, err := tls.Dial("tcp", gw.Addr, secured)
@@ -340,6 +353,81 @@ routes: { own: { match: /, respond: { text: own } } }
 	defer c.Close()
 	if _, body := exchange(t, c, bufio.NewReader(c), "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); body != "own" {
 		t.Errorf("got %q", body)
+	}
+}
+
+// mute is a connection whose client does not hear.
+type mute struct{ net.Conn }
+
+func (m mute) Read([]byte) (int, error) { select {} }
+
+// TestTLSHandshakeShare: a limit for all, and a share for each.
+func TestTLSHandshakeShare(t *testing.T) {
+	gw := proxytest.Start(t, `
+listen: { web: { address: "127.0.0.1:0", tls: edge } }
+tls: { edge: { certificates: self-signed } }
+limits: { handshakes: 16 }
+routes: { own: { match: /, respond: { text: own } } }
+`)
+	for range 6 {
+		c := gw.DialFrom("127.0.0.2")
+		go func() { _ = tls.Client(mute{c}, secured).Handshake() }()
+	}
+	for end := time.Now().Add(patience); gw.Server.Handshakes().Refused < 4; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("got %+v", gw.Server.Handshakes())
+		}
+	}
+	if h := gw.Server.Handshakes(); h.UnderWay != 2 || h.Refused != 4 {
+		t.Errorf("got %+v, want a client to have an eighth", h)
+	}
+	c := tls.Client(gw.Dial(), secured)
+	if _, body := exchange(t, c, bufio.NewReader(c), "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); body != "own" {
+		t.Errorf("somebody else got %q", body)
+	}
+}
+
+// TestSetEndsConnections: what was made without TLS does not go on where it is wanted now; a reload that changes nothing ends nothing.
+func TestSetEndsConnections(t *testing.T) {
+	const routes = "routes: { own: { match: /, respond: { text: own } } }\n"
+	const request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+	gw := proxytest.Start(t, routes)
+	idle, busy := gw.Dial(), gw.Dial()
+	exchange(t, idle, idle.R, request)
+	gw.Reload(routes)
+	exchange(t, idle, idle.R, request)
+	if _, err := io.WriteString(busy, request[:10]); err != nil { // a request is on its way
+		t.Fatal(err)
+	}
+	time.Sleep(50 * time.Millisecond)
+	gw.Reload(securedGateway + routes)
+	if b, err := io.ReadAll(idle.R); len(b) > 0 || err != nil {
+		t.Errorf("an idle connection got %q, %v", b, err)
+	}
+	if res, body := exchange(t, busy, busy.R, request[10:]); body != "own" || !res.Close {
+		t.Errorf("got %q, close %t", body, res.Close)
+	}
+	c := tls.Client(gw.Dial(), secured)
+	exchange(t, c, bufio.NewReader(c), request)
+}
+
+// TestDrainSilent: a connection that comes late and says nothing does not hold a drain.
+func TestDrainSilent(t *testing.T) {
+	gw := proxytest.Start(t, securedGateway+"routes: { own: { match: /, respond: { text: own } } }\n")
+	c := gw.Dial() // no handshake as yet
+	done := make(chan error, 1)
+	began := time.Now()
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		done <- gw.Server.Shutdown(ctx)
+	}()
+	time.Sleep(50 * time.Millisecond)
+	if err := tls.Client(c, secured).Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil || time.Since(began) > patience/2 {
+		t.Errorf("%v after %v", err, time.Since(began))
 	}
 }
 

@@ -98,9 +98,41 @@ func newClients(set string, o ClientCerts, base *tls.Config, now func() time.Tim
 		base.ClientAuth = tls.VerifyClientCertIfGiven
 	}
 	base.VerifyConnection = c.verify
+	c.bindSessions(base)
 	var err error
 	c.lookAt(func(e error) { err = e })
 	return c, err
+}
+
+// bindSessions makes sessions end when a certificate of theirs is revoked: a full handshake follows, in which a client shows what it
+// has now. verify alone would shut out one whose certificate was revoked and replaced, for as long as it kept the ticket, since a
+// handshake that resumes can only go on or fail.
+func (c *clients) bindSessions(base *tls.Config) {
+	wrap, unwrap := base.WrapSession, base.UnwrapSession
+	base.WrapSession = func(cs tls.ConnectionState, s *tls.SessionState) ([]byte, error) {
+		s.Extra = nil // of the session before, or empty: nobody else uses it
+		if len(cs.VerifiedChains) > 0 {
+			for _, certificate := range cs.VerifiedChains[0] {
+				s.Extra = append(s.Extra, certificate.SerialNumber.Bytes(), certificate.RawIssuer)
+			}
+		}
+		return wrap(cs, s)
+	}
+	base.UnwrapSession = func(ticket []byte, cs tls.ConnectionState) (*tls.SessionState, error) {
+		s, err := unwrap(ticket, cs)
+		if s == nil || err != nil {
+			return s, err
+		}
+		now := c.current.Load()
+		for i := 0; i+1 < len(s.Extra); i += 2 {
+			for _, r := range now.revocations[string(s.Extra[i+1])] {
+				if r.serials[string(s.Extra[i])] {
+					return nil, nil
+				}
+			}
+		}
+		return s, nil
+	}
 }
 
 func (c *clients) look() {

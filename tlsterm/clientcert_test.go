@@ -243,6 +243,28 @@ func TestRevokedLater(t *testing.T) {
 	}
 }
 
+// TestReplaced: a client whose certificate was revoked gets in with another one, although it still has the ticket of the first.
+func TestReplaced(t *testing.T) {
+	ca := newAuthority(t, "clients")
+	for _, version := range versions {
+		m := newMutual(t, Require, ca.pem(), ca.revokes(t), ca)
+		bad, replacement := ca.client(t, "bad"), ca.client(t, "replacement")
+		session := m.session(bad, version)
+		m.expects(session, "full")
+		m.expects(session, "resumed")
+		write(t, m.dir, "crl", ca.revokes(t, bad))
+		m.look()
+		m.expects(session, "was revoked")
+		session.GetClientCertificate = replacement.client().GetClientCertificate
+		m.expects(session, "full")
+		m.expects(session, "resumed")
+		// Sessions of resumed sessions know as well.
+		write(t, m.dir, "crl", ca.revokes(t, bad, replacement))
+		m.look()
+		m.expects(session, "was revoked")
+	}
+}
+
 // TestOverdueLater: a list becomes overdue without being changed.
 func TestOverdueLater(t *testing.T) {
 	ca := newAuthority(t, "clients")

@@ -58,6 +58,15 @@ func (v *validator) unused() {
 			v.report.warn(s.Pos, joinPath("services", s.Name), "no route uses the service", "")
 		}
 	}
+	asked := false
+	for _, t := range v.config.TLS {
+		asked = asked || v.tlsUsed[t.Name] && t.Value.ClientCerts != nil
+	}
+	for _, p := range v.config.Policies {
+		if p.Value.ClientCert != nil && !asked {
+			v.report.warn(p.Pos, joinPath("policies", p.Name), "no listener asks for client certificates: everybody is refused", "tls.*.client_certs")
+		}
+	}
 	for _, t := range v.config.TLS {
 		if !v.tlsUsed[t.Name] {
 			v.report.warn(t.Pos, joinPath("tls", t.Name), "no listener uses it", "")

@@ -195,6 +195,7 @@ func (l *Listener) serve(c net.Conn, from origin) {
 	if config := settings.TLS; config != nil {
 		tc, ja4, err := l.server.handshake(c, config, from.counted)
 		if err != nil {
+			slog.Debug("a TLS handshake failed", "listener", l.Name, "peer", from.peer.String(), "error", err)
 			_ = c.Close() // the client has been told why in an alert, if it could be
 			l.server.dismiss(from.counted)
 			return

@@ -25,6 +25,20 @@ const (
 	confirmShare = 0.35 // of the time, at least
 )
 
+// compareWith compares a commit with the working tree.
+func compareWith(ctx context.Context, o *options, root, rev, scratch string) (*report, error) {
+	base, err := checkout(ctx, root, rev, filepath.Join(scratch, "worktree"))
+	if err != nil {
+		return nil, err
+	}
+	defer base.remove()
+	here, err := workingTree(ctx, root)
+	if err != nil {
+		return nil, err
+	}
+	return compare(ctx, o, base, here, scratch)
+}
+
 // compare measures both trees. Everything is done in turn, base and new, so that what changes with time changes both.
 func compare(ctx context.Context, o *options, base, here *tree, scratch string) (*report, error) {
 	g := &gate{

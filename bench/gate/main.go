@@ -14,7 +14,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 	"time"
 )
@@ -163,16 +162,7 @@ func perform(ctx context.Context, o *options, out io.Writer) error {
 			return err
 		}
 	}
-	base, err := checkout(ctx, root, o.base, filepath.Join(scratch, "worktree"))
-	if err != nil {
-		return err
-	}
-	defer base.remove()
-	here, err := workingTree(ctx, root)
-	if err != nil {
-		return err
-	}
-	r, err := compare(ctx, o, base, here, scratch)
+	r, err := compareWith(ctx, o, root, o.base, scratch)
 	if err != nil {
 		return err
 	}

@@ -75,16 +75,7 @@ func identicalRun(ctx context.Context, o *options, root, scratch string, out io.
 	if err := clean(ctx, root); err != nil {
 		return err
 	}
-	base, err := checkout(ctx, root, "HEAD", filepath.Join(scratch, "worktree"))
-	if err != nil {
-		return err
-	}
-	defer base.remove()
-	here, err := workingTree(ctx, root)
-	if err != nil {
-		return err
-	}
-	r, err := compare(ctx, o, base, here, scratch)
+	r, err := compareWith(ctx, o, root, "HEAD", scratch)
 	if err != nil {
 		return err
 	}

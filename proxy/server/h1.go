@@ -101,7 +101,9 @@ func (c *h1) run() {
 func (c *h1) switchToH2() {
 	first := bytes.Clone(c.in.Bytes())
 	c.Disarm()
-	next := newH2(c.listener, c.Conn.Conn, first, origin{peer: c.peer, counted: c.counted, tls: c.scheme == "https", serverName: c.serverName, cert: c.cert, ja4: c.ja4, epoch: c.epoch})
+	next := newH2(c.listener, c.Conn.Conn, first, origin{
+		peer: c.peer, counted: c.counted, tls: c.scheme == "https", serverName: c.serverName, cert: c.cert, ja4: c.ja4, epoch: c.epoch,
+	})
 	// From here on whoever looks for connections finds the new one.
 	c.server.sweeper.Remove(c.Conn)
 	c.in.Close()

@@ -57,7 +57,7 @@ func (c *echoCommand) Run() error {
 			return fmt.Errorf("cannot watch a connection: %w", err)
 		}
 		sent[int32(fd)] = time.Now()
-		if _, err := unix.Write(fd, message); err != nil {
+		if _, err := write(fd, message); err != nil {
 			return fmt.Errorf("cannot send a message: %w", err)
 		}
 	}
@@ -76,7 +76,7 @@ func (c *echoCommand) Run() error {
 		}
 		for _, e := range events[:n] {
 			missing := answer[partial[e.Fd]:]
-			m, err := unix.Read(int(e.Fd), buffer[:len(missing)])
+			m, err := read(int(e.Fd), buffer[:len(missing)])
 			if err == nil && m == 0 {
 				err = io.ErrUnexpectedEOF
 			}
@@ -96,7 +96,7 @@ func (c *echoCommand) Run() error {
 				return fmt.Errorf("cannot record a latency: %w", err)
 			}
 			sent[e.Fd] = now
-			if _, err := unix.Write(int(e.Fd), message); err != nil {
+			if _, err := write(int(e.Fd), message); err != nil {
 				return fmt.Errorf("cannot send a message: %w", err)
 			}
 		}
@@ -127,14 +127,14 @@ func upgrade(address, path string) (int, error) {
 	}
 	request := "GET " + path + " HTTP/1.1\r\nHost: " + address + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-	if _, err := unix.Write(fd, []byte(request)); err != nil {
+	if _, err := write(fd, []byte(request)); err != nil {
 		return -1, fmt.Errorf("cannot ask for a WebSocket: %w", err)
 	}
 	// Byte by byte: what comes after the head is a message.
 	var head []byte
 	for !strings.HasSuffix(string(head), "\r\n\r\n") {
 		var one [1]byte
-		n, err := unix.Read(fd, one[:])
+		n, err := read(fd, one[:])
 		if err == nil && n == 0 || len(head) > 8<<10 {
 			err = io.ErrUnexpectedEOF
 		}

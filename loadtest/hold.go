@@ -11,8 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // hold opens connections, makes a request on each and lets them wait. Its figure is the memory that each costs the
@@ -141,15 +139,12 @@ func (c *holdCommand) Run() error {
 // ask makes a request and reads its answer, whose end it must see.
 func ask(fd int, request []byte) error {
 	// A blocking socket takes a request of this size whole.
-	if _, err := unix.Write(fd, request); err != nil {
+	if _, err := write(fd, request); err != nil {
 		return fmt.Errorf("cannot send the request: %w", err)
 	}
 	var answer [64 << 10]byte
 	for n := 0; ; {
-		m, err := unix.Read(fd, answer[n:])
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
+		m, err := read(fd, answer[n:])
 		if err == nil && m == 0 {
 			err = io.ErrUnexpectedEOF
 		}

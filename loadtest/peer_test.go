@@ -172,7 +172,8 @@ func TestCompare(t *testing.T) {
 		t.Skip("wrk is not installed")
 	}
 	ours := build(t)
-	p := plan{rounds: 1, seconds: 1, threads: 1, proxy: "0", load: "0", progress: io.Discard, peers: []peer{ours}}
+	var progress strings.Builder
+	p := plan{rounds: 1, seconds: 1, threads: 1, proxy: "0", load: "0", progress: &progress, peers: []peer{ours}}
 	p.scenarios = []scenario{
 		{name: "good", path: "/1k", with: "log"},
 		{name: "echo", path: "/socket", load: echo{}, answer: anything},
@@ -184,7 +185,7 @@ func TestCompare(t *testing.T) {
 		t.Fatal(err)
 	}
 	if failed := r.failed(); len(failed) != 1 || failed[0] != "bad" || r.Scenarios[3].Subjects != nil {
-		t.Errorf("failed: %v, want bad alone, without figures", failed)
+		t.Errorf("failed: %v, want bad alone, without figures:\n%s", failed, progress.String())
 	}
 	for _, s := range r.Scenarios[:3] {
 		for _, one := range s.Subjects {

@@ -26,6 +26,18 @@ func qualify(t *testing.T, args ...string) (int, string) {
 	return code, said.String()
 }
 
+// decided repeats a qualification that a busy machine has disturbed.
+func decided(t *testing.T, before func(), args ...string) (code int, said string) {
+	t.Helper()
+	for range 20 {
+		before()
+		if code, said = qualify(t, args...); code != exitUndecided {
+			break
+		}
+	}
+	return code, said
+}
+
 func TestQualifyRefusesNonsense(t *testing.T) {
 	f := func(complaint string, args ...string) {
 		t.Helper()
@@ -96,7 +108,7 @@ func TestQualify(t *testing.T) {
 	defer server.Close()
 	f := func(code int, sentence, sees string, args ...string) {
 		t.Helper()
-		got, said := qualify(t, append([]string{"--rate=1000", "--duration=1s", "--warmup=0s"}, args...)...)
+		got, said := decided(t, func() {}, append([]string{"--rate=1000", "--duration=1s", "--warmup=0s"}, args...)...)
 		if got != code || !strings.Contains(said, sentence) {
 			t.Errorf("%q: exit %d, want %d and %q; said:\n%s", args, got, code, sentence, said)
 		}
@@ -124,7 +136,7 @@ func TestQualifyTLS(t *testing.T) {
 	if code, said := qualify(t, "--target="+server.URL, "--rate=100", "--duration=1s", "--warmup=0s"); code != exitCannotRun || !strings.Contains(said, "TLS failed") {
 		t.Errorf("exit %d, said %q; a certificate of nobody was accepted", code, said)
 	}
-	if code, said := qualify(t, "--target="+server.URL, "--rate=1000", "--duration=1s", "--warmup=0s", "--insecure", "--p99=5s"); code != exitMet {
+	if code, said := decided(t, func() {}, "--target="+server.URL, "--rate=1000", "--duration=1s", "--warmup=0s", "--insecure", "--p99=5s"); code != exitMet {
 		t.Errorf("exit %d, said %q", code, said)
 	}
 }
@@ -142,7 +154,8 @@ func TestQualifySeesStall(t *testing.T) {
 	}))
 	defer server.Close()
 	file := filepath.Join(t.TempDir(), "result.json")
-	code, said := qualify(t, "--target="+server.URL, "--rate=500", "--duration=2s", "--warmup=0s", "--connections=2", "--p99=200ms", "--json="+file)
+	code, said := decided(t, func() { began.Store(0) },
+		"--target="+server.URL, "--rate=500", "--duration=2s", "--warmup=0s", "--connections=2", "--p99=200ms", "--json="+file)
 	if code != exitNotMet || !strings.Contains(said, "not met: p99 is") {
 		t.Errorf("exit %d, said:\n%s", code, said)
 	}

@@ -21,17 +21,31 @@ func dial(address string) (int, error) {
 		return -1, fmt.Errorf("cannot make a socket: %w", err)
 	}
 	patience := unix.Timeval{Sec: 10}
+	// Connected first: a connect with a time limit that a signal interrupts cannot be repeated (signal(7)), and the Go runtime
+	// sends itself signals. Here the other side is a listener on this machine.
 	err = errors.Join(
+		unix.Connect(fd, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}),
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &patience),
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &patience),
 		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1),
-		unix.Connect(fd, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}),
 	)
 	if err != nil {
 		unix.Close(fd)
 		return -1, fmt.Errorf("cannot connect to %s: %w", address, err)
 	}
 	return fd, nil
+}
+
+// read and write are the system calls, repeated when a signal interrupted them, which happens where a socket has a time limit.
+func read(fd int, p []byte) (int, error)  { return uninterrupted(fd, p, unix.Read) }
+func write(fd int, p []byte) (int, error) { return uninterrupted(fd, p, unix.Write) }
+
+func uninterrupted(fd int, p []byte, call func(int, []byte) (int, error)) (int, error) {
+	for {
+		if n, err := call(fd, p); !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
 }
 
 // answered tells whether a response is complete. Only 200 with a Content-Length is taken.

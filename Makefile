@@ -3,10 +3,10 @@
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 
-.PHONY: build run test tools lint soak bench bench-gate bench-accept bench-gate-selftest loadtest qualify capacity load-tools pgo fmt clean
+.PHONY: build run test tools lint soak bench bench-gate bench-accept bench-gate-selftest loadtest qualify capacity load-tools soak-tools pgo fmt clean
 
-# With its connections served in the order in which they became ready: see profiles/netpoll.
-GO_BUILD = CGO_ENABLED=0 $(GO) build -trimpath $$(GOOS= GOARCH= $(GO) run ./profiles/netpoll bin/netpoll)
+# With two small changes to the code of Go itself: see profiles/overlay.
+GO_BUILD = CGO_ENABLED=0 $(GO) build -trimpath $$(GOOS= GOARCH= $(GO) run ./profiles/overlay bin/overlay)
 
 build: ## bin/sluice, one static binary, guided by what was hot when profiles/default.pgo was made
 	$(GO_BUILD) $(if $(wildcard profiles/default.pgo),-pgo=profiles/default.pgo) -ldflags '-X main.stamped=$(VERSION)' -o bin/sluice ./cmd/sluice
@@ -25,22 +25,30 @@ lint:
 	$(GO) vet ./...
 	$(GO) vet -tags invariants ./...
 
-# What the tests need beside Go: a second, independent HTTP server, the client of the README, and a C compiler for the
-# race detector. Installs what is missing, and nothing when all is there.
-tools:
-	@missing=""; \
-	PATH="$$PATH:/usr/sbin:/sbin"; \
-	command -v nginx >/dev/null || missing="$$missing nginx-light"; \
-	command -v curl >/dev/null || missing="$$missing curl"; \
-	command -v gcc >/dev/null || missing="$$missing gcc libc6-dev"; \
-	if [ -z "$$missing" ]; then exit 0; fi; \
-	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
-		echo "The tests need$$missing. Install that first: this is not root on a system with apt."; exit 1; \
-	fi; \
-	echo "installing$$missing"; \
-	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing
+# $(call install,WHO,TOOL=PACKAGE+PACKAGE ...): installs the packages of the tools that are missing, and nothing when all are there.
+define install
+@missing=""; \
+PATH="$$PATH:/usr/sbin:/sbin"; \
+for tool in $(2); do \
+	command -v "$${tool%%=*}" >/dev/null || missing="$$missing $$(echo "$${tool#*=}" | tr + ' ')"; \
+done; \
+if [ -z "$$missing" ]; then exit 0; fi; \
+if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+	echo "$(1) needs$$missing. Install that first: this is not root on a system with apt."; exit 1; \
+fi; \
+echo "installing$$missing"; \
+apt-get update -qq && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -qq -y --no-install-recommends $$missing
+endef
 
-soak: ## what takes longer than make test may
+# What the tests need beside Go: a second, independent HTTP server, the client of the README, and a C compiler for the
+# race detector.
+tools:
+	$(call install,make test,nginx=nginx-light curl=curl gcc=gcc+libc6-dev)
+
+soak-tools: tools
+	$(call install,make soak,testssl=testssl.sh)
+
+soak: soak-tools ## what takes longer than make test may
 	SLUICE_SOAK=1 $(GO) test -run 'Soak|TestReload$$' -timeout 60m ./...
 
 bench:
@@ -90,22 +98,8 @@ pgo: load-tools bin/loadtest
 
 # The load generators and the peers. Installs what is missing, without starting the peers as services.
 load-tools:
-	@missing=""; \
-	PATH="$$PATH:/usr/sbin:/sbin"; \
-	command -v wrk >/dev/null || missing="$$missing wrk"; \
-	command -v h2load >/dev/null || missing="$$missing nghttp2-client"; \
-	command -v nginx >/dev/null || missing="$$missing nginx-light"; \
-	command -v haproxy >/dev/null || missing="$$missing haproxy"; \
-	command -v varnishd >/dev/null || missing="$$missing varnish"; \
-	command -v gcc >/dev/null || missing="$$missing gcc libc6-dev"; \
-	command -v strace >/dev/null || missing="$$missing strace"; \
-	command -v taskset >/dev/null || missing="$$missing util-linux"; \
-	if [ -z "$$missing" ]; then exit 0; fi; \
-	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
-		echo "The load test needs$$missing. Install that first: this is not root on a system with apt."; exit 1; \
-	fi; \
-	echo "installing$$missing"; \
-	apt-get update -qq && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -qq -y --no-install-recommends $$missing
+	$(call install,the load test,wrk=wrk h2load=nghttp2-client nginx=nginx-light haproxy=haproxy varnishd=varnish \
+		gcc=gcc+libc6-dev strace=strace taskset=util-linux)
 
 fmt:
 	gofmt -w .

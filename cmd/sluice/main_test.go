@@ -35,12 +35,12 @@ func withBinary(run func() int) int {
 	defer func() { _ = os.RemoveAll(dir) }() // it is the temporary folder
 	binary = filepath.Join(dir, "sluice")
 	args := append([]string{"build", "-o", binary}, buildFlags...)
-	poller, err := exec.Command("go", "run", "../../profiles/netpoll", filepath.Join(dir, "netpoll")).Output()
+	changes, err := exec.Command("go", "run", "../../profiles/overlay", filepath.Join(dir, "overlay")).Output()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "cannot prepare what the binary is built with: %v\n", err)
 		return 1
 	}
-	args = append(args, strings.Fields(string(poller))...) // as make build does
+	args = append(args, strings.Fields(string(changes))...) // as make build does
 	if out, err := exec.Command("go", append(args, ".")...).CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "cannot build the binary: %v\n%s", err, out)
 		return 1

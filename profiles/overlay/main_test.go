@@ -1,6 +1,6 @@
 //go:build !race && !invariants
 
-// What is tested is one file of the toolchain, which is the same under the race detector.
+// What is tested are files of the toolchain, which are the same under the race detector.
 
 package main
 
@@ -27,14 +27,43 @@ func TestTurn(t *testing.T) {
 	}
 }
 
+// TestShorten: and so is a handshake.
+func TestShorten(t *testing.T) {
+	got, err := shorten("a\n" + week + "\nb")
+	if err != nil || got != "a\n"+day+"\nb" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	for _, bad := range []string{"", week + week, strings.ToUpper(week)} {
+		if got, err := shorten(bad); err == nil {
+			t.Errorf("%q became %q", bad, got)
+		}
+	}
+}
+
+// TestOverlayLeavesOut: what cannot be changed is left as it is, with a reason, and the rest is changed.
+func TestOverlayLeavesOut(t *testing.T) {
+	saved := changes
+	defer func() { changes = saved }()
+	changes = append([]change{{"runtime/proc.go", "nothing happens", turn}, {"runtime/nosuch.go", "nothing is there", turn}}, saved...)
+	dir := t.TempDir()
+	flag, problems := overlay(dir)
+	if flag != "-overlay="+filepath.Join(dir, "overlay.json") || len(problems) != 2 || !strings.Contains(fmt.Sprint(problems), "nothing happens: runtime/proc.go: it does not") {
+		t.Errorf("got %s, %v", flag, problems)
+	}
+	list, err := os.ReadFile(filepath.Join(dir, "overlay.json"))
+	if err != nil || strings.Count(string(list), ".go\":") != len(saved) || strings.Contains(string(list), "proc.go") {
+		t.Errorf("got %s, %v", list, err)
+	}
+}
+
 // TestOrder builds a program whose connections become ready one after the other, and wants that order.
 func TestOrder(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds the runtime anew, once")
 	}
-	flag, err := overlay(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
+	flag, problems := overlay(t.TempDir())
+	if len(problems) > 0 {
+		t.Fatal(problems)
 	}
 	want := "["
 	for i := range 32 {
@@ -64,7 +93,7 @@ func TestOverlayFails(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if flag, err := overlay(filepath.Join(file, "below")); err == nil {
-		t.Errorf("got %s", flag)
+	if flag, problems := overlay(filepath.Join(file, "below")); len(problems) != 1 || flag != "" {
+		t.Errorf("got %s, %v", flag, problems)
 	}
 }

@@ -285,6 +285,7 @@ func TestOverdueLater(t *testing.T) {
 	write(t, m.dir, "crl", ca.revokesUntil(t, epoch.AddDate(0, 0, 12), nil))
 	m.look()
 	m.logged("are replaced")
+	m.expects(session, "full") // its ticket is older than a day
 	m.expects(session, "resumed")
 }
 

@@ -26,8 +26,8 @@
 //
 // With a secret, the keys are derived by HKDF-SHA256 (RFC 5869) from it and the number of the rotation period, which is the
 // Unix time divided by its length. Hosts that share the secret resume each other's sessions without talking; a clock may be
-// wrong by up to a period. The current key encrypts. It decrypts for seven days more, which is how long TLS 1.3 lets a ticket
-// live (RFC 8446 section 4.6.1), and is accepted no longer.
+// wrong by up to a period. The current key encrypts. It decrypts for a day more, which is what tickets of TLS 1.3 say that they live
+// (RFC 8446 section 4.6.1), until its period is over, and is accepted no longer.
 //
 // What that costs: a ticket of TLS 1.2 (RFC 5077) holds the keys of its session, so that whoever gets hold of a key reads what
 // was recorded of every connection that began with a ticket under it, or was given one. With TLS 1.3 a resumed connection has

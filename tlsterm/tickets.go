@@ -19,11 +19,12 @@ const (
 	rotateMin         = time.Minute
 	keyBytes          = 32 // crypto/tls makes one for AES-128 and one for HMAC of them
 
-	// ticketLifetime is how long a session may be resumed, which crypto/tls sees to (RFC 8446 section 4.6.1).
-	ticketLifetime = 7 * 24 * time.Hour
-	// keysMax bounds what a ticket that nobody knows costs: one HMAC per key. With a rotation of less than an hour, tickets
+	// ticketLifetime is how long a session may be resumed, give or take a rotation. The ticket says so, too, where Sluice was built with profiles/overlay;
+	// else it says seven days, the most that RFC 8446 section 4.6.1 allows, and is of no use after so long.
+	ticketLifetime = 24 * time.Hour
+	// keysMax bounds what a ticket that nobody knows costs: one HMAC per key. With a rotation of less than ten minutes, tickets
 	// older than so many rotations are not known any more.
-	keysMax = 7*24 + 2
+	keysMax = 6*24 + 2
 )
 
 // Tickets make the keys of session tickets the same on every host that has the same secret and, within Rotate, the same

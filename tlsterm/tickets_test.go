@@ -102,9 +102,8 @@ func TestResumptionInTime(t *testing.T) {
 	f(half, 0, 0, true)
 	f(half, 6*time.Hour, 0, true)
 	f(half, 12*time.Hour, 0, true)
-	f(half, 6*day, 0, true)
-	f(half, 7*day-time.Minute, 0, true)
-	f(half, 7*day+time.Minute, 0, false)
+	f(half, day, 0, true)
+	f(half, day+12*time.Hour+time.Minute, 0, false)
 
 	// Clocks that differ: a host that is behind knows the next key, and no other.
 	f(half, 0, 7*time.Hour, true)

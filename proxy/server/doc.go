@@ -8,7 +8,7 @@
 // HTTP/2 comes in through h2.go: a listener that speaks both versions hands a connection over when its first line turns out
 // to be the preface of HTTP/2. There, h2head.go decodes heads, h2request.go fills the exchange, h2body.go takes what the client
 // sends, h2stream.go serves and responds, h2write.go writes, and h2flood.go says how much a client may ask for nothing. From
-// serve.go on there is one way for all.
+// serve.go on there is one way for all. What HTTP/2 to origins has in common with it is in package wire/frames.
 //
 // The loop is our own, and not fasthttp.Server's: that one waits for up to 8 KiB of a body before its handler runs,
 // ends a truncated upload in a clean EOF, holds buffers on idle connections in streaming mode, and closes a response

@@ -1,8 +1,6 @@
 package server
 
 import (
-	"bytes"
-	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -14,6 +12,7 @@ import (
 
 	"sluice/proxy"
 	"sluice/proxy/wire"
+	"sluice/proxy/wire/frames"
 )
 
 // h2 is one HTTP/2 connection of a client (RFC 9113). One goroutine reads its frames, one writes them, and each stream has
@@ -58,13 +57,11 @@ type h2 struct {
 	ended   ended
 	flood   flood
 
-	recvWindow int64 // what the client may still send, on all streams together
-	unacked    int64 // what of it was used up and not given back yet
-	sendWindow int64 // what may still be sent to the client
+	recvWindow frames.RecvWindow // of all streams together
+	sendWindow frames.SendWindow
 	peerWindow int64 // that each stream begins with
 
-	encoder  *hpack.Encoder
-	encoded  bytes.Buffer
+	encoder  *frames.Encoder
 	out      []byte    // frames that wait for the writer
 	outBuf   *wire.Buf // they lie in it, if they fit
 	outReady sync.Cond
@@ -85,33 +82,19 @@ const (
 	// connection. They are what an upload that nobody reads costs in memory.
 	streamWindow = 256 << 10
 	connWindow   = 1 << 20
-	// frameMax is the largest frame either way: the smallest that the protocol allows for, so that streams take turns.
-	frameMax = 16 << 10
 	// outMax is how much waits for the writer; beyond it streams wait. Answers to control frames may exceed it, by as
 	// much as flood lets them.
 	outMax = wire.Large
 	// roomMin is less than which no body goes into what is left of outMax.
 	roomMin = 4 << 10
-	// tableSize is of the header compression, either way: its default, 4 KiB each.
-	tableSize = 4 << 10
 	// streamsDefault is used where the limits do not say how many.
 	streamsDefault = 128
-	// settingsMax is how many settings one frame may have: there are seven, and each may touch every stream.
-	settingsMax = 64
 	// noticeFor is how long a client has to learn that the connection ends, before new streams are passed over.
 	noticeFor = time.Second
 )
 
 // noticePing is how the gateway knows that a client has seen that the connection ends.
 var noticePing = [8]byte{'g', 'o', 'i', 'n', 'g'}
-
-// errWindow is a sender's that sends more than it was allowed.
-const errWindow = http2.ConnectionError(http2.ErrCodeFlowControl)
-
-// errCalm ends a connection whose client costs more than its requests are worth.
-const errCalm = http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
-
-const errProtocol = http2.ConnectionError(http2.ErrCodeProtocol)
 
 // serveH2 serves HTTP/2 on a connection that was accepted and admitted, and returns at its end, when it is closed and
 // dismissed. first is what was read from it already, if anything: the client's preface is still expected.
@@ -128,14 +111,11 @@ func newH2(l *Listener, nc net.Conn, first []byte, from origin) *h2 {
 	c.Conn = wire.NewConn(nc, nil)
 	c.Conn.Owner = c
 	c.in.Init(c.Conn, wire.Medium)
-	c.framer = http2.NewFramer((*h2output)(c), (*h2input)(c))
-	c.framer.SetMaxReadFrameSize(frameMax)
-	c.framer.SetReuseFrames()
-	c.decoder = hpack.NewDecoder(tableSize, c.emit)
-	c.encoder = hpack.NewEncoder(&c.encoded)
-	c.encoder.SetMaxDynamicTableSizeLimit(tableSize)
+	c.framer = frames.NewFramer((*h2output)(c), (*h2input)(c))
+	c.decoder = hpack.NewDecoder(frames.TableSize, c.emit)
+	c.encoder = frames.NewEncoder()
 	c.streams = make(map[uint32]*h2stream)
-	c.recvWindow, c.sendWindow, c.peerWindow = connWindow, initialWindow, initialWindow
+	c.recvWindow, c.sendWindow, c.peerWindow = frames.NewRecvWindow(connWindow), frames.InitialWindow, frames.InitialWindow
 	c.outReady.L = &c.mu
 	c.written = make(chan struct{})
 	c.idleFrom = wire.Now()
@@ -147,9 +127,6 @@ func newH2(l *Listener, nc net.Conn, first []byte, from origin) *h2 {
 	c.server.sweeper.Add(c.Conn)
 	return c
 }
-
-// initialWindow is what every window has before anybody says otherwise (RFC 9113 section 6.9.2).
-const initialWindow = 64<<10 - 1
 
 // run serves the connection to its end.
 func (c *h2) run() {
@@ -186,7 +163,7 @@ func (c *h2) greet() {
 		http2.Setting{ID: http2.SettingInitialWindowSize, Val: streamWindow},
 		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: uint32(lim.HeadBytes + 32*lim.Fields)},
 	)
-	_ = c.framer.WriteWindowUpdate(0, connWindow-initialWindow)
+	_ = c.framer.WriteWindowUpdate(0, connWindow-frames.InitialWindow)
 	if c.leaving() {
 		c.retire()
 	}
@@ -199,10 +176,10 @@ func (c *h2) readFrames() error {
 		return err
 	}
 	if string(preface[:]) != http2.ClientPreface {
-		return errProtocol
+		return frames.ErrProtocol
 	}
 	for {
-		f, err := c.nextFrame()
+		f, err := frames.Read(c.framer)
 		if err == nil {
 			err = c.take(f)
 		}
@@ -215,28 +192,10 @@ func (c *h2) readFrames() error {
 	}
 }
 
-func (c *h2) nextFrame() (http2.Frame, error) {
-	h, err := c.framer.ReadFrameHeader()
-	var f http2.Frame
-	if err == nil {
-		f, err = c.framer.ReadFrameForHeader(h)
-	}
-	if err == nil {
-		return f, nil
-	}
-	if _, ok := err.(http2.StreamError); ok && h.Type == http2.FrameHeaders {
-		return nil, errProtocol // its header block was not decoded: no later one could be understood
-	}
-	if errors.Is(err, http2.ErrFrameTooLarge) {
-		return nil, http2.ConnectionError(http2.ErrCodeFrameSize)
-	}
-	return nil, err
-}
-
 // take does what a frame asks for. An error is an http2.StreamError or an http2.ConnectionError.
 func (c *h2) take(f http2.Frame) error {
 	if _, ok := f.(*http2.SettingsFrame); !ok && !c.settled {
-		return errProtocol // section 3.4
+		return frames.ErrProtocol // section 3.4
 	}
 	switch f := f.(type) {
 	case *http2.DataFrame:
@@ -258,7 +217,7 @@ func (c *h2) take(f http2.Frame) error {
 			return http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeProtocol} // RFC 7540 section 5.3.1
 		}
 	case *http2.PushPromiseFrame:
-		return errProtocol // only servers promise, section 8.4
+		return frames.ErrProtocol // only servers promise, section 8.4
 	case *http2.GoAwayFrame:
 		return c.idleTalk() // it will open no more streams; those under way go on
 	}
@@ -281,23 +240,17 @@ func (c *h2) takeSettings(f *http2.SettingsFrame) error {
 	if f.IsAck() {
 		return nil
 	}
-	if f.NumSettings() > settingsMax {
-		return errCalm
-	}
 	if !c.settled {
 		c.settled, c.headUntil = true, 0
 		c.idleFrom = wire.Now()
 		c.arm()
 	}
-	err := f.ForeachSetting(func(s http2.Setting) error {
-		if err := s.Valid(); err != nil {
-			return err
-		}
+	err := frames.EachSetting(f, func(s http2.Setting) error {
 		switch s.ID {
 		case http2.SettingInitialWindowSize:
 			return c.moveWindows(int64(s.Val))
 		case http2.SettingHeaderTableSize:
-			c.encoder.SetMaxDynamicTableSize(min(s.Val, tableSize))
+			c.encoder.Limit(s.Val)
 		}
 		return nil
 	})
@@ -312,15 +265,13 @@ func (c *h2) moveWindows(size int64) error {
 	by := size - c.peerWindow
 	c.peerWindow = size
 	for _, st := range c.streams {
-		if st.sendWindow += by; st.sendWindow > windowMax {
-			return errWindow
+		if !st.sendWindow.Grow(by) {
+			return frames.ErrWindow
 		}
 		st.changed.Broadcast()
 	}
 	return nil
 }
-
-const windowMax = 1<<31 - 1
 
 func (c *h2) takePing(f *http2.PingFrame) error {
 	c.mu.Lock()
@@ -344,8 +295,8 @@ func (c *h2) takeWindow(f *http2.WindowUpdateFrame) error {
 		return err
 	}
 	if f.StreamID == 0 {
-		if c.sendWindow += int64(f.Increment); c.sendWindow > windowMax {
-			return errWindow
+		if !c.sendWindow.Grow(int64(f.Increment)) {
+			return frames.ErrWindow
 		}
 		c.wakeWaiting()
 		return nil
@@ -354,7 +305,7 @@ func (c *h2) takeWindow(f *http2.WindowUpdateFrame) error {
 	if st == nil {
 		return c.unknown(f.StreamID)
 	}
-	if st.sendWindow += int64(f.Increment); st.sendWindow > windowMax {
+	if !st.sendWindow.Grow(int64(f.Increment)) {
 		return http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeFlowControl}
 	}
 	st.changed.Broadcast()
@@ -365,7 +316,7 @@ func (c *h2) takeWindow(f *http2.WindowUpdateFrame) error {
 // may not.
 func (c *h2) unknown(id uint32) error {
 	if id%2 == 0 || id > c.lastID {
-		return errProtocol
+		return frames.ErrProtocol
 	}
 	return nil
 }
@@ -420,8 +371,8 @@ func (c *h2) takeData(f *http2.DataFrame) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	all, data := int64(f.Length), f.Data()
-	if c.recvWindow -= all; c.recvWindow < 0 {
-		return errWindow
+	if !c.recvWindow.Take(all) {
+		return frames.ErrWindow
 	}
 	st := c.streams[f.StreamID]
 	if st == nil || st.ended {
@@ -434,7 +385,7 @@ func (c *h2) takeData(f *http2.DataFrame) error {
 		}
 		return c.over(f.StreamID)
 	}
-	if st.recvWindow -= all; st.recvWindow < 0 {
+	if !st.recvWindow.Take(all) {
 		c.giveBack(all)
 		return http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeFlowControl}
 	}
@@ -448,7 +399,7 @@ func (c *h2) takeData(f *http2.DataFrame) error {
 	}
 	if st.arrived += int64(len(data)); st.declared >= 0 && st.arrived > st.declared {
 		c.giveBack(all)
-		return malformed(f.StreamID)
+		return frames.Malformed(f.StreamID)
 	}
 	padding := all - int64(len(data))
 	c.giveBack(padding)
@@ -465,15 +416,10 @@ func (c *h2) takeData(f *http2.DataFrame) error {
 	return nil
 }
 
-// malformed is what a message is that breaks its own framing (RFC 9113 section 8.1.1).
-func malformed(id uint32) error {
-	return http2.StreamError{StreamID: id, Code: http2.ErrCodeProtocol}
-}
-
 // endRequest notes that all of the request is there.
 func (c *h2) endRequest(st *h2stream) error {
 	if st.declared >= 0 && st.arrived != st.declared {
-		return malformed(st.id)
+		return frames.Malformed(st.id)
 	}
 	st.ended = true
 	st.changed.Broadcast()
@@ -488,11 +434,9 @@ func (c *h2) endRequest(st *h2stream) error {
 
 // giveBack lets the client send n bytes more, on whatever stream.
 func (c *h2) giveBack(n int64) {
-	c.unacked += n
-	if c.unacked >= connWindow/8 || c.unacked > 0 && c.recvWindow < connWindow/8 {
-		c.recvWindow += c.unacked
-		_ = c.framer.WriteWindowUpdate(0, uint32(c.unacked))
-		c.unacked = 0
+	c.recvWindow.Use(n)
+	if more := c.recvWindow.GiveBack(connWindow/8, connWindow/8); more > 0 {
+		_ = c.framer.WriteWindowUpdate(0, more)
 	}
 }
 
@@ -517,7 +461,7 @@ func (c *h2) begin(st *h2stream, ends bool) error {
 	c.running++
 	c.working.Add(1)
 	c.served++
-	st.sendWindow = c.peerWindow
+	st.sendWindow = frames.SendWindow(c.peerWindow)
 	st.ended = ends
 	most := st.limits.RequestsPerConnection
 	if c.leaving() || most > 0 && c.served >= most {
@@ -591,7 +535,7 @@ func (c *h2) retire() {
 		return
 	}
 	c.noticed = true
-	_ = c.framer.WriteGoAway(windowMax, http2.ErrCodeNo, nil)
+	_ = c.framer.WriteGoAway(frames.LastID, http2.ErrCodeNo, nil)
 	_ = c.framer.WritePing(false, noticePing)
 	c.notice = time.AfterFunc(noticeFor, func() {
 		c.mu.Lock()

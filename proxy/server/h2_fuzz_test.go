@@ -100,30 +100,3 @@ func FuzzH2(f *testing.F) {
 		}
 	})
 }
-
-// TestAllowance: a burst, then as much as time earns back.
-func TestAllowance(t *testing.T) {
-	var a allowance
-	now := int64(1 << 60)
-	for range 5 {
-		if err := a.spend(now, 5, time.Second); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if a.spend(now, 5, time.Second) != errCalm {
-		t.Error("a sixth is allowed")
-	}
-	if err := a.spend(now+int64(3*time.Second), 5, time.Second); err != nil {
-		t.Error("nothing is earned back")
-	}
-	// Patience is not saved up beyond the burst.
-	now += int64(time.Hour)
-	for range 5 {
-		if err := a.spend(now, 5, time.Second); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if a.spend(now, 5, time.Second) != errCalm {
-		t.Error("an hour of silence has earned more than a burst")
-	}
-}

@@ -44,7 +44,7 @@ func (st *h2stream) Read(p []byte) (int, error) {
 			st.out += c.writeHead(st.id, 100, &none, -1, false)
 		}
 		st.expecting = false
-		if st.recvWindow > 0 && c.recvWindow > 0 {
+		if st.recvWindow.Open() && c.recvWindow.Open() {
 			st.wait(&st.recvCredit)
 		} else {
 			// The client may not send: what it has sent on other streams waits for services that do not read.
@@ -85,11 +85,11 @@ func (st *h2stream) closeBody() {
 
 // giveBack lets the client send n bytes more of the body. Not each read is worth a frame.
 func (st *h2stream) giveBack(n int64) {
-	st.unacked += n
-	if st.ended || st.unacked < streamWindow/4 {
+	st.recvWindow.Use(n)
+	if st.ended {
 		return
 	}
-	st.recvWindow += st.unacked
-	_ = st.c.framer.WriteWindowUpdate(st.id, uint32(st.unacked))
-	st.unacked = 0
+	if more := st.recvWindow.GiveBack(streamWindow/4, 0); more > 0 {
+		_ = st.c.framer.WriteWindowUpdate(st.id, more)
+	}
 }

@@ -1,6 +1,6 @@
 package server
 
-import "golang.org/x/net/http2"
+import "sluice/proxy/wire/frames"
 
 // ended is what is known of streams that are no more, so that a frame on one of them can be judged (RFC 9113 section 5.1): after our
 // reset a client may not know yet, and what it has sent meanwhile is passed over; after its own end of the stream, or its own
@@ -52,8 +52,8 @@ func (e *ended) judge(id uint32) error {
 	}
 	for _, s := range e.skipped {
 		if s.from <= id && id <= s.to {
-			return errProtocol
+			return frames.ErrProtocol
 		}
 	}
-	return http2.ConnectionError(http2.ErrCodeStreamClosed)
+	return frames.ErrClosed
 }

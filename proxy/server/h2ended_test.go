@@ -3,11 +3,11 @@ package server
 import (
 	"testing"
 
-	"golang.org/x/net/http2"
+	"sluice/proxy/wire/frames"
 )
 
 func TestEnded(t *testing.T) {
-	const closed = http2.ConnectionError(http2.ErrCodeStreamClosed)
+	const closed = frames.ErrClosed
 	var e ended
 	f := func(id uint32, want error) {
 		t.Helper()
@@ -23,16 +23,16 @@ func TestEnded(t *testing.T) {
 	e.reset(3)
 	f(1, closed)
 	f(3, nil)
-	f(5, errProtocol)
-	f(7, errProtocol)
+	f(5, frames.ErrProtocol)
+	f(7, frames.ErrProtocol)
 	f(9, closed)
-	f(13, errProtocol)
+	f(13, frames.ErrProtocol)
 	f(21, closed)
 
 	e = ended{}
 	e.opens(0, 5) // the first stream may have any id
-	f(1, errProtocol)
-	f(3, errProtocol)
+	f(1, frames.ErrProtocol)
+	f(3, frames.ErrProtocol)
 	f(5, closed)
 
 	e = ended{}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"sluice/proxy/wire"
+	"sluice/proxy/wire/frames"
 )
 
 // flood bounds what a client may ask for beside requests that it waits for. Each figure is a burst that is always allowed, and
@@ -17,11 +18,11 @@ import (
 //     each head, either way, earns talkEarned frames, and each body frame bodyEarned and more by its size. Clients of gRPC
 //     measure the round trip with a PING per message, however small. Only crumbs earn nothing: frames that the client has
 //     made small, because it sends so or because its window has room for no more (CVE-2019-9511).
-//   - CONTINUATION (CVE-2024-27316 and its kin): a head has at most headFramesMax frames and twice Limits.HeadBytes in compressed
-//     form, see headBlock.
+//   - CONTINUATION (CVE-2024-27316 and its kin): a head has at most frames.BlockFramesMax frames and twice Limits.HeadBytes in compressed
+//     form, see frames.Block.
 type flood struct {
-	talked allowance
-	resets allowance
+	talked frames.Allowance
+	resets frames.Allowance
 }
 
 const (
@@ -34,26 +35,15 @@ const (
 	crumbBytes = 16
 )
 
-// allowance is spent at once or over time: it is the moment when all of it will be earned back.
-type allowance int64
-
-func (a *allowance) spend(now int64, most int64, every time.Duration) error {
-	*a = max(*a, allowance(now)) + allowance(every)
-	if int64(*a)-now > most*int64(every) {
-		return errCalm
-	}
-	return nil
-}
-
-func (f *flood) talk() error  { return f.talked.spend(wire.Now(), talkMax, talkEvery) }
-func (f *flood) reset() error { return f.resets.spend(wire.Now(), resetsMax, resetEvery) }
+func (f *flood) talk() error  { return f.talked.Spend(wire.Now(), talkMax, talkEvery) }
+func (f *flood) reset() error { return f.resets.Spend(wire.Now(), resetsMax, resetEvery) }
 
 // head says that a head was taken or sent.
-func (f *flood) head() { f.talked -= talkEarned * allowance(talkEvery) }
+func (f *flood) head() { f.talked.Earn(talkEarned, talkEvery) }
 
 // body says that a frame with n bytes of a body was taken, or sent; all: no window has cut it short.
 func (f *flood) body(n int, all bool) {
 	if all || n >= crumbBytes {
-		f.talked -= allowance(bodyEarned+n/128) * allowance(talkEvery)
+		f.talked.Earn(bodyEarned+n/128, talkEvery)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"sluice/proxy"
 	"sluice/proxy/wire"
+	"sluice/proxy/wire/frames"
 )
 
 // headBlock is the block of fields that is arriving: a request's head, its trailers, or something that nobody wants any more
@@ -17,8 +18,7 @@ type headBlock struct {
 	st       *h2stream // whose it is; nil: nobody's
 	trailers bool
 	ends     bool // the stream's last
-	bytes    int  // compressed
-	frames   int
+	arriving frames.Block
 	decoded  int // bytes, counted as a head of HTTP/1.1 has them
 	fields   int
 	regular  bool // a field that is no pseudo-header was there
@@ -27,9 +27,6 @@ type headBlock struct {
 	trailer  wire.Head
 	err      error // what is wrong with it
 }
-
-// headFramesMax is of how many frames a head may consist. They hold 16 KiB each, and a head's limit is some of them.
-const headFramesMax = 64
 
 // The malformed requests (RFC 9113 section 8.1.1): their streams are reset.
 var (
@@ -52,9 +49,9 @@ func (c *h2) takeHeaders(f *http2.HeadersFrame) error {
 	var err error
 	switch {
 	case id%2 == 0:
-		err = errProtocol
+		err = frames.ErrProtocol
 	case f.HasPriority() && f.Priority.StreamDep == id:
-		err = errProtocol // RFC 7540 section 5.3.1; of the whole connection, since the block is not decoded
+		err = frames.ErrProtocol // RFC 7540 section 5.3.1; of the whole connection, since the block is not decoded
 	case fresh:
 		c.ended.opens(c.lastID, id)
 		c.lastID = id
@@ -63,7 +60,7 @@ func (c *h2) takeHeaders(f *http2.HeadersFrame) error {
 			err = c.flood.talk()
 		}
 	case st.ended:
-		err = http2.ConnectionError(http2.ErrCodeStreamClosed)
+		err = frames.ErrClosed
 	}
 	if !f.HeadersEnded() {
 		c.headUntil = wire.Now() + int64(c.rates.HeadTimeout)
@@ -90,25 +87,14 @@ func (b *headBlock) reset(limits *proxy.Limits, ends bool) {
 // takeFragment decodes a part of the block.
 func (c *h2) takeFragment(p []byte, last bool) error {
 	b := &c.block
-	b.bytes += len(p)
-	b.frames++
-	// Bytes that say nothing new can be packed ever so tightly, but not loosely: so many are not within the limit.
-	err := error(nil)
-	if b.bytes > 2*b.limits.HeadBytes || b.frames > headFramesMax {
-		err = errCalm
-	} else if _, bad := c.decoder.Write(p); bad != nil {
-		err = http2.ConnectionError(http2.ErrCodeCompression)
-	} else if last && c.decoder.Close() != nil {
-		err = http2.ConnectionError(http2.ErrCodeCompression)
-	}
-	if err != nil {
+	if err := b.arriving.Decode(c.decoder, p, last, b.limits.HeadBytes); err != nil {
 		b.drop()
 		return err
 	}
 	if !last {
 		return nil
 	}
-	if b.frames > 1 {
+	if b.arriving.Frames() > 1 {
 		c.mu.Lock()
 		c.headUntil = 0
 		c.arm()
@@ -145,7 +131,7 @@ func (c *h2) takeTrailers(st *h2stream) error {
 		return nil
 	}
 	if b.err != nil || !b.ends {
-		return malformed(st.id)
+		return frames.Malformed(st.id)
 	}
 	if st.x != nil {
 		for name, value := range b.trailer.All() {
@@ -223,7 +209,7 @@ func (p *pseudo) take(name, value string) error {
 
 // newStream prepares a stream whose head is arriving.
 func newStream(c *h2, id uint32, limits *proxy.Limits) *h2stream {
-	st := &h2stream{c: c, id: id, limits: *limits, recvWindow: streamWindow, declared: -1, x: proxy.Acquire()}
+	st := &h2stream{c: c, id: id, limits: *limits, recvWindow: frames.NewRecvWindow(streamWindow), declared: -1, x: proxy.Acquire()}
 	st.changed.L = &c.mu
 	st.message.Reset()
 	st.x.Started = wire.Now()

@@ -10,6 +10,7 @@ import (
 
 	"sluice/proxy"
 	"sluice/proxy/wire"
+	"sluice/proxy/wire/frames"
 )
 
 // h2stream is one stream: a request and its response. It is the exchange's edge and the flow of its request body. What the
@@ -37,9 +38,8 @@ type h2stream struct {
 	arrived    int64 // of the body
 	taken      int64 // by its reader
 	body       wire.Intake
-	recvWindow int64
-	unacked    int64
-	sendWindow int64
+	recvWindow frames.RecvWindow
+	sendWindow frames.SendWindow
 	recvCredit int64 // nanoseconds that the client may still keep us waiting for the body
 	sendCredit int64 // the same for taking the response
 	out        int64 // bytes sent
@@ -300,8 +300,8 @@ func (st *h2stream) send(p []byte, end bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
-		room := outMax - len(c.out) - frameHead
-		n := int(max(min(int64(len(p)), st.sendWindow, c.sendWindow, frameMax, int64(room)), 0))
+		room := outMax - len(c.out) - frames.Head
+		n := frames.Share(p, st.sendWindow, c.sendWindow, room)
 		ready := room > roomMin && (n > 0 || len(p) == 0)
 		if err := st.sendable(ready); err != nil {
 			return err
@@ -309,9 +309,9 @@ func (st *h2stream) send(p []byte, end bool) error {
 			continue
 		}
 		_ = c.framer.WriteData(st.id, end && n == len(p), p[:n])
-		st.sendWindow -= int64(n)
-		c.sendWindow -= int64(n)
-		st.out += frameHead + int64(n)
+		st.sendWindow.Sent(n)
+		c.sendWindow.Sent(n)
+		st.out += frames.Head + int64(n)
 		c.flood.body(n, n == len(p))
 		if rate := st.limits.MinRate; rate > 0 {
 			st.sendCredit = min(st.sendCredit+int64(n)*int64(time.Second)/rate, st.sendCreditMax())

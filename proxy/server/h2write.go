@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
 
 	"sluice/proxy/wire"
 )
@@ -133,41 +132,21 @@ func (c *h2) wakeWaiting() {
 // writeHead sends a block of fields: a head with its status, or with status 0 trailers. length is announced if it is not
 // below 0. It returns how many bytes that takes.
 func (c *h2) writeHead(id uint32, status int, h *wire.Head, length int64, end bool) int64 {
-	c.encoded.Reset()
+	c.encoder.Begin()
 	if status != 0 {
-		c.encode(":status", strconv.Itoa(status), false)
+		c.encoder.Add(":status", strconv.Itoa(status), false)
 	}
 	for name, value := range h.All() {
 		name := lowerName(name)
 		if !hopByHopName[name] {
-			c.encode(name, string(value), unrepeated[name])
+			c.encoder.Add(name, string(value), unrepeated[name])
 		}
 	}
 	if length >= 0 {
-		c.encode("content-length", strconv.FormatInt(length, 10), true)
-	}
-	block := c.encoded.Bytes()
-	sent := int64(0)
-	for first := true; first || len(block) > 0; first = false {
-		part := block[:min(len(block), frameMax)]
-		block = block[len(part):]
-		if first {
-			_ = c.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: part, EndStream: end, EndHeaders: len(block) == 0})
-		} else {
-			_ = c.framer.WriteContinuation(id, len(block) == 0, part)
-		}
-		sent += frameHead + int64(len(part))
+		c.encoder.Add("content-length", strconv.FormatInt(length, 10), true)
 	}
 	c.flood.head()
-	return sent
-}
-
-// frameHead is the length of a frame's head (RFC 9113 section 4.1).
-const frameHead = 9
-
-func (c *h2) encode(name, value string, once bool) {
-	// Writing into memory cannot fail.
-	_ = c.encoder.WriteField(hpack.HeaderField{Name: name, Value: value, Sensitive: once})
+	return c.encoder.Write(c.framer, id, end)
 }
 
 // hopByHopName are the fields that HTTP/2 forbids (RFC 9113 section 8.2.2). Those of origins are gone by now; this is for what

@@ -21,6 +21,7 @@ import (
 
 	"sluice/proxy"
 	"sluice/proxy/wire"
+	"sluice/proxy/wire/frames"
 )
 
 // h2origin is an origin that says whatever a test wants, frame by frame. Its methods fail quietly: the gateway may have ended the
@@ -113,7 +114,7 @@ func (o *h2origin) head(id uint32, end bool, fields ...string) {
 	}
 	block := o.block.Bytes()
 	for first := true; first || len(block) > 0; first = false {
-		part := block[:min(len(block), h2FrameMax)]
+		part := block[:min(len(block), frames.Max)]
 		block = block[len(part):]
 		if first {
 			_ = o.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: part, EndStream: end, EndHeaders: len(block) == 0})
@@ -248,8 +249,8 @@ func TestH2Hostile(t *testing.T) {
 	f("more than the window", "upstream_response", func(o *h2origin, id uint32) {
 		o.head(id, false, ":status", "103")
 		o.head(id, false, ":status", "200")
-		for range h2StreamWindow/h2FrameMax + 40 { // the reader may give back some of it
-			_ = o.WriteData(id, false, make([]byte, h2FrameMax))
+		for range h2StreamWindow/frames.Max + 40 { // the reader may give back some of it
+			_ = o.WriteData(id, false, make([]byte, frames.Max))
 		}
 		_ = o.WriteRawFrame(http2.FrameData, 0, id, make([]byte, 1<<14))
 		_ = o.WriteRawFrame(http2.FrameWindowUpdate, 0, id, make([]byte, 4)) // of 0: an error of the stream
@@ -271,7 +272,7 @@ func TestH2Hostile(t *testing.T) {
 	}
 	f("a flood of CONTINUATION", "upstream_response", func(o *h2origin, id uint32) {
 		_ = o.WriteHeaders(http2.HeadersFrameParam{StreamID: id})
-		for range 2 * h2HeadFramesMax {
+		for range 2 * frames.BlockFramesMax {
 			_ = o.WriteContinuation(id, false, nil)
 		}
 	})
@@ -595,8 +596,8 @@ func TestH2Backpressure(t *testing.T) {
 	s := testService(t, func(o *Options) { o.MaxConns = 1 }, h2Origin(t, func(o *h2origin) {
 		slow, _ := o.request()
 		o.head(slow, false, ":status", "200")
-		for n := 0; n < h2StreamWindow; n += h2FrameMax {
-			_ = o.WriteData(slow, false, make([]byte, h2FrameMax))
+		for n := 0; n < h2StreamWindow; n += frames.Max {
+			_ = o.WriteData(slow, false, make([]byte, frames.Max))
 		}
 		id, _ := o.request()
 		o.answer(id, "other")
@@ -606,11 +607,11 @@ func TestH2Backpressure(t *testing.T) {
 			case nil:
 				return
 			case *http2.DataFrame:
-				if taken += len(f.Data()); taken == h2Initial {
+				if taken += len(f.Data()); taken == frames.InitialWindow {
 					sent <- taken
 					time.AfterFunc(100*time.Millisecond, func() { o.Close() }) // more would come by then
-				} else if taken > h2Initial {
-					t.Errorf("%d bytes were sent into a window of %d", taken, h2Initial)
+				} else if taken > frames.InitialWindow {
+					t.Errorf("%d bytes were sent into a window of %d", taken, frames.InitialWindow)
 				}
 			}
 		}

@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -15,6 +14,7 @@ import (
 
 	"sluice/proxy"
 	"sluice/proxy/wire"
+	"sluice/proxy/wire/frames"
 )
 
 // h2conn is one HTTP/2 connection to an origin (RFC 9113). One goroutine reads its frames, one writes them; each stream is served
@@ -47,12 +47,11 @@ type h2conn struct {
 	mu         sync.Mutex // guards all below, and what a stream says it does
 	streams    map[uint32]*h2stream
 	nextID     uint32
-	sendWindow int64
-	peerWindow int64 // that each stream begins with
-	unacked    int64 // of the connection's window, not given back yet
-	talked     int64 // see talk
-	encoder    *hpack.Encoder
-	encoded    bytes.Buffer
+	sendWindow frames.SendWindow
+	recvWindow frames.RecvWindow
+	peerWindow int64            // that each stream begins with
+	talked     frames.Allowance // see talk
+	encoder    *frames.Encoder
 	out        []byte // frames that wait for the writer
 	wake       chan struct{}
 	err        error // why the connection has ended
@@ -67,27 +66,12 @@ const (
 	h2StreamWindow = 256 << 10
 	// h2ConnWindow is how much may be on its way on all streams of a connection together.
 	h2ConnWindow = 4 << 20
-	// h2FrameMax is the largest frame either way: the smallest that the protocol allows for, so that streams take turns.
-	h2FrameMax = 16 << 10
 	// h2OutMax is how much waits for the writer; beyond it request bodies wait. Heads and answers to control frames may exceed it,
 	// up to h2OutOver: then the connection takes no more streams, and one more control frame ends it.
 	h2OutMax  = wire.Large
 	h2OutOver = 1 << 20
-	// h2Initial is what every window has before anybody says otherwise (RFC 9113 section 6.9.2).
-	h2Initial   = 64<<10 - 1
-	h2WindowMax = 1<<31 - 1
-	h2TableSize = 4 << 10
-	// h2SettingsMax is how many settings one frame may have: there are seven, and each may touch every stream.
-	h2SettingsMax = 64
-	h2LastID      = 1<<31 - 1
 	// h2LastWords is how long an origin may take to accept why a connection ends.
 	h2LastWords = 100 * time.Millisecond
-)
-
-const (
-	errH2Protocol = http2.ConnectionError(http2.ErrCodeProtocol)
-	errH2Window   = http2.ConnectionError(http2.ErrCodeFlowControl)
-	errH2Calm     = http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
 )
 
 var errSilent = errors.New("the connection is silent, and does not answer a PING")
@@ -95,14 +79,11 @@ var errSilent = errors.New("the connection is silent, and does not answer a PING
 // greetH2 speaks the client's preface and waits for the origin's, until the deadline.
 func greetH2(e *endpoint, nc net.Conn, deadline time.Time) (*h2conn, error) {
 	c := &h2conn{nc: nc, endpoint: e, pool: e.h2, most: h2StreamsMax, idleSince: wire.Now(), nextID: 1,
-		sendWindow: h2Initial, peerWindow: h2Initial, heard: wire.Now(),
+		sendWindow: frames.InitialWindow, recvWindow: frames.NewRecvWindow(h2ConnWindow), peerWindow: frames.InitialWindow,
+		heard: wire.Now(), encoder: frames.NewEncoder(),
 		streams: make(map[uint32]*h2stream), wake: make(chan struct{}, 1)}
-	c.framer = http2.NewFramer((*h2out)(c), bufio.NewReaderSize(nc, wire.Medium))
-	c.framer.SetMaxReadFrameSize(h2FrameMax)
-	c.framer.SetReuseFrames()
-	c.decoder = hpack.NewDecoder(h2TableSize, c.emit)
-	c.encoder = hpack.NewEncoder(&c.encoded)
-	c.encoder.SetMaxDynamicTableSizeLimit(h2TableSize)
+	c.framer = frames.NewFramer((*h2out)(c), bufio.NewReaderSize(nc, wire.Medium))
+	c.decoder = hpack.NewDecoder(frames.TableSize, c.emit)
 	lim := &e.options.Limits
 	c.out = append(c.out, http2.ClientPreface...)
 	// Writing into memory cannot fail, here and below.
@@ -111,7 +92,7 @@ func greetH2(e *endpoint, nc net.Conn, deadline time.Time) (*h2conn, error) {
 		http2.Setting{ID: http2.SettingInitialWindowSize, Val: h2StreamWindow},
 		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: uint32(lim.HeadBytes + 32*lim.Fields)},
 	)
-	_ = c.framer.WriteWindowUpdate(0, h2ConnWindow-h2Initial)
+	_ = c.framer.WriteWindowUpdate(0, h2ConnWindow-frames.InitialWindow)
 	if err := nc.SetDeadline(deadline); err != nil {
 		return nil, err
 	}
@@ -125,7 +106,7 @@ func greetH2(e *endpoint, nc net.Conn, deadline time.Time) (*h2conn, error) {
 	}
 	settings, ok := f.(*http2.SettingsFrame)
 	if !ok || settings.IsAck() {
-		return nil, errH2Protocol // section 3.4
+		return nil, frames.ErrProtocol // section 3.4
 	}
 	most, err := c.takeSettings(settings)
 	if err != nil {
@@ -303,7 +284,7 @@ func (c *h2conn) read() {
 	}()
 	for {
 		var f http2.Frame
-		if f, err = c.nextFrame(); err == nil {
+		if f, err = frames.Read(c.framer); err == nil {
 			err = c.take(f)
 		}
 		if e, ok := err.(http2.StreamError); ok {
@@ -316,29 +297,11 @@ func (c *h2conn) read() {
 	}
 }
 
-func (c *h2conn) nextFrame() (http2.Frame, error) {
-	h, err := c.framer.ReadFrameHeader()
-	var f http2.Frame
-	if err == nil {
-		f, err = c.framer.ReadFrameForHeader(h)
-	}
-	if err == nil {
-		c.mu.Lock()
-		c.heard, c.pinged = wire.Now(), 0
-		c.mu.Unlock()
-		return f, nil
-	}
-	if _, ok := err.(http2.StreamError); ok && h.Type == http2.FrameHeaders {
-		return nil, errH2Protocol // its header block was not decoded: no later one could be understood
-	}
-	if errors.Is(err, http2.ErrFrameTooLarge) {
-		return nil, http2.ConnectionError(http2.ErrCodeFrameSize)
-	}
-	return nil, err
-}
-
 // take does what a frame says. An error is an http2.StreamError or ends the connection.
 func (c *h2conn) take(f http2.Frame) error {
+	c.mu.Lock()
+	c.heard, c.pinged = wire.Now(), 0
+	c.mu.Unlock()
 	switch f := f.(type) {
 	case *http2.DataFrame:
 		return c.takeData(f)
@@ -349,7 +312,7 @@ func (c *h2conn) take(f http2.Frame) error {
 	case *http2.GoAwayFrame:
 		return c.takeGoAway(f)
 	case *http2.PushPromiseFrame:
-		return errH2Protocol // section 8.4: it was told not to
+		return frames.ErrProtocol // section 8.4: it was told not to
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -386,18 +349,16 @@ const (
 	h2TalkEarned = 10
 )
 
-// talk counts such a frame; the lock is held. talked is the moment when all of the burst will be earned back.
+// talk counts such a frame; the lock is held.
 func (c *h2conn) talk() error {
-	now := wire.Now()
-	c.talked = max(c.talked, now) + int64(h2TalkEvery)
-	if c.talked-now > h2TalkMax*int64(h2TalkEvery) || len(c.out) > h2OutOver {
-		return errH2Calm
+	if len(c.out) > h2OutOver {
+		return frames.ErrCalm
 	}
-	return nil
+	return c.talked.Spend(wire.Now(), h2TalkMax, h2TalkEvery)
 }
 
 // earn is for a head, or a frame of n bytes of a body. The lock is held.
-func (c *h2conn) earn(n int) { c.talked -= int64(h2TalkEarned+n/128) * int64(h2TalkEvery) }
+func (c *h2conn) earn(n int) { c.talked.Earn(h2TalkEarned+n/128, h2TalkEvery) }
 
 // takeSettings acknowledges settings. It returns how many streams the connection takes, or -1 if they do not say. Under mu, once
 // the connection is shared.
@@ -406,20 +367,14 @@ func (c *h2conn) takeSettings(f *http2.SettingsFrame) (most int, err error) {
 	if f.IsAck() {
 		return most, nil
 	}
-	if f.NumSettings() > h2SettingsMax {
-		return most, errH2Calm
-	}
-	err = f.ForeachSetting(func(s http2.Setting) error {
-		if err := s.Valid(); err != nil {
-			return err
-		}
+	err = frames.EachSetting(f, func(s http2.Setting) error {
 		switch s.ID {
 		case http2.SettingMaxConcurrentStreams:
 			most = int(min(s.Val, h2StreamsMax))
 		case http2.SettingInitialWindowSize:
 			return c.moveWindows(int64(s.Val))
 		case http2.SettingHeaderTableSize:
-			c.encoder.SetMaxDynamicTableSize(min(s.Val, h2TableSize))
+			c.encoder.Limit(s.Val)
 		}
 		return nil
 	})
@@ -434,8 +389,8 @@ func (c *h2conn) moveWindows(size int64) error {
 	by := size - c.peerWindow
 	c.peerWindow = size
 	for _, st := range c.streams {
-		if st.sendWindow += by; st.sendWindow > h2WindowMax {
-			return errH2Window
+		if !st.sendWindow.Grow(by) {
+			return frames.ErrWindow
 		}
 		signal(st.room)
 	}
@@ -444,8 +399,8 @@ func (c *h2conn) moveWindows(size int64) error {
 
 func (c *h2conn) takeWindow(f *http2.WindowUpdateFrame) error {
 	if f.StreamID == 0 {
-		if c.sendWindow += int64(f.Increment); c.sendWindow > h2WindowMax {
-			return errH2Window
+		if !c.sendWindow.Grow(int64(f.Increment)) {
+			return frames.ErrWindow
 		}
 		c.wakeSenders()
 		return nil
@@ -454,7 +409,7 @@ func (c *h2conn) takeWindow(f *http2.WindowUpdateFrame) error {
 	if st == nil {
 		return c.unknown(f.StreamID)
 	}
-	if st.sendWindow += int64(f.Increment); st.sendWindow > h2WindowMax {
+	if !st.sendWindow.Grow(int64(f.Increment)) {
 		return http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeFlowControl}
 	}
 	signal(st.room)
@@ -465,7 +420,7 @@ func (c *h2conn) takeWindow(f *http2.WindowUpdateFrame) error {
 // not.
 func (c *h2conn) unknown(id uint32) error {
 	if id%2 == 0 || id >= c.nextID {
-		return errH2Protocol
+		return frames.ErrProtocol
 	}
 	return nil
 }
@@ -519,9 +474,10 @@ func (c *h2conn) takeData(f *http2.DataFrame) error {
 	all, data := int64(f.Length), f.Data()
 	// What is not given back of the connection's window is less than an eighth of it: it cannot run out for an origin that
 	// respects it, and the streams' windows bound one that does not.
-	if c.unacked += all; c.unacked >= h2ConnWindow/8 {
-		_ = c.framer.WriteWindowUpdate(0, uint32(c.unacked))
-		c.unacked = 0
+	c.recvWindow.Take(all)
+	c.recvWindow.Use(all)
+	if more := c.recvWindow.GiveBack(h2ConnWindow/8, 0); more > 0 {
+		_ = c.framer.WriteWindowUpdate(0, more)
 	}
 	st := c.streams[f.StreamID]
 	if st == nil || st.ended {
@@ -533,13 +489,13 @@ func (c *h2conn) takeData(f *http2.DataFrame) error {
 		}
 		return c.unknown(f.StreamID) // it was reset, and the origin does not know yet
 	}
-	if st.recvWindow -= all; st.recvWindow < 0 {
+	if !st.recvWindow.Take(all) {
 		return http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeFlowControl}
 	}
 	st.arrived += int64(len(data))
 	switch {
 	case !st.headed, st.bodyless && len(data) > 0, st.declared >= 0 && st.arrived > st.declared:
-		return malformedH2(f.StreamID)
+		return frames.Malformed(f.StreamID)
 	case len(data) > 0:
 		c.earn(len(data))
 	case !f.StreamEnded():
@@ -556,31 +512,16 @@ func (c *h2conn) takeData(f *http2.DataFrame) error {
 	return nil
 }
 
-// malformedH2 is what a message is that breaks its own framing (RFC 9113 section 8.1.1).
-func malformedH2(id uint32) error {
-	return http2.StreamError{StreamID: id, Code: http2.ErrCodeProtocol}
-}
-
 // writeHead sends a block of fields in as many frames as it takes. The lock is held.
 func (c *h2conn) writeHead(id uint32, end bool) {
-	block := c.encoded.Bytes()
-	for first := true; first || len(block) > 0; first = false {
-		part := block[:min(len(block), h2FrameMax)]
-		block = block[len(part):]
-		if first {
-			_ = c.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: part, EndStream: end, EndHeaders: len(block) == 0})
-		} else {
-			_ = c.framer.WriteContinuation(id, len(block) == 0, part)
-		}
-	}
+	c.encoder.Write(c.framer, id, end)
 	c.earn(0)
 }
 
 // encode adds a field to the block. Values that do not come twice are not kept in the compression's table, nor are those that must
 // not be guessed by trying (RFC 7541 section 7.1).
 func (c *h2conn) encode(name, value string) {
-	once := slices.Contains(unrepeated, name)
-	_ = c.encoder.WriteField(hpack.HeaderField{Name: name, Value: value, Sensitive: once})
+	c.encoder.Add(name, value, slices.Contains(unrepeated, name))
 }
 
 var unrepeated = []string{"authorization", "cookie", "x-request-id", "content-length", ":path"}

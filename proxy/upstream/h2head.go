@@ -11,6 +11,7 @@ import (
 
 	"sluice/proxy"
 	"sluice/proxy/wire"
+	"sluice/proxy/wire/frames"
 )
 
 // h2block is the block of fields that is arriving: a response's head, its trailers, or something that nobody wants any more but
@@ -20,8 +21,7 @@ type h2block struct {
 	wanted   bool
 	trailers bool
 	ends     bool // the stream's last
-	bytes    int  // compressed
-	frames   int
+	arriving frames.Block
 	decoded  int // bytes, counted as a head of HTTP/1.1 has them
 	fields   int
 	regular  bool // a field that is no pseudo-header was there
@@ -35,9 +35,6 @@ type h2head struct {
 	message wire.Message
 	fields  wire.Head
 }
-
-// h2HeadFramesMax is of how many frames a head may consist (CVE-2024-27316 and its kin).
-const h2HeadFramesMax = 64
 
 var errH2Status = errors.New("the response's :status is missing, repeated or no number, or another pseudo-header is there")
 
@@ -64,22 +61,10 @@ func (c *h2conn) takeHeaders(f *http2.HeadersFrame) error {
 // takeFragment decodes a part of the block.
 func (c *h2conn) takeFragment(p []byte, last bool) error {
 	b := &c.block
-	b.bytes += len(p)
-	b.frames++
-	// Bytes that say nothing new can be packed ever so tightly, but not loosely: so many are not within the limit.
-	if b.bytes > 2*c.endpoint.options.Limits.HeadBytes || b.frames > h2HeadFramesMax {
-		return errH2Calm
+	if err := b.arriving.Decode(c.decoder, p, last, c.endpoint.options.Limits.HeadBytes); err != nil {
+		return err
 	}
-	if _, err := c.decoder.Write(p); err != nil {
-		return http2.ConnectionError(http2.ErrCodeCompression)
-	}
-	if !last {
-		return nil
-	}
-	if err := c.decoder.Close(); err != nil {
-		return http2.ConnectionError(http2.ErrCodeCompression)
-	}
-	if !b.wanted {
+	if !last || !b.wanted {
 		return nil
 	}
 	if b.err == nil && !b.trailers && b.head.status == 0 {
@@ -150,7 +135,7 @@ func (c *h2conn) encodeRequest(x *proxy.Exchange) {
 		path = append(path, e.target.Base...)
 	}
 	path = x.AppendURI(path)
-	c.encoded.Reset()
+	c.encoder.Begin()
 	c.encode(":method", r.Method)
 	c.encode(":scheme", scheme)
 	c.encode(":authority", authority)

@@ -7,6 +7,7 @@ import (
 
 	"sluice/proxy"
 	"sluice/proxy/wire"
+	"sluice/proxy/wire/frames"
 )
 
 // startPump sends the request body in a goroutine of its own, while the exchange's reads the response: an origin may answer, and
@@ -52,7 +53,7 @@ func (st *h2stream) pumpStopped(err error) {
 func (st *h2stream) sendBody() error {
 	x := st.x
 	body := &x.Request.Body
-	buf := wire.GetBuf(h2FrameMax)
+	buf := wire.GetBuf(frames.Max)
 	defer buf.Free()
 	for left := body.Left(); left != 0; {
 		n, err := body.Read(buf.B)
@@ -90,7 +91,7 @@ func (st *h2stream) sendEnd(p []byte, trailers *wire.Head) error {
 	if st.stopped {
 		return errStopped
 	}
-	c.encoded.Reset()
+	c.encoder.Begin()
 	c.encodeFields(trailers)
 	c.writeHead(st.id, true)
 	st.sent = true
@@ -136,14 +137,14 @@ func (st *h2stream) sendNow(p []byte, end bool) int {
 	c, sent := st.c, 0
 	st.waiting = false
 	for {
-		n := int(max(min(int64(len(p)), st.sendWindow, c.sendWindow, h2FrameMax, int64(h2OutMax-len(c.out))), 0))
+		n := frames.Share(p, st.sendWindow, c.sendWindow, h2OutMax-len(c.out))
 		if n == 0 && (len(p) > 0 || !end) {
 			return sent
 		}
 		last := end && n == len(p)
 		_ = c.framer.WriteData(st.id, last, p[:n])
-		st.sendWindow -= int64(n)
-		c.sendWindow -= int64(n)
+		st.sendWindow.Sent(n)
+		c.sendWindow.Sent(n)
 		sent += n
 		c.earn(n)
 		if p = p[n:]; len(p) == 0 {

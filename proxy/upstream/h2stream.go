@@ -9,6 +9,7 @@ import (
 
 	"sluice/proxy"
 	"sluice/proxy/wire"
+	"sluice/proxy/wire/frames"
 )
 
 // h2stream is one request and its response on a connection of HTTP/2. It is the flow of the response's body.
@@ -46,14 +47,13 @@ type h2stream struct {
 	trailers    *h2head
 	declared    int64
 	arrived     int64
-	recvWindow  int64
-	unacked     int64
-	sendWindow  int64
+	recvWindow  frames.RecvWindow
+	sendWindow  frames.SendWindow
 }
 
 func newH2Stream(c *h2conn, x *proxy.Exchange) *h2stream {
 	return &h2stream{c: c, x: x, gone: x.Done(), heard: make(chan struct{}, 1), room: make(chan struct{}, 1), declared: -1,
-		recvWindow: h2StreamWindow, isHead: x.Request.Method == "HEAD"}
+		recvWindow: frames.NewRecvWindow(h2StreamWindow), isHead: x.Request.Method == "HEAD"}
 }
 
 // fail ends the stream for whoever is at it. A response that was whole before stays so. c.mu is held.
@@ -103,7 +103,7 @@ func (st *h2stream) open() error {
 	c, body := st.c, &st.x.Request.Body
 	c.mu.Lock()
 	// Requests that are given up make room for others, so that their heads would pile up before an origin that reads nothing.
-	if c.leaving || c.nextID > h2LastID-2 || len(c.out) > h2OutOver {
+	if c.leaving || c.nextID > frames.LastID-2 || len(c.out) > h2OutOver {
 		why := errNotTaken.With(errH2Leaving)
 		st.fail(why, true)
 		c.mu.Unlock()
@@ -115,15 +115,15 @@ func (st *h2stream) open() error {
 	}
 	st.id, st.reused = c.nextID, c.nextID > 1
 	c.nextID += 2
-	last := c.nextID > h2LastID-2
-	st.sendWindow = c.peerWindow
+	last := c.nextID > frames.LastID-2
+	st.sendWindow = frames.SendWindow(c.peerWindow)
 	c.streams[st.id] = st
 	empty := !body.Flowing() && len(body.Prefix()) == 0 && st.x.Request.Trailers.Len() == 0
 	st.sent = empty
 	c.encodeRequest(st.x)
 	c.writeHead(st.id, empty)
 	p := body.Prefix()
-	if !empty && !body.Flowing() && st.x.Request.Trailers.Len() == 0 && int64(len(p)) <= min(st.sendWindow, c.sendWindow) &&
+	if !empty && !body.Flowing() && st.x.Request.Trailers.Len() == 0 && int64(len(p)) <= int64(min(st.sendWindow, c.sendWindow)) &&
 		len(p) <= h2OutMax-len(c.out) {
 		st.sendNow(p, true)
 	}
@@ -262,14 +262,14 @@ func (st *h2stream) takeHead(b *h2block) error {
 	switch {
 	case st.headed:
 		if !b.ends {
-			return malformedH2(st.id)
+			return frames.Malformed(st.id)
 		}
 		st.trailers = h
 		return st.endResponse()
 	case h.status < 200:
 		// 101 is no part of HTTP/2 (section 8.6).
 		if st.interims++; st.interims > interimMax || b.ends || h.status == 101 {
-			return malformedH2(st.id)
+			return frames.Malformed(st.id)
 		}
 	default:
 		st.headed = true
@@ -287,7 +287,7 @@ func (st *h2stream) takeHead(b *h2block) error {
 // endResponse notes that all of the response is there. c.mu is held.
 func (st *h2stream) endResponse() error {
 	if !st.bodyless && st.declared >= 0 && st.arrived != st.declared {
-		return malformedH2(st.id)
+		return frames.Malformed(st.id)
 	}
 	st.ended = true
 	signal(st.heard)
@@ -337,13 +337,13 @@ func (st *h2stream) Read(p []byte) (int, error) {
 
 // giveBack lets the origin send n bytes more. Not each read is worth a frame. c.mu is held.
 func (st *h2stream) giveBack(n int64) {
-	st.unacked += n
-	if st.ended || st.unacked < h2StreamWindow/4 || st.c.streams[st.id] != st {
+	st.recvWindow.Use(n)
+	if st.ended || st.c.streams[st.id] != st {
 		return
 	}
-	st.recvWindow += st.unacked
-	_ = st.c.framer.WriteWindowUpdate(st.id, uint32(st.unacked))
-	st.unacked = 0
+	if more := st.recvWindow.GiveBack(h2StreamWindow/4, 0); more > 0 {
+		_ = st.c.framer.WriteWindowUpdate(st.id, more)
+	}
 }
 
 // Buffered is how much of the body is there already; at its end 1 if Read can say so without waiting.

@@ -119,6 +119,7 @@ func newH2(l *Listener, nc net.Conn, first []byte, from origin) *h2 {
 	c.outReady.L = &c.mu
 	c.written = make(chan struct{})
 	c.idleFrom = wire.Now()
+	c.flood.resets = c.server.grudges.against(c.counted)
 	c.rates = c.server.snapshot.Load().Limits
 	c.most = c.rates.Streams
 	if c.most <= 0 {
@@ -565,11 +566,12 @@ func (c *h2) endIfDone() {
 
 // fail ends the connection because of what the client did.
 func (c *h2) fail(code http2.ErrCode) {
-	if code == http2.ErrCodeEnhanceYourCalm {
-		c.server.calmed.Add(1)
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if code == http2.ErrCodeEnhanceYourCalm {
+		c.server.calmed.Add(1)
+		c.server.grudges.bear(c.counted, c.flood.resets)
+	}
 	if c.endBy == 0 {
 		_ = c.framer.WriteGoAway(c.lastID, code, nil)
 	}

@@ -1,6 +1,9 @@
 package server
 
 import (
+	"maps"
+	"net/netip"
+	"sync"
 	"time"
 
 	"sluice/proxy/wire"
@@ -12,7 +15,7 @@ import (
 //
 //   - Resets (CVE-2023-44487): a stream that its client resets before the answer, or that has to be reset for what the client
 //     did, has cost a request and counts against no limit of open ones. A browser resets what a page that is left was loading:
-//     a hundred at once, not thousands.
+//     a hundred at once, not thousands. Who was told to calm down and comes back does not begin anew, see grudges.
 //   - Talk: PING, SETTINGS (both are answered), PRIORITY, WINDOW_UPDATE, empty DATA, frames of streams that have ended and frames
 //     that nobody knows (CVE-2019-9512, -9515, -9518 and their kin). A client with many requests or bodies has more to say:
 //     each head, either way, earns talkEarned frames, and each body frame bodyEarned and more by its size. Clients of gRPC
@@ -46,4 +49,42 @@ func (f *flood) body(n int, all bool) {
 	if all || n >= crumbBytes {
 		f.talked.Earn(bodyEarned+n/128, talkEvery)
 	}
+}
+
+// grudges remember which clients were told to calm down because of their resets, until they have earned all of it back, which takes
+// seconds. A new connection would else be worth another resetsMax requests, and each of these one at the origin whose connection
+// ends with it. Somebody else at the same address may ask as ever, but not reset meanwhile. Safe for concurrent use.
+type grudges struct {
+	mu     sync.Mutex
+	resets map[netip.Addr]frames.Allowance
+}
+
+// grudgesMax bounds how many there are. Beyond it whoever was first in the map is forgiven.
+const grudgesMax = 4096
+
+func (g *grudges) bear(client netip.Addr, resets frames.Allowance) {
+	if now := wire.Now(); client.IsValid() && int64(resets) > now {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.resets == nil {
+			g.resets = make(map[netip.Addr]frames.Allowance)
+		}
+		if len(g.resets) >= grudgesMax {
+			maps.DeleteFunc(g.resets, func(_ netip.Addr, a frames.Allowance) bool { return int64(a) <= now })
+		}
+		for other := range g.resets {
+			if len(g.resets) < grudgesMax {
+				break
+			}
+			delete(g.resets, other)
+		}
+		g.resets[client] = max(g.resets[client], resets)
+	}
+}
+
+// against returns what a client that connects has left of its allowance.
+func (g *grudges) against(client netip.Addr) frames.Allowance {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.resets[client]
 }

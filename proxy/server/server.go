@@ -32,6 +32,7 @@ type Server struct {
 	accepted   atomic.Uint64
 	refused    atomic.Uint64
 	calmed     atomic.Uint64
+	grudges    grudges
 	handshakes handshakes
 	unproxied  atomic.Uint64 // connections that lacked the PROXY header
 

@@ -1,0 +1,557 @@
+//go:build !race && !invariants
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// TestFlood attacks a gateway in every way that is known to have hurt a server of TLS or HTTP/2. Each time the memory of the process
+// stays below what is stated here, and all requests of other clients are answered, hardly later than before. What it
+// logs is what README quotes.
+func TestFlood(t *testing.T) {
+	flood(t, 10, time.Second/4, "limits: { handshake_timeout: 2s, header_timeout: 2s }\n")
+}
+
+// TestSoakFlood is TestFlood with ten times as many attackers: 10,000 handshakes that do not end, for one.
+func TestSoakFlood(t *testing.T) {
+	if os.Getenv("SLUICE_SOAK") == "" {
+		t.Skip("it takes minutes, and 20,000 open files: set SLUICE_SOAK=1")
+	}
+	flood(t, 1, 5*time.Second, "")
+}
+
+// attack is one way to hurt a gateway.
+type attack struct {
+	name string
+	// hold opens this many connections, or streams, that cost memory for as long as they are open; eachMax is how much.
+	hold    int
+	eachMax int // bytes
+	open    func(f *attacked, i int) error
+	// storm is what attackers do again and again, until the gateway ends their connection.
+	storm func(f *attacked, i int) error
+	// calmed: the gateway has to notice.
+	calmed bool
+	// gone: the gateway has to close all that is held, in time.
+	gone bool
+	// streams is how many requests each of the held connections has under way.
+	streams int
+	soak    bool // only then
+}
+
+const (
+	kib = 1 << 10
+	// stormers are those that attack with storm.
+	stormers = 4
+	// floodBase is how much the process may grow besides what is held: a heap that is collected when it has doubled, and stacks.
+	floodBase = 48 << 20
+	// honestFactor and honestFloor bound what an attack does to others. They share two cores with the attackers, and with whatever
+	// else the host does.
+	honestFactor = 10
+	honestFloor  = time.Second
+)
+
+// flood runs each attack against a gateway of its own, with one part of so many in the number of attackers, and looks at other
+// clients for at least so long before and meanwhile.
+func flood(t *testing.T, part int, atLeast time.Duration, limits string) {
+	for _, a := range []attack{
+		{name: "handshakes that do not begin", hold: 10_000, eachMax: 24 * kib, open: openSilent, gone: true, soak: true},
+		{name: "half-open handshakes", hold: 10_000, eachMax: 64 * kib, open: openHalf, gone: true},
+		{name: "heads that do not end", hold: 2_000, eachMax: 192 * kib, open: openHead, gone: true},
+		{name: "CONTINUATION", storm: stormContinuation, calmed: true},
+		{name: "rapid reset", storm: stormReset, calmed: true},
+		{name: "SETTINGS and PING", storm: stormTalk, calmed: true},
+		{name: "streams without a window", hold: 4_000, streams: 100, eachMax: 192 * kib, open: openWindowless("/big")},
+		{name: "streams without a window, origin of HTTP/2", hold: 4_000, streams: 100, eachMax: 512 * kib, open: openWindowless("/h2/big")},
+		{name: "slow readers over TLS", hold: 1_000, eachMax: 384 * kib, open: openReader},
+	} {
+		if !a.soak || part == 1 {
+			t.Run(strings.ReplaceAll(a.name, " ", "_"), func(t *testing.T) { a.run(t, part, atLeast, limits) })
+		}
+	}
+}
+
+// attacked is a gateway under attack.
+type attacked struct {
+	t       *testing.T
+	process *process
+	web     string // HTTP/1.1 and HTTP/2
+	secure  string // the same over TLS
+	admin   string
+
+	mu   sync.Mutex
+	held []net.Conn
+}
+
+func startAttacked(t *testing.T, limits string) *attacked {
+	big := bytes.Repeat([]byte("0123456789abcdef"), 64<<10) // 1 MiB
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/big") {
+			_, _ = w.Write(big) // those who attack do not read it
+			return
+		}
+		_, _ = io.WriteString(w, "from the origin") // the honest clients notice
+	})
+	origin := http.Server{Handler: handler, Protocols: new(http.Protocols)}
+	origin.Protocols.SetHTTP1(true)
+	origin.Protocols.SetUnencryptedHTTP2(true)
+	nl, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = origin.Serve(nl) }() // returns when it is closed
+	t.Cleanup(func() { _ = origin.Close() })
+	config := writeFile(t, t.TempDir()+"/sluice.yaml", `version: 1
+admin: { address: "127.0.0.1:0" }
+listen:
+  web: { address: "127.0.0.1:0", http: [h1, h2] }
+  secure: { address: "127.0.0.1:0", http: [h1, h2], tls: edge }
+tls: { edge: { certificates: self-signed } }
+log: { access: off }
+`+limits+`
+services:
+  one: { to: "http://`+nl.Addr().String()+`", pool: { connections: off } }
+  two: { to: "h2c://`+nl.Addr().String()+`" }
+routes:
+  h2: { match: "/h2/**", to: two }
+  all: { match: "/**", to: one }
+`)
+	p := launch(t, "run", "-c", config)
+	f := &attacked{t: t, process: p, web: p.address("web"), secure: p.address("secure"), admin: "http://" + p.address("admin")}
+	t.Cleanup(f.release)
+	return f
+}
+
+func (f *attacked) release() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range f.held {
+		_ = c.Close()
+	}
+	f.held = nil
+}
+
+func (f *attacked) memory() int { return residentMemory(f.t, f.process.cmd.Process.Pid) }
+
+// metric is the sum of a metric's values.
+func (f *attacked) metric(name string) (n float64) {
+	f.t.Helper()
+	status, metrics := get(f.admin + "/metrics")
+	if status != 200 {
+		f.t.Fatalf("/metrics answers %d", status)
+	}
+	for line := range strings.Lines(metrics) {
+		fields := strings.Fields(line)
+		if len(fields) < 2 || fields[0] != name && !strings.HasPrefix(fields[0], name+"{") {
+			continue
+		}
+		v, err := strconv.ParseFloat(fields[len(fields)-1], 64)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		n += v
+	}
+	return n
+}
+
+func (a *attack) run(t *testing.T, part int, atLeast time.Duration, limits string) {
+	f := startAttacked(t, limits)
+	h := newHonest(f)
+	defer h.stop()
+	h.phase(atLeast) // everything is warm by then
+	before := h.phase(atLeast)
+	memory := f.memory()
+	peak := memory
+	storm, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var stopped sync.WaitGroup
+	if a.storm != nil {
+		for i := range stormers {
+			stopped.Go(func() {
+				for storm.Err() == nil {
+					if err := a.storm(f, i); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+	}
+	watched := make(chan struct{})
+	stopped.Go(func() {
+		defer close(watched)
+		for storm.Err() == nil {
+			peak = max(peak, f.memory())
+			time.Sleep(20 * time.Millisecond)
+		}
+	})
+	held := a.openAll(f, part)
+	during := h.phase(atLeast)
+	cancel()
+	<-watched
+	each := 0
+	if held > 0 {
+		each = (peak - memory) / held
+		t.Logf("%d: %d KiB of memory for each", held, each/kib)
+	}
+	t.Logf("memory grew from %.0f MiB to %.0f MiB", float64(memory)/(1<<20), float64(peak)/(1<<20))
+	if most := floodBase + held*a.eachMax; peak-memory > most {
+		t.Errorf("memory grew by %d MiB, and may grow by %d", (peak-memory)>>20, most>>20)
+	}
+	for kind, p99 := range during {
+		t.Logf("p99 of %s: %v, before the attack %v", kind, p99.Round(time.Millisecond/10), before[kind].Round(time.Millisecond/10))
+		if p99 > honestFactor*before[kind]+honestFloor {
+			t.Errorf("%s: others wait for %v", kind, p99)
+		}
+	}
+	stopped.Wait()
+	if a.calmed && f.metric("sluice_connections_calmed_total") == 0 {
+		t.Error("no attacker was told to calm down")
+	}
+	if a.gone {
+		honest := float64(len(during) + 10) // connections of clients who are welcome
+		for end := time.Now().Add(3 * patience); f.metric("sluice_connections_open") > honest; time.Sleep(100 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Errorf("%v connections are still open", f.metric("sluice_connections_open"))
+				break
+			}
+		}
+	}
+	if f.metric("sluice_panics_total") > 0 {
+		t.Error("there was a panic")
+	}
+}
+
+// openAll opens what the attack holds, and returns how much that is.
+func (a *attack) openAll(f *attacked, part int) int {
+	streams := max(a.streams, 1)
+	connections := a.hold / part / streams
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		f.t.Fatal(err)
+	}
+	// A stream takes two files in this process, its own and the origin's, if it is one of HTTP/1.1.
+	if most := (int(limit.Cur) - 500) / (streams + 1); connections > most {
+		f.t.Logf("the limit of open files allows %d connections only", most)
+		connections = most
+	}
+	const workers = 32
+	var done sync.WaitGroup
+	for w := range workers {
+		done.Go(func() {
+			for i := w; i < connections; i += workers {
+				if err := a.open(f, i); err != nil {
+					f.t.Errorf("connection %d: %v", i, err)
+					return
+				}
+			}
+		})
+	}
+	done.Wait()
+	return connections * streams
+}
+
+// dial opens a connection from one of many addresses, for no address may have more than limits.per_client.
+func (f *attacked) dial(i int, address string) (net.Conn, error) {
+	from := &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i%20))}
+	c, err := (&net.Dialer{LocalAddr: from, Timeout: patience}).Dial("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.SetDeadline(time.Now().Add(2 * time.Minute))
+}
+
+// hold keeps a connection until the attack is over.
+func (f *attacked) hold(c net.Conn) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.held = append(f.held, c)
+}
+
+// openSilent connects, and says nothing.
+func openSilent(f *attacked, i int) error {
+	c, err := f.dial(i, f.secure)
+	if err != nil {
+		return err
+	}
+	f.hold(c)
+	return nil
+}
+
+// openHalf sends the beginning of a ClientHello that says it is as long as one can be.
+func openHalf(f *attacked, i int) error {
+	c, err := f.dial(i, f.secure)
+	if err != nil {
+		return err
+	}
+	f.hold(c)
+	_, err = c.Write(append([]byte{22, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc, 3, 3}, make([]byte, 200)...))
+	return err
+}
+
+// frame writes frames into memory, after a client's preface.
+func frames(write func(fr *http2.Framer) error) ([]byte, error) {
+	var out bytes.Buffer
+	out.WriteString(http2.ClientPreface)
+	err := write(http2.NewFramer(&out, nil))
+	return out.Bytes(), err
+}
+
+// block is a head: GET of path.
+func block(path string, more ...string) []byte {
+	var out bytes.Buffer
+	e := hpack.NewEncoder(&out)
+	fields := append([]string{":method", "GET", ":scheme", "http", ":authority", "a.example", ":path", path}, more...)
+	for i := 0; i < len(fields); i += 2 {
+		_ = e.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1], Sensitive: i >= 8}) // into memory
+	}
+	return out.Bytes()
+}
+
+// say sends frames on a new connection.
+func (f *attacked) say(i int, write func(fr *http2.Framer) error) (net.Conn, error) {
+	said, err := frames(write)
+	if err != nil {
+		return nil, err
+	}
+	c, err := f.dial(i, f.web)
+	if err != nil {
+		return nil, err
+	}
+	f.hold(c)
+	_, err = c.Write(said)
+	return c, err
+}
+
+// openHead sends almost as large a head as is allowed, in almost as many frames, and not its end.
+func openHead(f *attacked, i int) error {
+	_, err := f.say(i, func(fr *http2.Framer) error {
+		head := block("/", "x-1", strings.Repeat("~", 10_000), "x-2", strings.Repeat("~", 10_000), "x-3", strings.Repeat("~", 10_000))
+		err := errors.Join(fr.WriteSettings(), fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: head[:100]}))
+		const parts = 60
+		head = head[100:]
+		for p := range parts {
+			err = errors.Join(err, fr.WriteContinuation(1, false, head[p*len(head)/parts:(p+1)*len(head)/parts]))
+		}
+		return err
+	})
+	return err
+}
+
+// openWindowless asks for many large answers and lets none of them be sent.
+func openWindowless(path string) func(f *attacked, i int) error {
+	return func(f *attacked, i int) error {
+		c, err := f.say(i, func(fr *http2.Framer) error {
+			err := fr.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+			for id := range uint32(100) {
+				err = errors.Join(err, fr.WriteHeaders(http2.HeadersFrameParam{
+					StreamID: 2*id + 1, BlockFragment: block(path), EndStream: true, EndHeaders: true,
+				}))
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		fr := http2.NewFramer(io.Discard, c)
+		for answers := 0; answers < 100; {
+			switch frame, err := fr.ReadFrame(); frame := frame.(type) {
+			case nil:
+				return fmt.Errorf("after %d answers: %w", answers, err)
+			case *http2.HeadersFrame:
+				answers++
+			case *http2.RSTStreamFrame:
+				return fmt.Errorf("the stream %d was reset: %v", frame.StreamID, frame.ErrCode)
+			case *http2.DataFrame:
+				return fmt.Errorf("%d bytes came through a window of none", len(frame.Data()))
+			}
+		}
+		return nil
+	}
+}
+
+// openReader asks for a large answer and reads nothing but its beginning.
+func openReader(f *attacked, i int) error {
+	c, err := f.dial(i, f.secure)
+	if err != nil {
+		return err
+	}
+	f.hold(c)
+	if err := c.(*net.TCPConn).SetReadBuffer(4 * kib); err != nil {
+		return err
+	}
+	tc := tls.Client(c, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
+	if _, err := io.WriteString(tc, "GET /big HTTP/1.1\r\nHost: a.example\r\n\r\n"); err != nil {
+		return err
+	}
+	_, err = io.ReadFull(tc, make([]byte, 100))
+	return err
+}
+
+// drain sends frames and reads until the gateway ends the connection.
+func (f *attacked) drain(i int, write func(fr *http2.Framer) error) error {
+	said, err := frames(write)
+	if err != nil {
+		return err
+	}
+	c, err := f.dial(i, f.web)
+	if err != nil {
+		return nil // the gateway has reset it, or is too busy with others: that may be
+	}
+	defer c.Close()
+	go func() { _, _ = c.Write(said) }() // as much of it as is taken
+	if _, err = io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	return nil
+}
+
+// stormReset opens streams and resets them at once (CVE-2023-44487).
+func stormReset(f *attacked, i int) error {
+	return f.drain(i, func(fr *http2.Framer) error {
+		err := fr.WriteSettings()
+		for id := uint32(1); id < 4000; id += 2 {
+			err = errors.Join(err,
+				fr.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block("/"), EndStream: true, EndHeaders: true}),
+				fr.WriteRSTStream(id, http2.ErrCodeCancel))
+		}
+		return err
+	})
+}
+
+// stormContinuation sends a head that has no end (CVE-2024-27316).
+func stormContinuation(f *attacked, i int) error {
+	return f.drain(i, func(fr *http2.Framer) error {
+		err := errors.Join(fr.WriteSettings(), fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block("/")}))
+		for range 200 {
+			err = errors.Join(err, fr.WriteContinuation(1, false, bytes.Repeat([]byte{0x82}, 4*kib)))
+		}
+		return err
+	})
+}
+
+// stormTalk asks for answers (CVE-2019-9512) and sends settings that have to be acknowledged (CVE-2019-9515), in turn.
+func stormTalk(f *attacked, i int) error {
+	return f.drain(i, func(fr *http2.Framer) error {
+		err := fr.WriteSettings()
+		for n := range uint32(3000) {
+			if i%2 == 0 {
+				err = errors.Join(err, fr.WritePing(false, [8]byte{}))
+			} else {
+				err = errors.Join(err, fr.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: n}))
+			}
+		}
+		return err
+	})
+}
+
+// honest are clients who go on asking, one request after the other each, and expect an answer to all of them.
+type honest struct {
+	f      *attacked
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+	phases atomic.Pointer[phase]
+}
+
+// phase is how long requests took in it, by the kind of client.
+type phase struct {
+	mu   sync.Mutex
+	took map[string][]time.Duration
+}
+
+func newHonest(f *attacked) *honest {
+	h := &honest{f: f}
+	ctx, cancel := context.WithCancel(f.t.Context())
+	h.cancel = cancel
+	h.phases.Store(&phase{took: map[string][]time.Duration{}})
+	client := func(kind, url string, h2, keep bool) {
+		transport := &http.Transport{
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: !keep, Protocols: new(http.Protocols),
+		}
+		transport.Protocols.SetHTTP1(!h2)
+		transport.Protocols.SetHTTP2(h2)
+		c := http.Client{Transport: transport, Timeout: patience}
+		h.done.Go(func() {
+			defer transport.CloseIdleConnections()
+			for ctx.Err() == nil {
+				began := time.Now()
+				if err := askHonestly(&c, url); err != nil {
+					f.t.Errorf("%s: %v", kind, err)
+					return
+				}
+				p := h.phases.Load()
+				p.mu.Lock()
+				p.took[kind] = append(p.took[kind], time.Since(began))
+				p.mu.Unlock()
+				time.Sleep(time.Millisecond)
+			}
+		})
+	}
+	client("HTTP/1.1", "http://"+f.web, false, true)
+	client("HTTP/1.1 over TLS, a handshake each", "https://"+f.secure, false, false)
+	client("HTTP/2 over TLS", "https://"+f.secure, true, true)
+	client("HTTP/2 over TLS, a handshake each", "https://"+f.secure, true, false)
+	return h
+}
+
+func askHonestly(c *http.Client, url string) error {
+	res, err := c.Get(url + "/small")
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err == nil && (res.StatusCode != 200 || string(body) != "from the origin") {
+		err = fmt.Errorf("got %d %.100q", res.StatusCode, body)
+	}
+	return err
+}
+
+// phase waits, at least until each client has had some answers, and returns the 99th percentile of each.
+func (h *honest) phase(atLeast time.Duration) map[string]time.Duration {
+	h.f.t.Helper()
+	const kinds, answersMin = 4, 50
+	p := &phase{took: map[string][]time.Duration{}}
+	h.phases.Store(p)
+	for end := time.Now().Add(3 * patience); time.Now().Before(end); {
+		time.Sleep(atLeast)
+		p99 := map[string]time.Duration{}
+		p.mu.Lock()
+		for kind, took := range p.took {
+			if len(took) >= answersMin {
+				took = slices.Sorted(slices.Values(took))
+				p99[kind] = took[len(took)*99/100]
+			}
+		}
+		p.mu.Unlock()
+		if len(p99) == kinds {
+			return p99
+		}
+	}
+	h.f.t.Fatal("honest clients do not get answers")
+	return nil
+}
+
+func (h *honest) stop() {
+	h.cancel()
+	h.done.Wait()
+}

@@ -221,30 +221,51 @@ func (st *h2stream) sendBody(b *proxy.Body, trailers func() *wire.Head, size int
 	if err := st.send(prefix, whole); err != nil || whole {
 		return err
 	}
-	buf := wire.GetBuf(wire.Large)
-	defer buf.Free()
-	for {
-		n, err := gatherSome(b, buf.B)
-		sent += int64(n)
-		switch {
-		case size >= 0 && sent > size:
-			return errTooLong
-		case size >= 0 && sent == size && (err == nil || err == io.EOF):
-			return st.send(buf.B[:n], true)
-		case err == nil:
-			err = st.send(buf.B[:n], false)
-		case err == io.EOF && size >= 0:
-			_ = st.send(buf.B[:n], false) // the body's error is what counts
-			err = io.ErrUnexpectedEOF
-		case err == io.EOF:
-			return st.sendEnd(buf.B[:n], trailers())
-		default:
-			_ = st.send(buf.B[:n], false)
-		}
-		if err != nil {
+	for done := false; !done; {
+		var err error
+		if done, err = st.sendPiece(b, trailers, size, &sent); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// sendPiece writes as much of the body as fits into a buffer, and reports whether that was the rest.
+func (st *h2stream) sendPiece(b *proxy.Body, trailers func() *wire.Head, size int64, sent *int64) (done bool, err error) {
+	buf := wire.GetBuf(st.pieceSize())
+	defer buf.Free()
+	n, err := gatherSome(b, buf.B)
+	*sent += int64(n)
+	switch {
+	case size >= 0 && *sent > size:
+		return false, errTooLong
+	case size >= 0 && *sent == size && (err == nil || err == io.EOF):
+		return true, st.send(buf.B[:n], true)
+	case err == nil:
+		return false, st.send(buf.B[:n], false)
+	case err == io.EOF && size < 0:
+		return true, st.sendEnd(buf.B[:n], trailers())
+	case err == io.EOF:
+		err = io.ErrUnexpectedEOF
+	}
+	_ = st.send(buf.B[:n], false) // the body's error is what counts
+	return false, err
+}
+
+// pieceSize is how large a piece of the body is worth having: as large as the windows let it go out soon. A client that asks for much
+// and lets nothing be sent costs the smallest buffer for each stream, which also finds out whether the body has ended.
+func (st *h2stream) pieceSize() int {
+	c := st.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	// All streams may think of the connection's window at once.
+	switch room := min(st.sendWindow, c.sendWindow/frames.SendWindow(max(len(c.streams), 1))); {
+	case room >= wire.Large:
+		return wire.Large
+	case room >= wire.Medium:
+		return wire.Medium
+	}
+	return wire.Small
 }
 
 // gatherSome reads at least once, then on while nothing has to be waited for.

@@ -163,7 +163,7 @@ func (c *h1) sendSized(x *proxy.Exchange, out, head []byte, size int64) error {
 		return c.send(head)
 	}
 	var buf *wire.Buf
-	if size < 0 || size-sent > wire.Large {
+	if (size < 0 || size-sent > wire.Large) && c.Holds() { // under TLS records have 16 KiB: a client that does not read would cost more, and that is all
 		buf = wire.GetBuf(wire.Bulk)
 	} else {
 		buf = wire.GetBuf(wire.Large)

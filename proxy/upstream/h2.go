@@ -33,7 +33,7 @@ type h2turn struct {
 }
 
 const (
-	// h2StreamsMax is how many streams a connection takes, however many the origin would: h2StreamWindow bytes of a response may
+	// h2StreamsMax is how many streams a connection takes, however many the origin would: up to h2StreamWindow bytes of a response may
 	// wait for its reader on each. Beyond it another connection is opened.
 	h2StreamsMax = 250
 	// h2TriesMax bounds how often one endpoint is asked while it says that it has processed nothing, or connections end.

@@ -596,7 +596,7 @@ func TestH2Backpressure(t *testing.T) {
 	s := testService(t, func(o *Options) { o.MaxConns = 1 }, h2Origin(t, func(o *h2origin) {
 		slow, _ := o.request()
 		o.head(slow, false, ":status", "200")
-		for n := 0; n < h2StreamWindow; n += frames.Max {
+		for n := 0; n < h2FirstWindow; n += frames.Max {
 			_ = o.WriteData(slow, false, make([]byte, frames.Max))
 		}
 		id, _ := o.request()
@@ -628,11 +628,46 @@ func TestH2Backpressure(t *testing.T) {
 		t.Errorf("the upload ended with %v", err)
 	}
 	receive(t, "a full window", sent)
-	if n := slow.Response.Body.Buffered(); n != h2StreamWindow {
-		t.Errorf("%d bytes wait for their reader, want %d", n, h2StreamWindow)
+	if n := slow.Response.Body.Buffered(); n != h2FirstWindow {
+		t.Errorf("%d bytes wait for their reader, want %d", n, h2FirstWindow)
 	}
 	if err := slow.Response.Body.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestH2Window: a reader that takes what comes is sent more at a time, up to the widest window.
+func TestH2Window(t *testing.T) {
+	const size = 1 << 20
+	open := make(chan int, 1)
+	s := testService(t, nil, h2Origin(t, func(o *h2origin) {
+		id, _ := o.request()
+		o.head(id, false, ":status", "200")
+		sent, allowed := 0, h2FirstWindow
+		// When all has been taken, less than a quarter of the window is not given back.
+		for sent < size || allowed-sent <= h2StreamWindow*3/4 {
+			for ; sent < size && allowed-sent >= frames.Max; sent += frames.Max {
+				_ = o.WriteData(id, false, make([]byte, frames.Max))
+			}
+			f, err := o.ReadFrame()
+			if err != nil {
+				return
+			}
+			if f, ok := f.(*http2.WindowUpdateFrame); ok && f.StreamID == id {
+				allowed += int(f.Increment)
+			}
+		}
+		open <- allowed - sent
+		_ = o.WriteData(id, true, nil)
+		o.rest()
+	}))
+	x := newExchange("GET", "/", "")
+	defer end(x)
+	if body, err := serve(s, x); err != nil || len(body) < size {
+		t.Fatalf("%d bytes came (%v)", len(body), err)
+	}
+	if n := receive(t, "a wide window", open); n > h2StreamWindow {
+		t.Errorf("the window is %d bytes wide, want %d", n, h2StreamWindow)
 	}
 }
 

@@ -62,7 +62,9 @@ type h2conn struct {
 }
 
 const (
-	// h2StreamWindow is how much of a response may be on its way or waiting for its reader.
+	// h2FirstWindow is how much of a response may be on its way or waiting for its reader. What the reader takes widens it, up to
+	// h2StreamWindow: a client that reads nothing of many responses must not make them pile up here.
+	h2FirstWindow  = 64 << 10
 	h2StreamWindow = 256 << 10
 	// h2ConnWindow is how much may be on its way on all streams of a connection together.
 	h2ConnWindow = 4 << 20
@@ -89,7 +91,7 @@ func greetH2(e *endpoint, nc net.Conn, deadline time.Time) (*h2conn, error) {
 	// Writing into memory cannot fail, here and below.
 	_ = c.framer.WriteSettings(
 		http2.Setting{ID: http2.SettingEnablePush, Val: 0},
-		http2.Setting{ID: http2.SettingInitialWindowSize, Val: h2StreamWindow},
+		http2.Setting{ID: http2.SettingInitialWindowSize, Val: h2FirstWindow},
 		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: uint32(lim.HeadBytes + 32*lim.Fields)},
 	)
 	_ = c.framer.WriteWindowUpdate(0, h2ConnWindow-frames.InitialWindow)

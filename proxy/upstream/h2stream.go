@@ -48,12 +48,13 @@ type h2stream struct {
 	declared    int64
 	arrived     int64
 	recvWindow  frames.RecvWindow
+	window      int64 // its size
 	sendWindow  frames.SendWindow
 }
 
 func newH2Stream(c *h2conn, x *proxy.Exchange) *h2stream {
 	return &h2stream{c: c, x: x, gone: x.Done(), heard: make(chan struct{}, 1), room: make(chan struct{}, 1), declared: -1,
-		recvWindow: frames.NewRecvWindow(h2StreamWindow), isHead: x.Request.Method == "HEAD"}
+		recvWindow: frames.NewRecvWindow(h2FirstWindow), window: h2FirstWindow, isHead: x.Request.Method == "HEAD"}
 }
 
 // fail ends the stream for whoever is at it. A response that was whole before stays so. c.mu is held.
@@ -303,7 +304,9 @@ func (st *h2stream) Read(p []byte) (int, error) {
 		switch {
 		case st.body.Len() > 0:
 			n := st.body.Take(p)
-			st.giveBack(int64(n))
+			wider := min(int64(n), h2StreamWindow-st.window)
+			st.window += wider
+			st.giveBack(int64(n) + wider)
 			c.mu.Unlock()
 			return n, nil
 		case st.ended:
@@ -341,7 +344,7 @@ func (st *h2stream) giveBack(n int64) {
 	if st.ended || st.c.streams[st.id] != st {
 		return
 	}
-	if more := st.recvWindow.GiveBack(h2StreamWindow/4, 0); more > 0 {
+	if more := st.recvWindow.GiveBack(st.window/4, 0); more > 0 {
 		_ = st.c.framer.WriteWindowUpdate(st.id, more)
 	}
 }

@@ -37,7 +37,7 @@ func (w *RecvWindow) Take(n int64) bool {
 // Open reports whether anything may be sent.
 func (w *RecvWindow) Open() bool { return w.left > 0 }
 
-// Use notes that n bytes that came need no room any more.
+// Use notes that there is room for n bytes more: that so many of what came need none any more, or that the window is to be wider.
 func (w *RecvWindow) Use(n int64) { w.used += n }
 
 // GiveBack returns what to tell the other side in a WINDOW_UPDATE: everything that was used up, if that is at least enough, or if

@@ -1,8 +1,6 @@
 package server
 
 import (
-	"time"
-
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
@@ -16,28 +14,11 @@ import (
 // many CONTINUATION frames as the client likes, within bounds.
 type headBlock struct {
 	st       *h2stream // whose it is; nil: nobody's
-	trailers bool
-	ends     bool // the stream's last
+	ends     bool      // the stream's last
 	arriving frames.Block
-	decoded  int // bytes, counted as a head of HTTP/1.1 has them
-	fields   int
-	regular  bool // a field that is no pseudo-header was there
-	cookie   bool // a Cookie was there: it may come in crumbs (RFC 9113 section 8.2.3), which count as one field
-	limits   proxy.Limits
-	trailer  wire.Head
-	err      error // what is wrong with it
-}
-
-// The malformed requests (RFC 9113 section 8.1.1): their streams are reset.
-var (
-	errPseudo = &wire.Refusal{Status: 400, Code: "bad_pseudo_header",
-		Detail: "The pseudo-header fields are not those of a request, each of them once and before all other fields."}
-	errLength = &wire.Refusal{Status: 400, Code: "bad_content_length", Detail: "Content-Length is not the length of the body."}
-)
-
-// resets reports whether a request that is refused for this reason gets a reset for an answer.
-func resets(err error) bool {
-	return err == errPseudo || err == errLength || err == wire.ErrConnectionField
+	section
+	trailer wire.Head
+	err     error // what is wrong with it
 }
 
 func (c *h2) takeHeaders(f *http2.HeadersFrame) error {
@@ -81,7 +62,7 @@ func (c *h2) takeHeaders(f *http2.HeadersFrame) error {
 
 func (b *headBlock) reset(limits *proxy.Limits, ends bool) {
 	b.trailer.Reset()
-	*b = headBlock{limits: *limits, ends: ends, trailer: b.trailer}
+	*b = headBlock{section: section{limits: *limits}, ends: ends, trailer: b.trailer}
 }
 
 // takeFragment decodes a part of the block.
@@ -155,75 +136,20 @@ func (c *h2) emit(f hpack.HeaderField) {
 }
 
 func (b *headBlock) take(f hpack.HeaderField) error {
-	b.decoded += len(f.Name) + len(f.Value) + len(": \r\n")
-	if b.decoded > b.limits.HeadBytes {
-		return wire.ErrHeadTooLarge
-	}
-	if len(f.Name) > 0 && f.Name[0] == ':' {
-		if b.regular || b.trailers {
-			return errPseudo
-		}
-		return b.st.pseudo.take(f.Name, f.Value)
-	}
-	b.regular = true
-	if !b.cookie || f.Name != "cookie" {
-		b.fields++
-	}
-	b.cookie = b.cookie || f.Name == "cookie"
-	if b.fields > b.limits.Fields {
-		return wire.ErrTooManyFields
-	}
 	if b.trailers {
-		return b.trailer.ReceiveTrailer(f.Name, f.Value)
+		return b.takeTrailer(f.Name, f.Value, &b.trailer)
 	}
-	return b.st.x.Request.Head.Receive(f.Name, f.Value, &b.st.message)
-}
-
-// pseudo are the pseudo-header fields of a request (RFC 9113 section 8.3.1).
-type pseudo struct {
-	method, scheme, authority, path string
-	seen                            [4]bool
-}
-
-func (p *pseudo) take(name, value string) error {
-	var to *string
-	i := 0
-	switch name {
-	case ":method":
-		to = &p.method
-	case ":scheme":
-		to, i = &p.scheme, 1
-	case ":authority":
-		to, i = &p.authority, 2
-	case ":path":
-		to, i = &p.path, 3
-	default:
-		return errPseudo
-	}
-	if p.seen[i] {
-		return errPseudo
-	}
-	*to, p.seen[i] = value, true
-	return nil
+	return b.section.take(f.Name, f.Value, &b.st.incoming, &b.st.x.Request.Head)
 }
 
 // newStream prepares a stream whose head is arriving.
 func newStream(c *h2, id uint32, limits *proxy.Limits) *h2stream {
-	st := &h2stream{c: c, id: id, limits: *limits, recvWindow: frames.NewRecvWindow(streamWindow), declared: -1, x: proxy.Acquire()}
+	st := &h2stream{c: c, id: id, recvWindow: frames.NewRecvWindow(streamWindow), x: proxy.Acquire()}
+	st.incoming.reset(limits)
 	st.changed.L = &c.mu
-	st.message.Reset()
 	st.x.Started = wire.Now()
 	st.x.Waited = true
 	st.recvCredit = int64(limits.HeadTimeout)
 	st.sendCredit = st.sendCreditMax()
 	return st
-}
-
-// sendCreditMax is how long a client may take nothing of a response: as with HTTP/1.1, a moment and as long as a window
-// takes at the minimum rate.
-func (st *h2stream) sendCreditMax() int64 {
-	if st.limits.MinRate <= 0 {
-		return 0
-	}
-	return int64(st.limits.HeadTimeout) + windowBytes*int64(time.Second)/st.limits.MinRate
 }

@@ -2,7 +2,6 @@ package server
 
 import (
 	"errors"
-	"io"
 	"sync"
 	"time"
 
@@ -16,12 +15,9 @@ import (
 // h2stream is one stream: a request and its response. It is the exchange's edge and the flow of its request body. What the
 // connection's goroutine and the stream's own share is guarded by the connection's mu.
 type h2stream struct {
-	c       *h2
-	id      uint32
-	limits  proxy.Limits
-	pseudo  pseudo
-	message wire.Message
-	refusal error // what is wrong with the head
+	incoming
+	c  *h2
+	id uint32
 
 	// Guarded by c.mu.
 	x          *proxy.Exchange // nil when it has finished
@@ -34,9 +30,8 @@ type h2stream struct {
 	headOut    bool        // the response has begun: no interim response any more
 	waiting    bool        // to send
 	unheard    *time.Timer // the response is out, and the request still comes: see complete
-	declared   int64
-	arrived    int64 // of the body
-	taken      int64 // by its reader
+	arrived    int64       // of the body
+	taken      int64       // by its reader
 	body       wire.Intake
 	recvWindow frames.RecvWindow
 	sendWindow frames.SendWindow
@@ -85,7 +80,7 @@ func (st *h2stream) run() {
 		Addr: peer.Addr(), Peer: peer, Text: st.c.peerText, Trusted: settings.trusts(peer.Addr()), ServerName: st.c.serverName,
 		Certificate: st.c.cert, JA4: st.c.ja4,
 	}
-	err := st.fillRequest(x, settings)
+	err := st.fillRequest(x, settings, version2, st.c.scheme, st.c.peerText, st.fillBody)
 	if st.refusal != nil {
 		err = st.refusal // what else is wrong does not matter; the log says as much as is known
 	}
@@ -178,18 +173,7 @@ var errStreamGone = errors.New("the stream was reset")
 
 // respond writes the response. One that is cut short ends in a reset, so that it never looks whole.
 func (st *h2stream) respond(x *proxy.Exchange) {
-	r := &x.Response
-	bodyless := x.Request.Method == "HEAD" || r.Status == 204 || r.Status == 304 || r.Body.Absent()
-	size := r.Body.Size()
-	length := int64(-1)
-	if r.Status != 204 && (r.Status != 304 || r.Body.Absent()) {
-		length = size
-	}
-	end := bodyless || !r.Body.Flowing() && len(r.Body.Prefix()) == 0
-	err := st.sendHead(r.Status, &r.Head, length, end)
-	if err == nil && !end {
-		err = st.sendBody(&r.Body, proxyTrailers(x), size)
-	}
+	err := sendResponse(st, x)
 	if err == nil {
 		return
 	}
@@ -202,54 +186,6 @@ func (st *h2stream) respond(x *proxy.Exchange) {
 		code = http2.ErrCodeEnhanceYourCalm
 	}
 	st.reset(code)
-}
-
-// errSlowReader is why the response of a client is given up that takes too little of it.
-var errSlowReader = &wire.KickedError{Reason: wire.Expired}
-
-// proxyTrailers returns what gives the trailers when the body has ended.
-func proxyTrailers(x *proxy.Exchange) func() *wire.Head {
-	return func() *wire.Head { return proxy.FinalTrailers(&x.Response.Trailers, x.Response.Decided) }
-}
-
-// sendBody writes the body. What can be had without waiting goes out together.
-func (st *h2stream) sendBody(b *proxy.Body, trailers func() *wire.Head, size int64) error {
-	prefix := b.Prefix()
-	sent := int64(len(prefix))
-	b.SkipPrefix()
-	whole := !b.Flowing() || sent == size
-	if err := st.send(prefix, whole); err != nil || whole {
-		return err
-	}
-	for done := false; !done; {
-		var err error
-		if done, err = st.sendPiece(b, trailers, size, &sent); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// sendPiece writes as much of the body as fits into a buffer, and reports whether that was the rest.
-func (st *h2stream) sendPiece(b *proxy.Body, trailers func() *wire.Head, size int64, sent *int64) (done bool, err error) {
-	buf := wire.GetBuf(st.pieceSize())
-	defer buf.Free()
-	n, err := gatherSome(b, buf.B)
-	*sent += int64(n)
-	switch {
-	case size >= 0 && *sent > size:
-		return false, errTooLong
-	case size >= 0 && *sent == size && (err == nil || err == io.EOF):
-		return true, st.send(buf.B[:n], true)
-	case err == nil:
-		return false, st.send(buf.B[:n], false)
-	case err == io.EOF && size < 0:
-		return true, st.sendEnd(buf.B[:n], trailers())
-	case err == io.EOF:
-		err = io.ErrUnexpectedEOF
-	}
-	_ = st.send(buf.B[:n], false) // the body's error is what counts
-	return false, err
 }
 
 // pieceSize is how large a piece of the body is worth having: as large as the windows let it go out soon. A client that asks for much
@@ -266,29 +202,6 @@ func (st *h2stream) pieceSize() int {
 		return wire.Medium
 	}
 	return wire.Small
-}
-
-// gatherSome reads at least once, then on while nothing has to be waited for.
-func gatherSome(b *proxy.Body, buf []byte) (int, error) {
-	at := 0
-	for {
-		n, err := b.Read(buf[at:])
-		at += n
-		if err != nil || at == len(buf) || n > 0 && b.Buffered() == 0 {
-			return at, err
-		}
-	}
-}
-
-// sendEnd sends the last of a body, and its trailers.
-func (st *h2stream) sendEnd(p []byte, trailers *wire.Head) error {
-	if trailers.Len() == 0 {
-		return st.send(p, true)
-	}
-	if err := st.send(p, false); err != nil {
-		return err
-	}
-	return st.sendHead(0, trailers, -1, true)
 }
 
 // sendHead sends a head, or with status 0 trailers.

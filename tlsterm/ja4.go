@@ -13,10 +13,15 @@ import (
 // JA4 is the fingerprint of the software that has sent a ClientHello over TCP (FoxIO's JA4, technical details in
 // github.com/FoxIO-LLC/ja4): which versions, ciphers, extensions and signature algorithms it offers, whatever their order and its
 // random values. Clients that are the same program of the same version share one; nobody has proven anything with it.
-func JA4(h *tls.ClientHelloInfo) string {
+func JA4(h *tls.ClientHelloInfo) string { return ja4('t', h) }
+
+// JA4QUIC is the same for a ClientHello that came over QUIC.
+func JA4QUIC(h *tls.ClientHelloInfo) string { return ja4('q', h) }
+
+func ja4(transport byte, h *tls.ClientHelloInfo) string {
 	ciphers := withoutGREASE(h.CipherSuites)
 	extensions := withoutGREASE(h.Extensions)
-	a := fmt.Sprintf("t%s%s%02d%02d%s", ja4Version(h), ja4Name(h), min(len(ciphers), 99), min(len(extensions), 99), ja4Protocol(h))
+	a := fmt.Sprintf("%c%s%s%02d%02d%s", transport, ja4Version(h), ja4Name(h), min(len(ciphers), 99), min(len(extensions), 99), ja4Protocol(h))
 
 	slices.Sort(ciphers)
 	b := ja4Hash(hexList(ciphers))

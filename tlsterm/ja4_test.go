@@ -42,4 +42,8 @@ func TestJA4(t *testing.T) {
 	if got := JA4(&tls.ClientHelloInfo{}); got != "t00i000000_000000000000_000000000000" {
 		t.Errorf("of nothing: %s", got)
 	}
+	chrome.SupportedProtos = []string{"h3"}
+	if got := JA4QUIC(&chrome); got != "q13d1516h3_8daaf6152771_e5627efa2ab1" {
+		t.Errorf("over QUIC: %s", got)
+	}
 }

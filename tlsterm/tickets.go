@@ -44,6 +44,17 @@ func (t Tickets) redacted() string {
 	return fmt.Sprintf("tickets with a secret of %d bytes, rotated every %v", len(t.Secret), t.rotation())
 }
 
+// Derive returns a key for another purpose, which the label names, that every host with the same secret has. It says nothing about
+// the secret, or about keys with other labels.
+func (t Tickets) Derive(label string) (key [32]byte, err error) {
+	b, err := hkdf.Key(sha256.New, t.Secret, nil, "sluice "+label, len(key))
+	if err != nil {
+		return key, fmt.Errorf("cannot derive a key from the secret of the session tickets: %w", err)
+	}
+	copy(key[:], b)
+	return key, nil
+}
+
 func (t Tickets) rotation() time.Duration {
 	if t.Rotate == 0 {
 		return rotateDefault

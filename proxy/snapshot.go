@@ -25,7 +25,7 @@ type Limits struct {
 	TargetBytes           int
 	BodyBytes             int64
 	RequestsPerConnection int
-	Streams               int           // requests at a time on one connection of HTTP/2; 0: 128
+	Streams               int           // requests at a time on one connection of HTTP/2 or HTTP/3; 0: 128
 	Idle                  time.Duration // keep-alive silence between requests
 	Handshakes            int           // of TLS, under way at the same time
 	HandshakeTimeout      time.Duration

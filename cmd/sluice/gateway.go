@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -59,6 +60,7 @@ type serving struct {
 type socket struct {
 	net.Listener
 	listener *server.Listener // nil for the admin API
+	packets  bool             // there is a UDP socket beside it
 	stop     func()           // of the admin API
 }
 
@@ -203,24 +205,70 @@ func wantedSockets(plan *compile.Plan) []want {
 	return list
 }
 
+// opened is what was opened for a place.
+type opened struct {
+	net.Listener // nil: it was there
+	packets      net.PacketConn
+}
+
+func (o opened) close() {
+	if o.Listener != nil {
+		_ = o.Listener.Close() // nothing was accepted on it
+	}
+	if o.packets != nil {
+		_ = o.packets.Close()
+	}
+}
+
 // openMissing opens the sockets that are not there yet: all of them, or none and an error.
-func (g *gateway) openMissing(wanted []want) (map[place]net.Listener, error) {
-	opened := map[place]net.Listener{}
+func (g *gateway) openMissing(wanted []want) (map[place]opened, error) {
+	all := map[place]opened{}
 	for _, w := range wanted {
-		if s := g.sockets[w.place]; s != nil && (s.listener == nil) == (w.listener == nil) {
-			continue
-		}
-		nl, err := w.place.open()
+		o, err := g.openWanted(w)
 		if err != nil {
-			for _, nl := range opened {
-				_ = nl.Close() // nothing was accepted on it
+			for _, o := range all {
+				o.close()
 			}
 			return nil, g.inTheWay(w.place, err)
 		}
-		opened[w.place] = nl
+		all[w.place] = o
 	}
-	return opened, nil
+	return all, nil
 }
+
+// openWanted opens what a place lacks.
+func (g *gateway) openWanted(w want) (o opened, err error) {
+	s := g.sockets[w.place]
+	if s != nil && (s.listener == nil) != (w.listener == nil) {
+		s = nil
+	}
+	packets := w.listener != nil && w.listener.H3
+	for try := 1; ; try++ {
+		if s == nil {
+			if o.Listener, err = w.place.open(); err != nil {
+				return o, err
+			}
+		}
+		if !packets || s != nil && s.packets {
+			return o, nil
+		}
+		beside := o.Listener
+		if beside == nil {
+			beside = s.Listener
+		}
+		if o.packets, err = w.place.openPackets(beside); err == nil {
+			return o, nil
+		}
+		o.close()
+		// Where the kernel chooses the port, it does not know that it is wanted twice.
+		if s != nil || try == portTries || !strings.HasSuffix(w.place.address, ":0") || !errors.Is(err, syscall.EADDRINUSE) {
+			return o, err
+		}
+	}
+}
+
+// portTries is how many ports of the kernel's choice are tried.
+const portTries = 10
 
 // inTheWay adds to an error what no other process is to blame for: the kernel does not bind 127.0.0.1:80 while :80 is
 // bound, or the other way round, and a reload opens the new socket before the old one closes.
@@ -239,17 +287,19 @@ func (g *gateway) inTheWay(p place, err error) error {
 
 // settle makes the sockets those that are wanted: opened ones begin to serve, those that stay get their new settings,
 // the others end.
-func (g *gateway) settle(wanted []want, opened map[place]net.Listener, plan *compile.Plan) {
+func (g *gateway) settle(wanted []want, opened map[place]opened, plan *compile.Plan) {
 	old := g.sockets
 	g.sockets = make(map[place]*socket, len(wanted))
 	g.admin.Set(adminOptions(plan.Config.Admin))
 	for _, w := range wanted {
 		s := old[w.place]
-		if nl := opened[w.place]; nl != nil {
-			s = g.begin(w, nl)
+		o := opened[w.place]
+		if o.Listener != nil {
+			s = g.begin(w, o.Listener)
 		} else if w.listener != nil {
 			s.listener.Set(settings(w.listener))
 		}
+		g.settlePackets(s, w, o.packets)
 		g.sockets[w.place] = s
 	}
 	for p, s := range old {
@@ -257,6 +307,26 @@ func (g *gateway) settle(wanted []want, opened map[place]net.Listener, plan *com
 			s.retire()
 			slog.Info("stopped listening", "address", p.String())
 		}
+	}
+}
+
+// settlePackets begins to serve the UDP socket beside a place, or ends it.
+func (g *gateway) settlePackets(s *socket, w want, pc net.PacketConn) {
+	switch {
+	case pc != nil:
+		keys := server.PacketKeys{Token: w.listener.TokenKey, Reset: w.listener.ResetKey}
+		if err := s.listener.ServePackets(pc, keys); err != nil {
+			// The rest of the configuration is published already, and TCP carries every request.
+			slog.Error("there is no h3", "listener", w.listener.Name, "error", err)
+			_ = pc.Close()
+			return
+		}
+		s.packets = true
+		slog.Info("listening for h3", "listener", w.listener.Name, "address", "udp:"+pc.LocalAddr().String())
+	case s.packets && !w.listener.H3:
+		s.listener.RetirePackets()
+		s.packets = false
+		slog.Info("stopped listening for h3", "listener", w.listener.Name, "address", "udp:"+w.place.String())
 	}
 }
 
@@ -281,7 +351,10 @@ func (s *socket) retire() {
 }
 
 func settings(l *compile.Listener) server.Settings {
-	return server.Settings{Trust: l.Trust, Proxied: l.Proxied, TLS: l.TLS, HSTS: l.HSTS, Instead: l.Instead, H2: l.H2, NoH1: !l.H1}
+	return server.Settings{
+		Trust: l.Trust, Proxied: l.Proxied, TLS: l.TLS, HSTS: l.HSTS, Instead: l.Instead, H2: l.H2, NoH1: !l.H1,
+		AltSvc: l.AltSvc, HideH3: l.HideH3, EarlyData: l.EarlyData,
+	}
 }
 
 func adminOptions(a config.Admin) admin.Options {

@@ -37,16 +37,19 @@ func (g *gateway) registerMetrics() {
 func (g *gateway) registerConnections() {
 	m := g.metrics
 	m.Func("sluice_connections_open", "Connections of clients.", observe.Value(func() float64 { return float64(g.server.Counts().Open) }))
+	m.Func("sluice_connections_quic_open", "Those of them that speak HTTP/3 over QUIC.", observe.Value(func() float64 { return float64(g.server.Counts().QUIC) }))
+	m.Func("sluice_quic_retries_total", "Handshakes of QUIC before which a client had to prove its address, because many were under way.",
+		observe.Value(func() float64 { return float64(g.server.Counts().Retried) }))
 	m.Func("sluice_connections_accepted_total", "Connections of clients since the start, those over a limit included.", observe.Value(func() float64 {
 		return float64(g.server.Counts().Accepted)
 	}))
-	m.Func("sluice_connections_unproxied_total", "Connections that ended because a PROXY header was due and did not come.", observe.Value(func() float64 {
+	m.Func("sluice_connections_unproxied_total", "Connections that ended because a PROXY header was due and did not come; over UDP none can.", observe.Value(func() float64 {
 		return float64(g.server.Counts().Unproxied)
 	}))
 	m.Func("sluice_connections_refused_total", "Connections that were over a limit.", observe.Value(func() float64 {
 		return float64(g.server.Counts().Refused)
 	}))
-	m.Func("sluice_connections_calmed_total", "Connections of HTTP/2 that were ended because their clients flooded the gateway with frames.",
+	m.Func("sluice_connections_calmed_total", "Connections of HTTP/2 and HTTP/3 that were ended because their clients flooded the gateway with frames.",
 		observe.Value(func() float64 { return float64(g.server.Counts().Calmed) }))
 }
 

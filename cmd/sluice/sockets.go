@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -59,6 +60,25 @@ func (p place) open() (net.Listener, error) {
 		return nil, fmt.Errorf("cannot listen on %s: %w", p, err)
 	}
 	return nl, nil
+}
+
+// openPackets opens the UDP socket beside nl, on the same address.
+func (p place) openPackets(nl net.Listener) (net.PacketConn, error) {
+	address := p.address
+	if host, port, err := net.SplitHostPort(address); err == nil && port == "0" {
+		if tcp, ok := nl.Addr().(*net.TCPAddr); ok {
+			address = net.JoinHostPort(host, strconv.Itoa(tcp.Port)) // the one that the kernel chose
+		}
+	}
+	network := "udp"
+	if a, err := netip.ParseAddrPort(address); err == nil && a.Addr().Is4() {
+		network = "udp4"
+	}
+	pc, err := net.ListenPacket(network, address)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %s over UDP, for h3: %w", p, err)
+	}
+	return pc, nil
 }
 
 func openUnix(path string) (net.Listener, error) {

@@ -98,7 +98,10 @@ func (b *builder) listeners() {
 		for _, version := range e.Value.HTTP {
 			l.H1 = l.H1 || version.Text == "h1"
 			l.H2 = l.H2 || version.Text == "h2"
+			l.H3 = l.H3 || version.Text == "h3"
 		}
+		l.EarlyData = e.Value.Early == "safe"
+		l.AltSvc, l.HideH3 = e.Value.AltSvc.Text, e.Value.AltSvc.Text == "off"
 		if e.Value.Redirect == "https" {
 			l.Instead = b.toHTTPS()
 		}

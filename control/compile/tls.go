@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"os"
 	"reflect"
 	"strings"
 	"time"
@@ -57,6 +58,26 @@ func (b *builder) startTLS() {
 		if set.HSTS != nil {
 			b.plan.Listeners[i].HSTS = set.HSTS.Value()
 		}
+		if b.plan.Listeners[i].H3 && o.Tickets != nil {
+			b.packetKeys(&b.plan.Listeners[i], o.Tickets)
+		}
+	}
+}
+
+// packetKeys derives keys that survive a restart from what survives it. Hosts share one of them, as they share sessions; the other
+// is a host's own, which its name makes it.
+func (b *builder) packetKeys(l *Listener, t *tlsterm.Tickets) {
+	host, err := os.Hostname()
+	if err != nil {
+		b.problems = append(b.problems, b.config.Problem(config.JoinPath("listen", l.Name, "http"), "this host has no name: connections over h3 do not notice its restart: "+err.Error(), ""))
+		b.problems[len(b.problems)-1].Warning = true
+		host = ""
+	}
+	if l.TokenKey, err = t.Derive("quic address token"); err == nil && host != "" {
+		l.ResetKey, err = t.Derive("quic stateless reset " + host)
+	}
+	if err != nil {
+		b.fail(config.JoinPath("listen", l.Name, "http"), err.Error())
 	}
 }
 

@@ -3,13 +3,13 @@ package config
 // Limits bounds what clients may use. A number that is 0 (written 0 or off) is not limited.
 type Limits struct {
 	Connections           int      `cfg:"connections" default:"100000" off:"true" min:"0" doc:"client connections in all"`
-	PerClient             int      `cfg:"per_client" default:"1000" off:"true" min:"0" doc:"connections of one client address, and its requests over HTTP/2 at the same time"`
+	PerClient             int      `cfg:"per_client" default:"1000" off:"true" min:"0" doc:"connections of one client address, and its requests over HTTP/2 and HTTP/3 at the same time"`
 	HeaderBytes           Size     `cfg:"header_bytes" default:"32KiB" min:"1KiB" max:"1MiB" doc:"the head of a request"`
 	Headers               int      `cfg:"headers" default:"100" min:"1" max:"10000" doc:"header fields of a request"`
 	URIBytes              Size     `cfg:"uri_bytes" default:"8KiB" min:"64B" max:"1MiB" doc:"path and query of a request"`
 	BodyBytes             Size     `cfg:"body_bytes" default:"64MiB" off:"true" doc:"the body of a request, where defaults.body_limit and the route say nothing else"`
 	RequestsPerConnection int      `cfg:"requests_per_connection" default:"100000" off:"true" min:"0" doc:"after so many requests a connection is closed"`
-	Streams               int      `cfg:"streams" default:"128" min:"1" max:"10000" doc:"requests at a time on one connection of HTTP/2"`
+	Streams               int      `cfg:"streams" default:"128" min:"1" max:"10000" doc:"requests at a time on one connection of HTTP/2 or HTTP/3"`
 	Handshakes            int      `cfg:"handshakes" default:"2000" off:"true" min:"0" doc:"TLS handshakes under way at the same time"`
 	HandshakeTimeout      Duration `cfg:"handshake_timeout" default:"10s" doc:"how long a TLS handshake may take"`
 	Idle                  Duration `cfg:"idle" default:"75s" doc:"how long a connection may wait for its next request"`

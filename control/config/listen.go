@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Listener is where clients connect.
@@ -11,7 +12,9 @@ type Listener struct {
 	Trust    List[Prefix]  `cfg:"trust" doc:"proxies in front of Sluice whose X-Forwarded-For is believed: networks or addresses"`
 	Redirect string        `cfg:"redirect" enum:"https" doc:"https answers every request with a redirect to https"`
 	TLS      Text          `cfg:"tls" doc:"the name of the section in tls to use, or self-signed for development; no TLS by default"`
-	HTTP     List[Text]    `cfg:"http" default:"h1" doc:"the versions of HTTP that are spoken: h1, h2 (without TLS: by prior knowledge)"`
+	HTTP     List[Text]    `cfg:"http" default:"h1" doc:"the versions of HTTP that are spoken: h1, h2 (without TLS: by prior knowledge), h3 (over UDP, with TLS)"`
+	AltSvc   Text          `cfg:"alt_svc" doc:"what responses over TCP say about h3 (RFC 7838), or off; by default that it is on the port of address"`
+	Early    string        `cfg:"early_data" default:"off" enum:"off,safe" doc:"safe serves GET, HEAD and OPTIONS over h3 before the handshake has ended; they can be replayed"`
 	Proxied  *Proxied      `cfg:"proxy_protocol" doc:"connections of an L4 balancer begin with a PROXY header"`
 	Pos      Pos
 }
@@ -35,9 +38,6 @@ func (l *Listener) decodeShort(d *decoder, n *node, path string) bool {
 	d.wants(n, path, "a mapping with an address", fmt.Sprintf("{ address: %q }", address))
 	return true
 }
-
-// laterHTTP are the protocols of later builds.
-var laterHTTP = []string{"h3"}
 
 func (v *validator) listeners(listen Named[Listener]) {
 	if len(listen) == 0 {
@@ -68,6 +68,7 @@ func (v *validator) listeners(listen Named[Listener]) {
 		}
 		v.listenerTLS(&l.Value, path)
 		v.httpVersions(l.Value.HTTP, joinPath(path, "http"))
+		v.http3(&l.Value, path)
 	}
 }
 
@@ -96,15 +97,72 @@ func (v *validator) httpVersions(versions List[Text], path string) {
 	for i, version := range versions {
 		where := v.item(path, i)
 		switch {
-		case version.Text == "h1" || version.Text == "h2" || version.Text == "":
+		case version.Text == "h1" || version.Text == "h2" || version.Text == "h3" || version.Text == "":
 		case version.Text == "h2c":
 			v.failAt(version.Pos, where, "wants h2, also without TLS", "HTTP/2 is then spoken with clients that know beforehand")
-		case slices.Contains(laterHTTP, version.Text):
-			v.failAt(version.Pos, where, notYet(version.Text), "h1 and h2 are")
 		default:
-			v.failAt(version.Pos, where, "wants h1 or h2, got "+v.show(version.Text, version.Pos), "")
+			v.failAt(version.Pos, where, "wants h1, h2 or h3, got "+v.show(version.Text, version.Pos), "")
 		}
 	}
+}
+
+// H3 reports whether the listener speaks HTTP/3.
+func (l *Listener) H3() bool { return l.version("h3") >= 0 }
+
+// version is where in the list a version stands; -1: nowhere.
+func (l *Listener) version(name string) int {
+	return slices.IndexFunc(l.HTTP, func(t Text) bool { return t.Text == name })
+}
+
+// http3 checks what h3 needs, and what needs h3.
+func (v *validator) http3(l *Listener, path string) {
+	i := l.version("h3")
+	if i < 0 {
+		if l.AltSvc.Text != "" {
+			v.failAt(l.AltSvc.Pos, joinPath(path, "alt_svc"), "says where h3 is, which the listener does not speak", "http: [h1, h2, h3]")
+		}
+		if l.Early == "safe" {
+			v.fail(joinPath(path, "early_data"), "is for h3, which the listener does not speak", "http: [h1, h2, h3]")
+		}
+		return
+	}
+	where := v.item(joinPath(path, "http"), i)
+	if l.TLS.Text == "" {
+		v.failAt(l.HTTP[i].Pos, where, "h3 wants TLS, which the listener does not have", "tls: the name of a section, or self-signed")
+	}
+	if len(l.HTTP) == 1 {
+		v.failAt(l.HTTP[i].Pos, where, "h3 alone is found by nobody: clients learn of it over TCP", "http: [h1, h2, h3]")
+	}
+	for j, a := range l.Address {
+		if a.Network == "unix" {
+			v.failAt(a.Pos, v.item(joinPath(path, "address"), j), "is no address of UDP, which h3 needs", "host:port, or leave h3 out")
+		}
+	}
+	if l.Proxied != nil {
+		for j, p := range l.Proxied.From {
+			if p.Bits() == 0 {
+				v.fail(v.item(joinPath(joinPath(path, "proxy_protocol"), "from"), j), "wants a PROXY header of everybody, which h3 cannot have: UDP carries none",
+					"name the balancers' networks, whose packets are refused over UDP, or leave h3 out")
+			}
+		}
+	}
+	if text := l.AltSvc.Text; text != "" && text != "off" && !isAltSvc(text) {
+		v.failAt(l.AltSvc.Pos, joinPath(path, "alt_svc"), "wants off or a list of services, got "+v.show(text, l.AltSvc.Pos), `h3=":443"; ma=86400`)
+	}
+	if set := v.config.tlsSection(l); l.Early == "safe" && set != nil && set.ClientCerts != nil {
+		v.fail(joinPath(path, "early_data"), "does not go with client_certs: whoever records a request could send it again as that client",
+			"leave one of them out")
+	}
+}
+
+// isAltSvc tells values of Alt-Svc (RFC 7838 section 3) by their outside.
+func isAltSvc(s string) bool {
+	for _, c := range []byte(s) {
+		if c < ' ' || c > '~' {
+			return false
+		}
+	}
+	return s == "clear" || strings.Contains(s, `="`) && strings.Count(s, `"`)%2 == 0 && strings.TrimSpace(s) == s
 }
 
 // item is the path of an element, or of the key itself when one value stands there instead of a list.

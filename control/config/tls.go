@@ -99,12 +99,20 @@ func (c *Config) TLSSet(l *Listener) (string, *TLS, bool) {
 		}
 		return selfSigned, t, true
 	}
-	for i := range c.TLS {
-		if c.TLS[i].Name == l.TLS.Text {
-			return l.TLS.Text, &c.TLS[i].Value, true
-		}
+	if set := c.tlsSection(l); set != nil {
+		return l.TLS.Text, set, true
 	}
 	return "", nil, false // which was reported
+}
+
+// tlsSection is the section that a listener names, or nil.
+func (c *Config) tlsSection(l *Listener) *TLS {
+	for i := range c.TLS {
+		if c.TLS[i].Name == l.TLS.Text {
+			return &c.TLS[i].Value
+		}
+	}
+	return nil
 }
 
 // Bounds of the time between rotations: a key that is replaced all the time resumes nothing, and one that never is gives

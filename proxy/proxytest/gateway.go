@@ -31,6 +31,8 @@ type Gateway struct {
 
 	t        testing.TB
 	listener *server.Listener
+	settings server.Settings
+	h3       bool // the first listener speaks it
 	mu       sync.Mutex
 	stopped  sync.Once
 }
@@ -39,11 +41,39 @@ type Gateway struct {
 // choosing, with the settings of the first listener; version, listen and admin may be left out.
 func Start(t testing.TB, yaml string) *Gateway {
 	t.Helper()
-	nl, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	nl, pc := listenBoth(t)
+	g := start(t, yaml, nl, nil)
+	g.servePackets(pc)
+	return g
+}
+
+// listenBoth listens on a port of TCP and the same of UDP.
+func listenBoth(t testing.TB) (net.Listener, net.PacketConn) {
+	t.Helper()
+	for range 20 {
+		nl, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if pc, err := net.ListenPacket("udp", nl.Addr().String()); err == nil {
+			return nl, pc
+		}
+		nl.Close()
 	}
-	return start(t, yaml, nl, nil)
+	t.Fatal("no port is free for both TCP and UDP")
+	return nil, nil
+}
+
+// servePackets lets the gateway speak HTTP/3, if its configuration says so.
+func (g *Gateway) servePackets(pc net.PacketConn) {
+	g.t.Helper()
+	if !g.h3 {
+		pc.Close()
+		return
+	}
+	if err := g.listener.ServePackets(pc, server.PacketKeys{}); err != nil {
+		g.t.Fatal(err)
+	}
 }
 
 func start(t testing.TB, yaml string, nl net.Listener, dial upstream.Dial) *Gateway {
@@ -54,14 +84,19 @@ func start(t testing.TB, yaml string, nl net.Listener, dial upstream.Dial) *Gate
 	g.Server = server.New(g.Sweeper, plan.Snapshot)
 	g.Runtime.Commit(plan)
 	g.Addr = nl.Addr().String()
-	g.listener = g.Server.Listen(plan.Listeners[0].Name, nl, settings(plan))
+	g.h3 = plan.Listeners[0].H3
+	g.settings = settings(plan)
+	g.listener = g.Server.Listen(plan.Listeners[0].Name, nl, g.settings)
 	t.Cleanup(g.Stop)
 	return g
 }
 
 func settings(p *compile.Plan) server.Settings {
 	l := &p.Listeners[0]
-	return server.Settings{Trust: l.Trust, Proxied: l.Proxied, TLS: l.TLS, HSTS: l.HSTS, Instead: l.Instead, H2: l.H2, NoH1: !l.H1}
+	return server.Settings{
+		Trust: l.Trust, Proxied: l.Proxied, TLS: l.TLS, HSTS: l.HSTS, Instead: l.Instead, H2: l.H2, NoH1: !l.H1,
+		AltSvc: l.AltSvc, HideH3: l.HideH3, EarlyData: l.EarlyData,
+	}
 }
 
 func (g *Gateway) plan(yaml string) *compile.Plan {
@@ -98,6 +133,9 @@ func (g *Gateway) Reload(yaml string) {
 	g.Server.Publish(plan.Snapshot)
 	g.Runtime.Commit(plan)
 }
+
+// Settings returns those of the listener, for another one.
+func (g *Gateway) Settings() server.Settings { return g.settings }
 
 // Snapshot returns what is being served.
 func (g *Gateway) Snapshot() *proxy.Snapshot { return g.Server.Snapshot() }

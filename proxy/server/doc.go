@@ -10,6 +10,11 @@
 // sends, h2stream.go serves and responds, h2write.go writes, and h2flood.go says how much a client may ask for nothing. From
 // serve.go on there is one way for all. What HTTP/2 to origins has in common with it is in package wire/frames.
 //
+// HTTP/3 comes in over UDP: quic.go has the socket, which accepts and refuses, and quichandshake.go makes a connection of what
+// arrives. There, h3.go begins streams and ends connections, h3control.go hears what the client says of itself, h3frame.go and
+// h3head.go read frames and heads, h3body.go takes what the client sends, h3stream.go serves and responds, and h3write.go writes
+// heads. What is the same for HTTP/2 is in decoded.go, which judges heads, and streamed.go, which cuts responses into pieces.
+//
 // The loop is our own, and not fasthttp.Server's: that one waits for up to 8 KiB of a body before its handler runs,
 // ends a truncated upload in a clean EOF, holds buffers on idle connections in streaming mode, and closes a response
 // body before its first byte is written. fasthttp.Server does serve the admin listener and the demo origins.

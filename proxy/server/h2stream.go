@@ -94,6 +94,7 @@ func (st *h2stream) run() {
 		st.reset(http2.ErrCodeProtocol)
 	} else {
 		settings.promise(x, st.c.scheme)
+		settings.advertise(x)
 		st.respond(x)
 	}
 	st.finish(x)

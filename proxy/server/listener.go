@@ -23,6 +23,7 @@ type Listener struct {
 	settings atomic.Pointer[Settings]
 	epoch    atomic.Uint32 // connections of another one are to end
 	gone     chan struct{}
+	packets  *Packets // of QUIC; nil: none. Under the server's mu
 
 	complained atomic.Int64 // Unix time in nanoseconds when the log last heard of a missing PROXY header
 }
@@ -42,6 +43,15 @@ type Settings struct {
 	// H2 lets connections speak HTTP/2 with prior knowledge (RFC 9113 section 3.3), or when the handshake of TLS has chosen it;
 	// NoH1 lets none speak HTTP/1.
 	H2, NoH1 bool
+	// AltSvc is what responses over TCP say about HTTP/3 while packets are served, too (RFC 7838); empty: h3 on the listener's port.
+	// HideH3 lets them say nothing.
+	AltSvc string
+	HideH3 bool
+	// EarlyData lets safe requests over HTTP/3 be served that come before the end of the handshake, and that others may have recorded
+	// and sent again (RFC 8470).
+	EarlyData bool
+
+	altSvc string // what is said
 }
 
 func (s *Settings) trusts(a netip.Addr) bool { return contains(s.Trust, a) }
@@ -72,6 +82,12 @@ func (l *Listener) Addr() net.Addr { return l.net.Addr() }
 // Set replaces the settings for requests that begin from now on. If it changes how connections are made, with TLS say, those that were
 // made before end as Retire ends them: they have proven less than is asked for now, or speak what is not spoken any more.
 func (l *Listener) Set(s Settings) {
+	l.server.mu.Lock()
+	s.altSvc = ""
+	if l.packets != nil {
+		s.altSvc = l.altSvcFor(&s)
+	}
+	l.server.mu.Unlock()
 	old := l.settings.Swap(&s)
 	if old.TLS != s.TLS || old.H2 != s.H2 || old.NoH1 != s.NoH1 || !slices.Equal(old.Proxied, s.Proxied) {
 		l.endConnections()
@@ -81,8 +97,8 @@ func (l *Listener) Set(s Settings) {
 // endConnections lets the connections that there are go on until their next response; idle ones end now.
 func (l *Listener) endConnections() {
 	l.epoch.Add(1)
-	l.server.sweeper.Each(func(c *wire.Conn) {
-		if e, ok := c.Owner.(edge); ok && e.of(l) && e.leaving() {
+	l.server.each(func(e edge) {
+		if e.of(l) && e.leaving() {
 			e.endIdle()
 		}
 	})
@@ -93,6 +109,7 @@ func (l *Listener) ends(epoch uint32) bool { return l.epoch.Load() != epoch }
 
 // Retire stops accepting. Connections go on until their next response, which ends them; idle ones end now.
 func (l *Listener) Retire() {
+	l.RetirePackets()
 	l.close()
 	l.endConnections()
 }

@@ -20,6 +20,7 @@ func (s *Settings) promise(x *proxy.Exchange, scheme string) {
 func (c *h1) respond(x *proxy.Exchange, last bool) bool {
 	r := &x.Response
 	c.settings.promise(x, c.scheme)
+	c.settings.advertise(x)
 	whole := r.Body.Absent() || r.Body.Size() == int64(len(r.Body.Prefix()))
 	certain := c.upload.responseBegins(whole)
 	again := !last && certain && c.mayGoOn(x)

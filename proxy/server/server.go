@@ -24,7 +24,9 @@ type Server struct {
 	mu        sync.Mutex
 	listeners map[*Listener]struct{}
 	clients   map[netip.Addr]int
-	streams   map[netip.Addr]int // requests over HTTP/2 under way, of each client
+	streams   map[netip.Addr]int // requests over HTTP/2 and HTTP/3 under way, of each client
+	quic      map[*h3]struct{}   // connections of QUIC, which the sweeper does not know
+	sockets   map[*Packets]struct{}
 	open      int
 	empty     chan struct{} // closed when the last connection ends while draining
 	draining  atomic.Bool
@@ -35,6 +37,7 @@ type Server struct {
 	grudges    grudges
 	handshakes handshakes
 	unproxied  atomic.Uint64 // connections that lacked the PROXY header
+	retried    atomic.Uint64 // handshakes of QUIC before which an address had to be proven
 
 	parkingOnce sync.Once
 	parking     *wire.Parking // made when it is first needed; nil if it cannot be
@@ -42,7 +45,10 @@ type Server struct {
 
 // New returns a server that serves from snap. Publish replaces it.
 func New(sweeper *wire.Sweeper, snap *proxy.Snapshot) *Server {
-	s := &Server{sweeper: sweeper, listeners: make(map[*Listener]struct{}), clients: make(map[netip.Addr]int), streams: make(map[netip.Addr]int)}
+	s := &Server{
+		sweeper: sweeper, listeners: make(map[*Listener]struct{}), clients: make(map[netip.Addr]int), streams: make(map[netip.Addr]int),
+		quic: make(map[*h3]struct{}), sockets: make(map[*Packets]struct{}),
+	}
 	s.snapshot.Store(snap)
 	return s
 }
@@ -56,18 +62,24 @@ func (s *Server) Snapshot() *proxy.Snapshot { return s.snapshot.Load() }
 // Counts are the server's connections.
 type Counts struct {
 	Open     int
+	QUIC     int    // of the open ones
 	Accepted uint64 // in all
 	Refused  uint64 // over a limit
-	Calmed   uint64 // ended with ENHANCE_YOUR_CALM: their clients flooded the gateway with frames of HTTP/2
+	Calmed   uint64 // ended because their clients flooded the gateway with frames of HTTP/2 or HTTP/3
 	// Unproxied are those that ended because a PROXY header was due and did not come.
 	Unproxied uint64
+	// Retried are handshakes of QUIC before which the client had to prove its address.
+	Retried uint64
 }
 
 // Counts returns how many connections there are and were.
 func (s *Server) Counts() Counts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Counts{Open: s.open, Accepted: s.accepted.Load(), Refused: s.refused.Load(), Calmed: s.calmed.Load(), Unproxied: s.unproxied.Load()}
+	return Counts{
+		Open: s.open, QUIC: len(s.quic), Accepted: s.accepted.Load(), Refused: s.refused.Load(), Calmed: s.calmed.Load(),
+		Unproxied: s.unproxied.Load(), Retried: s.retried.Load(),
+	}
 }
 
 // Draining reports whether Shutdown has begun.
@@ -83,11 +95,15 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	defer s.closeParking()
 	s.draining.Store(true)
 	s.mu.Lock()
-	listeners := slices.Collect(maps.Keys(s.listeners))
+	listeners, sockets := slices.Collect(maps.Keys(s.listeners)), slices.Collect(maps.Keys(s.sockets))
 	s.mu.Unlock()
 	for _, l := range listeners {
 		l.close()
 	}
+	for _, p := range sockets {
+		p.stop()
+	}
+	defer closeSockets(sockets)
 	s.mu.Lock()
 	empty := make(chan struct{})
 	if s.open == 0 {
@@ -96,7 +112,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.empty = empty
 	}
 	s.mu.Unlock()
-	s.sweeper.Each(endIdle)
+	s.each(edge.endIdle)
 	select {
 	case <-empty:
 		return nil
@@ -109,6 +125,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 			e.cancel(proxy.ErrDraining) // the wait may be for an origin, of which the client's connection knows nothing
 		}
 	})
+	s.eachQUIC(func(e edge) { e.cancel(proxy.ErrDraining) })
 	select {
 	case <-empty:
 	case <-time.After(time.Second):
@@ -116,18 +133,45 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// edge is what the owner of a client's connection does for those who meet it in the sweeper. Safe for concurrent use.
+// closeSockets waits until sockets that accept no more are closed, whose connections have ended, or were given long enough.
+func closeSockets(sockets []*Packets) {
+	patience := time.After(time.Second)
+	for _, p := range sockets {
+		select {
+		case <-p.closed:
+		case <-patience:
+			slog.Warn("a UDP socket stays open: a connection of QUIC does not end", "listener", p.listener.Name)
+			return
+		}
+	}
+}
+
+// each calls f for every connection.
+func (s *Server) each(f func(e edge)) {
+	s.sweeper.Each(func(c *wire.Conn) {
+		if e, ok := c.Owner.(edge); ok {
+			f(e)
+		}
+	})
+	s.eachQUIC(f)
+}
+
+// eachQUIC calls f for every connection of QUIC.
+func (s *Server) eachQUIC(f func(e edge)) {
+	s.mu.Lock()
+	conns := slices.Collect(maps.Keys(s.quic))
+	s.mu.Unlock()
+	for _, c := range conns {
+		f(c)
+	}
+}
+
+// edge is what a client's connection does for those who find it in the sweeper, or among those of QUIC. Safe for concurrent use.
 type edge interface {
 	of(l *Listener) bool     // it came over l
 	leaving() bool           // it is to carry no more requests than it does
 	endIdle()                // it is to carry no more requests
 	cancel(why *proxy.Error) // what is under way is to end early
-}
-
-func endIdle(c *wire.Conn) {
-	if e, ok := c.Owner.(edge); ok {
-		e.endIdle()
-	}
 }
 
 // park leaves an unused connection to the parking, if it can.
@@ -188,7 +232,7 @@ func (s *Server) claim(client netip.Addr) (netip.Addr, error) {
 	return client, nil
 }
 
-// beginStream counts a request over HTTP/2 in, or refuses it: a client may have as many as connections, over however few.
+// beginStream counts a request over HTTP/2 or HTTP/3 in, or refuses it: a client may have as many as connections, over however few.
 func (s *Server) beginStream(client netip.Addr) bool {
 	lim := &s.snapshot.Load().Limits
 	if !client.IsValid() {

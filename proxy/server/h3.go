@@ -1,0 +1,332 @@
+package server
+
+import (
+	"net/netip"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"sluice/proxy"
+	"sluice/proxy/wire"
+)
+
+// h3 is one HTTP/3 connection of a client (RFC 9114). Each of its streams has a goroutine that reads its request and serves it as
+// h1 serves one: serve.go does not know the difference. Field compression is qpack's, without a dynamic table: no stream ever waits
+// for another (RFC 9204 section 2.1.2), and no client makes the gateway remember anything.
+//
+// Nothing that the client can make grow is without bound: what it may send ahead is bounded by streamWindow and connWindow, how
+// many streams are served by Limits.Streams, whether it resets them or not, and what it may ask for beside requests by flood.
+type h3 struct {
+	conn       *quic.Conn
+	packets    *Packets
+	server     *Server
+	listener   *Listener
+	counted    netip.Addr // what admit counted
+	serverName string
+	cert       *proxy.Certificate
+	ja4        string
+	epoch      uint32 // of the listener, when the connection was made
+
+	working sync.WaitGroup // goroutines of streams
+	bodies  bodies
+
+	controlMu sync.Mutex // held while something is written to control
+	control   *quic.SendStream
+	goneAway  int64 // the last id that GOAWAY has named
+
+	mu       sync.Mutex // guards all below
+	streams  map[quic.StreamID]*h3stream
+	served   int
+	nextID   int64 // of the first stream that was not begun
+	flood    flood
+	opened   [3]bool // the streams that a client opens once: control, and both of qpack
+	idleFrom int64   // wire.Now when there was last something to do
+	timer    *time.Timer
+	noticed  bool // the client was told that the connection ends
+	final    bool // and which stream was the first that is not served
+	finalID  int64
+	over     bool
+}
+
+// The error codes (RFC 9114 section 8.1, RFC 9204 section 6) that are used.
+const (
+	codeNoError           = 0x100
+	codeGeneralProtocol   = 0x101
+	codeInternal          = 0x102
+	codeStreamCreation    = 0x103
+	codeClosedCritical    = 0x104
+	codeFrameUnexpected   = 0x105
+	codeFrame             = 0x106
+	codeExcessiveLoad     = 0x107
+	codeID                = 0x108
+	codeSettings          = 0x109
+	codeMissingSettings   = 0x10a
+	codeRequestRejected   = 0x10b
+	codeRequestIncomplete = 0x10d
+	codeMessage           = 0x10e
+	codeDecompression     = 0x200
+	codeEncoderStream     = 0x201
+	codeDecoderStream     = 0x202
+)
+
+// h3Error ends a connection of HTTP/3 for what its client did.
+type h3Error quic.ApplicationErrorCode
+
+func (e h3Error) Error() string {
+	return "a breach of HTTP/3: " + "0x" + strconv.FormatUint(uint64(e), 16)
+}
+
+// h3Reset ends a stream for what its client did.
+type h3Reset quic.StreamErrorCode
+
+func (e h3Reset) Error() string {
+	return "a malformed stream: " + "0x" + strconv.FormatUint(uint64(e), 16)
+}
+
+// newH3 prepares a connection.
+func newH3(p *Packets, conn *quic.Conn, from origin) *h3 {
+	c := &h3{
+		conn: conn, packets: p, server: p.listener.server, listener: p.listener, counted: from.counted,
+		serverName: from.serverName, cert: from.cert, ja4: from.ja4, epoch: from.epoch,
+		streams: make(map[quic.StreamID]*h3stream), goneAway: -1, idleFrom: wire.Now(),
+	}
+	c.server.mu.Lock()
+	c.server.quic[c] = struct{}{}
+	c.server.mu.Unlock()
+	return c
+}
+
+// run serves the connection to its end.
+func (c *h3) run() {
+	defer c.close()
+	defer func() {
+		if p := recover(); p != nil { // outside any stream, which has its own recover
+			proxy.Caught(p)
+		}
+	}()
+	if err := c.greet(); err != nil {
+		_ = c.conn.CloseWithError(codeGeneralProtocol, "the control stream could not be opened")
+		return
+	}
+	c.working.Go(c.takeUniStreams)
+	c.watchIdle()
+	if c.leaving() {
+		c.endIdle()
+	}
+	for {
+		str, err := c.conn.AcceptStream(c.conn.Context())
+		if err != nil {
+			return // the connection has ended
+		}
+		c.begin(str)
+	}
+}
+
+// begin serves a stream that the client has opened.
+func (c *h3) begin(str *quic.Stream) {
+	if !c.admits(int64(str.StreamID())) {
+		rejectStream(str)
+		_ = c.judge((*flood).talk) // it ends the connection if it has to
+		return
+	}
+	if !c.server.beginStream(c.counted) {
+		rejectStream(str)
+		_ = c.judge((*flood).reset)
+		return
+	}
+	st := newH3Stream(c, str)
+	c.mu.Lock()
+	c.streams[str.StreamID()] = st
+	c.served++
+	last := c.leaving() || st.limits.RequestsPerConnection > 0 && c.served >= st.limits.RequestsPerConnection
+	c.flood.head()
+	c.mu.Unlock()
+	if last {
+		c.endIdle()
+	}
+	c.working.Go(st.run)
+}
+
+// admits notes that a stream was opened, and reports whether it is served: after the end was announced the client knows that none is.
+func (c *h3) admits(id int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over || c.final && id >= c.finalID {
+		return false
+	}
+	c.nextID = max(c.nextID, id+4)
+	return true
+}
+
+// rejectStream tells the client that nobody has looked at its request, which may be sent again elsewhere.
+func rejectStream(str *quic.Stream) {
+	str.CancelRead(codeRequestRejected)
+	str.CancelWrite(codeRequestRejected)
+	str.ReleaseStreamCredit()
+}
+
+// streamDone is called at the end of a stream's goroutine. abandoned: the client did not wait for the response.
+func (c *h3) streamDone(st *h3stream, abandoned bool) {
+	st.str.ReleaseStreamCredit()
+	c.server.endStream(c.counted)
+	c.mu.Lock()
+	delete(c.streams, st.str.StreamID())
+	c.idleFrom = wire.Now()
+	c.mu.Unlock()
+	if abandoned {
+		_ = c.judge((*flood).reset)
+	}
+	c.endIfDone()
+}
+
+// judge counts something that the client may do only so often, and ends the connection of one that overdoes it.
+func (c *h3) judge(spend func(*flood) error) error {
+	c.mu.Lock()
+	err := spend(&c.flood)
+	c.mu.Unlock()
+	if err != nil {
+		err = h3Error(codeExcessiveLoad)
+		c.fail(err.(h3Error))
+	}
+	return err
+}
+
+// fail ends the connection for what the client did.
+func (c *h3) fail(e h3Error) {
+	c.mu.Lock()
+	fresh := !c.over
+	c.over = true
+	c.mu.Unlock()
+	if fresh && e == codeExcessiveLoad {
+		c.server.calmed.Add(1)
+	}
+	_ = c.conn.CloseWithError(quic.ApplicationErrorCode(e), "") // never fails
+}
+
+// watchIdle ends the connection when it has waited for its next request for too long. The timer is looked at when it fires, and not
+// set with each request.
+func (c *h3) watchIdle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over {
+		return
+	}
+	limit := int64(c.server.snapshot.Load().Limits.Idle)
+	left := limit
+	if len(c.streams) == 0 {
+		left = c.idleFrom + limit - wire.Now()
+	}
+	if left <= 0 {
+		go c.finish()
+		return
+	}
+	c.timer = time.AfterFunc(time.Duration(left), c.watchIdle)
+}
+
+// leaving reports that the client is to go elsewhere with its next requests.
+func (c *h3) leaving() bool {
+	return c.server.draining.Load() || c.listener.ends(c.epoch) || c.packets.retired.Load()
+}
+
+// of reports whether the connection came over l.
+func (c *h3) of(l *Listener) bool { return c.listener == l }
+
+// endIdle tells the client that the connection ends (RFC 9114 section 5.2): at first only that, so that requests on their way are
+// still served, and some round trips later which one was the last.
+func (c *h3) endIdle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.noticed || c.over {
+		return
+	}
+	c.noticed = true
+	go c.goAway(lastStreamID)
+	time.AfterFunc(c.noticeFor(), c.finish)
+}
+
+// lastStreamID is of the last stream that a client could ever open.
+const lastStreamID = 1<<62 - 4
+
+// noticeFor is how long a client has to learn that the connection ends, before new streams are rejected.
+func (c *h3) noticeFor() time.Duration {
+	return min(max(5*c.conn.ConnectionStats().SmoothedRTT, noticeFor/20), noticeFor)
+}
+
+// finish says which streams are served still.
+func (c *h3) finish() {
+	c.mu.Lock()
+	if c.final || c.over {
+		c.mu.Unlock()
+		return
+	}
+	c.noticed, c.final, c.finalID = true, true, c.nextID
+	last := c.finalID
+	c.mu.Unlock()
+	c.goAway(last)
+	c.endIfDone()
+}
+
+// goAway sends GOAWAY, whose id never grows.
+func (c *h3) goAway(id int64) {
+	c.controlMu.Lock()
+	defer c.controlMu.Unlock()
+	if c.goneAway >= 0 && c.goneAway <= id {
+		return
+	}
+	c.goneAway = id
+	// A client that has no room for this is told when the connection is closed.
+	_ = c.control.SetWriteDeadline(time.Now().Add(noticeFor))
+	_, _ = c.control.Write(appendGoAway(nil, id))
+}
+
+// endIfDone closes the connection when its last stream has ended, and with it what still has to be sent again of a response that
+// got lost on the way: so not before the client has had some time to close it.
+func (c *h3) endIfDone() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.final || len(c.streams) > 0 || c.over {
+		return
+	}
+	c.over = true
+	// Three times lost, and each time missed for twice as long as before.
+	linger := min(16*c.conn.ConnectionStats().SmoothedRTT+lingerFor/10, lingerFor)
+	wait := c.idleFrom + int64(linger) - wire.Now()
+	time.AfterFunc(time.Duration(max(wait, 0)), func() { _ = c.conn.CloseWithError(codeNoError, "") })
+}
+
+// cancel ends the connection, and all streams early.
+func (c *h3) cancel(why *proxy.Error) {
+	c.dropAll(why)
+	_ = c.conn.CloseWithError(codeNoError, why.Code) // each stream was reset before
+}
+
+func (c *h3) dropAll(why *proxy.Error) {
+	c.mu.Lock()
+	c.over = true
+	streams := make([]*h3stream, 0, len(c.streams))
+	for _, st := range c.streams {
+		streams = append(streams, st)
+	}
+	c.mu.Unlock()
+	for _, st := range streams {
+		st.drop(why)
+		st.reset(codeInternal)
+	}
+}
+
+func (c *h3) close() {
+	_ = c.conn.CloseWithError(codeInternal, "") // what has ended already ends no more
+	c.dropAll(proxy.ErrClientGone)
+	c.mu.Lock()
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	c.mu.Unlock()
+	c.working.Wait()
+	c.server.mu.Lock()
+	delete(c.server.quic, c)
+	c.server.mu.Unlock()
+	c.server.dismiss(c.counted)
+}

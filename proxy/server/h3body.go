@@ -1,0 +1,272 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"sluice/proxy"
+	"sluice/proxy/wire"
+)
+
+// Read, Buffered, Interrupt and Close make a stream the flow of its request's body. The client is held to the minimum rate, as in
+// requestBody.read.
+
+// bodies are those of a connection that have not ended, and how many of them somebody is reading.
+type bodies struct{ flowing, reading atomic.Int32 }
+
+// neglected reports that a body is not read. What the client has sent of it may have used up what it may send on all streams
+// together (RFC 9000 section 4.1): then others do not get on, and it is not the client that is waited for.
+func (b *bodies) neglected() bool { return b.flowing.Load() > b.reading.Load() }
+
+// fillBody makes the body what has arrived of it, if that is all, else a flow. ends says that there is none.
+func (st *h3stream) fillBody(x *proxy.Exchange, ends bool) {
+	r := &x.Request
+	if ends {
+		return
+	}
+	if st.takeWhole(x) {
+		return
+	}
+	st.mu.Lock()
+	st.flowing = true
+	st.c.bodies.flowing.Add(1)
+	if r.Head.HasKnown(wire.Expect) && st.arrived == 0 && len(st.in.buffered()) == 0 {
+		r.ExpectContinue = true
+		st.expecting = true
+	}
+	st.mu.Unlock()
+	r.Body.SetFlow(nil, st, st.declared)
+}
+
+// takeWhole makes the body the frame that has arrived with the head, if it is all that there is.
+func (st *h3stream) takeWhole(x *proxy.Exchange) bool {
+	if st.declared <= 0 || st.declared > gatherMax || st.left > 0 {
+		return false
+	}
+	kind, size, head := st.in.peekFrame()
+	if head == 0 || kind != frameData || size != st.declared || int64(len(st.in.buffered())-head) != size || st.in.err != io.EOF {
+		return false
+	}
+	st.in.skip(head)
+	body := st.in.buffered()
+	x.Hold(st.in.detach())
+	x.Request.Body.SetWhole(body)
+	st.mu.Lock()
+	st.ended, st.taken = true, size
+	st.mu.Unlock()
+	return true
+}
+
+// Read reads the body. Not safe for concurrent use with itself.
+func (st *h3stream) Read(p []byte) (int, error) {
+	if err := st.enter(); err != nil {
+		return 0, err
+	}
+	n, err := st.readBody(p)
+	return n, st.leave(n, err)
+}
+
+func (st *h3stream) enter() error {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if err := st.readable(); err != nil {
+		return err
+	}
+	st.reading = true
+	st.c.bodies.reading.Add(1)
+	if st.expecting {
+		var none wire.Head
+		st.interim(100, &none)
+	}
+	st.expecting = false
+	return nil
+}
+
+// readable says why nothing can be read, or nil.
+func (st *h3stream) readable() error {
+	switch {
+	case st.failed != nil:
+		return st.failed
+	case st.ended:
+		return io.EOF // also when it is closed: whoever has read it all may learn so late
+	case st.closed:
+		return errBodyGone
+	}
+	return nil
+}
+
+// leave ends a read, and says what it comes to for the exchange.
+func (st *h3stream) leave(n int, err error) error {
+	breach, isBreach := errors.AsType[h3Error](err)
+	malformed, isMalformed := errors.AsType[h3Reset](err)
+	cut, isCut := errors.AsType[*quic.StreamError](err)
+	switch {
+	case isBreach:
+		st.c.fail(breach)
+		err = proxy.ErrBadBody.With(err)
+	case isMalformed:
+		st.drop(proxy.ErrBadBody)
+		st.reset(quic.StreamErrorCode(malformed))
+		err = proxy.ErrBadBody
+	case isCut && cut.Remote:
+		st.abandon(proxy.ErrClientGone)
+		st.reset(codeRequestIncomplete)
+		err = proxy.ErrClientGone
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.reading = false
+	st.c.bodies.reading.Add(-1)
+	st.taken += int64(n)
+	if err == io.EOF {
+		st.ended = true
+	}
+	st.unread.Broadcast()
+	var known *proxy.Error
+	switch {
+	case err == nil, err == io.EOF, errors.As(err, &known):
+		return err
+	case st.failed != nil:
+		return st.failed
+	case st.closed:
+		return errBodyGone
+	}
+	return proxy.ErrBadBody.With(err)
+}
+
+func (st *h3stream) readBody(p []byte) (int, error) {
+	rate := st.limits.MinRate
+	for {
+		n, err := 0, st.await()
+		before := wire.Now()
+		if err == nil {
+			n, err = st.readFrames(p)
+		}
+		if rate > 0 {
+			if !st.c.bodies.neglected() {
+				st.recvCredit -= wire.Now() - before
+			}
+			st.recvCredit = min(st.recvCredit+int64(n)*int64(time.Second)/rate, int64(st.limits.HeadTimeout))
+		}
+		if n > 0 || err == nil || !isTimeout(err) {
+			if isTimeout(err) {
+				err = nil
+			}
+			return n, err
+		}
+		if st.recvCredit <= 0 {
+			return 0, proxy.ErrSlowBody
+		}
+	}
+}
+
+// await lets the client be waited for as long as its credit lasts, but not without looking whether it may send.
+func (st *h3stream) await() error {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if err := st.readable(); err != nil {
+		return err
+	}
+	if st.limits.MinRate > 0 {
+		wait := max(time.Duration(st.recvCredit), time.Millisecond)
+		if st.c.bodies.neglected() {
+			wait = min(wait, windowLook)
+		}
+		_ = st.str.SetReadDeadline(time.Now().Add(wait)) // never fails
+	}
+	return nil
+}
+
+// readFrames reads what is next of the body. io.EOF is its end, with whatever trailers there are.
+func (st *h3stream) readFrames(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for st.left == 0 {
+		if err := st.nextFrame(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := st.in.Read(p[:min(int64(len(p)), st.left)])
+	st.left -= int64(n)
+	return n, inFrame(err)
+}
+
+// nextFrame goes on to the next frame of the body, or to what comes after it.
+func (st *h3stream) nextFrame() error {
+	kind, size, err := st.frameOfMessage()
+	switch {
+	case err == io.EOF && st.declared >= 0 && st.arrived != st.declared:
+		return h3Reset(codeMessage)
+	case err != nil:
+		return err
+	case kind == frameHeaders && !st.trailed:
+		st.trailed = true
+		return st.readTrailers(size)
+	case kind == frameHeaders || st.trailed:
+		return h3Error(codeFrameUnexpected)
+	case size == 0:
+		return st.c.judge((*flood).talk)
+	}
+	st.arrived += size
+	if st.declared >= 0 && st.arrived > st.declared {
+		return h3Reset(codeMessage)
+	}
+	st.left = size
+	st.c.earn(int(min(size, connWindow)))
+	return nil
+}
+
+// earn lets a client that sends a body say more beside it.
+func (c *h3) earn(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.flood.body(n, false)
+}
+
+// Buffered is how many bytes Read can return without waiting.
+func (st *h3stream) Buffered() int { return int(min(st.left, int64(len(st.in.buffered())))) }
+
+// Interrupt ends a read under way and fails later ones.
+func (st *h3stream) Interrupt() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.stopReading()
+}
+
+// Close leaves the rest of the body unread.
+func (st *h3stream) Close() error {
+	st.Interrupt()
+	return nil
+}
+
+// stopReading fails reads from now on, and ends the one under way. Under mu.
+func (st *h3stream) stopReading() {
+	st.closed = true
+	if st.reading {
+		_ = st.str.SetReadDeadline(time.Unix(1, 0)) // never fails
+	}
+}
+
+// gate stops reads and waits for the one under way to return. Under mu.
+func (st *h3stream) gate() {
+	st.stopReading()
+	for st.reading {
+		st.unread.Wait()
+	}
+}
+
+// leaveBody says that the body is nothing that could be waited for any more.
+func (st *h3stream) leaveBody() {
+	st.mu.Lock()
+	flowing := st.flowing
+	st.flowing = false
+	st.mu.Unlock()
+	if flowing {
+		st.c.bodies.flowing.Add(-1)
+	}
+}

@@ -1,0 +1,206 @@
+package server
+
+import (
+	"errors"
+	"io"
+
+	"github.com/quic-go/quic-go/quicvarint"
+
+	"sluice/proxy/wire"
+)
+
+// The frames of HTTP/3 (RFC 9114 section 7.2).
+const (
+	frameData        = 0x0
+	frameHeaders     = 0x1
+	frameCancelPush  = 0x3
+	frameSettings    = 0x4
+	framePushPromise = 0x5
+	frameGoAway      = 0x7
+	frameMaxPushID   = 0xd
+	// framePriority says how urgent a request is, and its neighbour the same of a push (RFC 9218 section 7.2).
+	framePriority     = 0xf0700
+	framePriorityPush = 0xf0701
+)
+
+// isReserved tells the frames of HTTP/2 that HTTP/3 has not (RFC 9114 section 7.2.8): who sends one speaks another protocol.
+func isReserved(kind uint64) bool { return kind == 0x2 || kind == 0x6 || kind == 0x8 || kind == 0x9 }
+
+// h3input reads a stream of frames. It has a buffer only while there is something in it, or about to be.
+type h3input struct {
+	from io.Reader
+	buf  *wire.Buf
+	r, w int
+	err  error // why nothing follows what is in the buffer
+}
+
+// buffered is what is there already.
+func (in *h3input) buffered() []byte {
+	if in.buf == nil {
+		return nil
+	}
+	return in.buf.B[in.r:in.w]
+}
+
+func (in *h3input) skip(n int) {
+	in.r += n
+	if in.r == in.w {
+		in.r, in.w = 0, 0
+	}
+}
+
+// free gives the buffer up, and what is in it.
+func (in *h3input) free() {
+	in.buf.Free()
+	in.buf, in.r, in.w = nil, 0, 0
+}
+
+// detach hands over the buffer.
+func (in *h3input) detach() *wire.Buf {
+	b := in.buf
+	in.buf, in.r, in.w = nil, 0, 0
+	return b
+}
+
+// fill waits for more than there is. io.EOF is the stream's end.
+func (in *h3input) fill() error {
+	if in.err != nil {
+		return in.err
+	}
+	if in.buf == nil {
+		in.buf = wire.GetBuf(wire.Small)
+	}
+	if in.w == len(in.buf.B) {
+		in.w = copy(in.buf.B, in.buf.B[in.r:in.w])
+		in.r = 0
+	}
+	n, err := in.from.Read(in.buf.B[in.w:])
+	in.w += n
+	if n > 0 {
+		in.keep(err)
+		return nil
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	in.keep(err)
+	return err
+}
+
+// keep remembers an end. A deadline is none: there may be another one.
+func (in *h3input) keep(err error) {
+	if err != nil && !isTimeout(err) {
+		in.err = err
+	}
+}
+
+// Read reads what is there, or else waits, without the buffer if p is larger.
+func (in *h3input) Read(p []byte) (int, error) {
+	if len(in.buffered()) == 0 {
+		if in.err != nil {
+			return 0, in.err
+		}
+		if len(p) >= wire.Small {
+			in.free() // who reads so much at once needs none
+			n, err := in.from.Read(p)
+			in.keep(err)
+			if n > 0 {
+				err = nil
+			}
+			return n, err
+		}
+		if err := in.fill(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, in.buffered())
+	in.skip(n)
+	return n, nil
+}
+
+// number reads an integer of variable length (RFC 9000 section 16). io.EOF means that the stream has ended before it.
+func (in *h3input) number() (uint64, error) {
+	for {
+		b := in.buffered()
+		if n, size, err := quicvarint.Parse(b); err == nil {
+			in.skip(size)
+			return n, nil
+		}
+		if err := in.fill(); err != nil {
+			if err == io.EOF && len(b) > 0 {
+				err = io.ErrUnexpectedEOF
+			}
+			return 0, err
+		}
+	}
+}
+
+// frame reads the head of a frame: its kind, and how many bytes follow. io.EOF means that the stream has ended before it.
+func (in *h3input) frame() (kind uint64, size int64, err error) {
+	kind, err = in.number()
+	if err != nil {
+		return 0, 0, cutShort(err)
+	}
+	n, err := in.number()
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return kind, int64(n), cutShort(err)
+}
+
+// peekFrame is frame of what is there already, which it leaves. head is how long the head is; 0: it is not there.
+func (in *h3input) peekFrame() (kind uint64, size int64, head int) {
+	b := in.buffered()
+	kind, k, err := quicvarint.Parse(b)
+	if err != nil {
+		return 0, 0, 0
+	}
+	n, l, err := quicvarint.Parse(b[k:])
+	if err != nil {
+		return 0, 0, 0
+	}
+	return kind, int64(n), k + l
+}
+
+// pass reads n bytes that nobody wants.
+func (in *h3input) pass(n int64) error {
+	for n > 0 {
+		if len(in.buffered()) == 0 {
+			if err := in.fill(); err != nil {
+				return inFrame(err)
+			}
+		}
+		k := int(min(n, int64(len(in.buffered()))))
+		in.skip(k)
+		n -= int64(k)
+	}
+	return nil
+}
+
+// full reads all of p.
+func (in *h3input) full(p []byte) error {
+	for len(p) > 0 {
+		n, err := in.Read(p)
+		p = p[n:]
+		if err != nil {
+			return inFrame(err)
+		}
+	}
+	return nil
+}
+
+// inFrame is what the end of a stream is within a frame.
+func inFrame(err error) error {
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return cutShort(err)
+}
+
+// cutShort makes a breach of the protocol of a frame that its stream does not hold all of (RFC 9114 section 7.1).
+func cutShort(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return h3Error(codeFrame)
+	}
+	return err
+}

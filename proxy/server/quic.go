@@ -1,0 +1,249 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"sluice/proxy"
+)
+
+// Packets is a UDP socket beside a listener's, on which QUIC (RFC 9000) is spoken, for HTTP/3 alone. Packets, encryption, loss and
+// congestion are quic-go's, which stays behind this edge; what is said in its streams is h3's.
+//
+// A socket has connections of its own, unlike one of TCP, and serves them on when it accepts no more.
+type Packets struct {
+	listener  *Listener
+	socket    net.PacketConn
+	transport *quic.Transport
+	accepting *quic.EarlyListener
+	stopOnce  sync.Once
+	retired   atomic.Bool
+	stopped   chan struct{} // closed when nothing is accepted any more
+	conns     sync.WaitGroup
+	closed    chan struct{} // closed when the socket is
+}
+
+// PacketKeys are what a socket proves to clients that it is still the one that they know. Zero keys are replaced by random ones.
+type PacketKeys struct {
+	// Token encrypts what clients show to prove that their address is theirs (RFC 9000 section 8.1). Hosts may share it.
+	Token [32]byte
+	// Reset makes what ends connections that the host knows nothing of any more (section 10.3). No two hosts may share it: who
+	// sends one of them a packet of the other's would get what ends that connection (section 21.11).
+	Reset [32]byte
+}
+
+// ServePackets begins to accept connections of QUIC on a UDP socket, under the listener's settings, whose TLS must not be nil. The
+// socket is the listener's from then on.
+func (l *Listener) ServePackets(socket net.PacketConn, keys PacketKeys) error {
+	p := &Packets{listener: l, socket: socket, stopped: make(chan struct{}), closed: make(chan struct{})}
+	p.transport = &quic.Transport{
+		Conn: socket, ConnectionIDLength: connectionIDLength,
+		ConnContext: p.begin, VerifySourceAddress: p.doubts,
+	}
+	if keys.Token != ([32]byte{}) {
+		token := quic.TokenGeneratorKey(keys.Token)
+		p.transport.TokenGeneratorKey = &token
+	}
+	if keys.Reset != ([32]byte{}) {
+		reset := quic.StatelessResetKey(keys.Reset)
+		p.transport.StatelessResetKey = &reset
+	}
+	var err error
+	p.accepting, err = p.transport.ListenEarly(p.tls(), &quic.Config{GetConfigForClient: p.config})
+	if err != nil {
+		return fmt.Errorf("cannot speak QUIC on %s: %w", socket.LocalAddr(), err)
+	}
+	l.server.mu.Lock()
+	l.packets = p
+	l.server.sockets[p] = struct{}{}
+	l.server.mu.Unlock()
+	l.Set(*l.settings.Load()) // which is advertised now
+	go p.accept()
+	return nil
+}
+
+// RetirePackets ends what ServePackets has begun: no connection is accepted any more, and those that there are end as those of TCP
+// do when a listener retires.
+func (l *Listener) RetirePackets() {
+	l.server.mu.Lock()
+	p := l.packets
+	l.packets = nil
+	l.server.mu.Unlock()
+	if p == nil {
+		return
+	}
+	l.Set(*l.settings.Load())
+	p.stop()
+	l.server.each(func(e edge) {
+		if c, ok := e.(*h3); ok && c.packets == p {
+			c.endIdle()
+		}
+	})
+}
+
+// connectionIDLength is as long as is usual: nobody guesses one, and no two collide.
+const connectionIDLength = 8
+
+func (p *Packets) accept() {
+	defer close(p.stopped)
+	for {
+		conn, err := p.accepting.Accept(context.Background())
+		if err != nil {
+			return // it was stopped: no other reason is known
+		}
+		p.conns.Go(func() { p.serve(conn) })
+	}
+}
+
+// stop accepts no more connections; those under way of being made are refused. The socket closes when the last one has ended.
+func (p *Packets) stop() {
+	p.retired.Store(true)
+	p.stopOnce.Do(func() {
+		_ = p.accepting.Close() // never fails
+		<-p.stopped
+		go func() {
+			p.conns.Wait()
+			p.close()
+		}()
+	})
+}
+
+func (p *Packets) close() {
+	_ = p.transport.Close() // which leaves the socket open
+	if err := p.socket.Close(); err != nil {
+		slog.Debug("a UDP socket did not close", "listener", p.listener.Name, "error", err)
+	}
+	p.listener.server.mu.Lock()
+	delete(p.listener.server.sockets, p)
+	p.listener.server.mu.Unlock()
+	close(p.closed)
+}
+
+// config is quic.Config.GetConfigForClient: a connection is made under the limits of its time.
+func (p *Packets) config(*quic.ClientInfo) (_ *quic.Config, err error) {
+	defer recoverAs(&err)
+	lim := &p.listener.server.snapshot.Load().Limits
+	streams := lim.Streams
+	if streams <= 0 {
+		streams = streamsDefault
+	}
+	timeout := lim.HandshakeTimeout
+	if timeout <= 0 {
+		timeout = handshakeTimeout
+	}
+	return &quic.Config{
+		Versions:             []quic.Version{quic.Version1},
+		HandshakeIdleTimeout: timeout / 2, // all of it may take twice as long
+		MaxIdleTimeout:       max(lim.Idle, silenceMin),
+		// A client's uploads cost as much memory as with HTTP/2.
+		InitialStreamReceiveWindow: streamWindow, MaxStreamReceiveWindow: streamWindow,
+		InitialConnectionReceiveWindow: connWindow, MaxConnectionReceiveWindow: connWindow,
+		MaxIncomingStreams:    int64(streams),
+		MaxIncomingUniStreams: uniStreamsMax,
+		// A stream counts until what serves it is done, and not only until its client has reset it.
+		RequireStreamCreditRelease: true,
+		Allow0RTT:                  p.listener.settings.Load().servesEarly(),
+	}, nil
+}
+
+const (
+	// silenceMin is how long a client that waits for a response may send no packet, even if it were let wait for less with its next
+	// request. Clients keep the connection alive meanwhile (RFC 9114 section 5.1). How long it may do nothing is h3's to say.
+	silenceMin = 30 * time.Second
+	// uniStreamsMax is how many streams a client may have in which it alone speaks: three are needed, and some make up more so
+	// that servers learn to pass over what they do not know.
+	uniStreamsMax = 8
+)
+
+// doubts is quic.Transport.VerifySourceAddress. An address in a packet of UDP is whatever the sender has written there. When many
+// handshakes are under way, in all or from this address, a client has to prove that it gets what is sent there, by a Retry
+// (RFC 9000 section 8.1.2), which costs it a round trip and the gateway nothing to remember.
+func (p *Packets) doubts(a net.Addr) (doubts bool) {
+	var err error
+	defer func() {
+		recoverAs(&err)
+		doubts = doubts || err != nil
+	}()
+	s := p.listener.server
+	client := p.listener.countedAs(addrPortOf(a).Addr())
+	if s.handshakes.crowded(client, s.snapshot.Load().Limits.Handshakes) {
+		s.retried.Add(1)
+		return true
+	}
+	return false
+}
+
+// crowded reports whether so many handshakes are under way that an address should be proven first.
+func (h *handshakes) crowded(client netip.Addr, most int) bool {
+	if most <= 0 {
+		most = crowdDefault
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.underWay >= max(most/4, 1) || client.IsValid() && h.clients[client] >= max(most/perClientShare/2, 1)
+}
+
+// crowdDefault stands for limits.handshakes where there is none.
+const crowdDefault = 2000
+
+// tls is what quic-go begins a handshake with. What it goes on with is chosen when the ClientHello is there, as over TCP.
+func (p *Packets) tls() *tls.Config {
+	return &tls.Config{
+		NextProtos: alpnH3, MinVersion: tls.VersionTLS13,
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (_ *tls.Config, err error) {
+			defer recoverAs(&err)
+			return handshakeOf(hello.Context()).config(hello)
+		},
+	}
+}
+
+var alpnH3 = []string{"h3"}
+
+// recoverAs turns a panic into an error: quic-go would end the process.
+func recoverAs(err *error) {
+	if p := recover(); p != nil {
+		proxy.Caught(p)
+		*err = errBroken
+	}
+}
+
+// addrPortOf is peerOf for an address of UDP.
+func addrPortOf(a net.Addr) netip.AddrPort {
+	if u, ok := a.(*net.UDPAddr); ok {
+		p := u.AddrPort()
+		return netip.AddrPortFrom(p.Addr().Unmap().WithZone(""), p.Port())
+	}
+	return netip.AddrPort{}
+}
+
+// altSvcFor is the field that tells clients over TCP that there is HTTP/3 (RFC 7838); empty: there is not, or they are not to be told.
+func (l *Listener) altSvcFor(s *Settings) string {
+	switch {
+	case s.TLS == nil || s.HideH3:
+		return ""
+	case s.AltSvc != "":
+		return s.AltSvc
+	}
+	if a, ok := l.net.Addr().(*net.TCPAddr); ok {
+		return `h3=":` + strconv.Itoa(a.Port) + `"; ma=86400`
+	}
+	return ""
+}
+
+// advertise adds Alt-Svc to a response over TCP, unless it has one.
+func (s *Settings) advertise(x *proxy.Exchange) {
+	const name = "Alt-Svc"
+	if s.altSvc != "" && !x.Response.Head.Has(name) {
+		x.Response.Head.AddString(name, s.altSvc)
+	}
+}

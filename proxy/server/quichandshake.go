@@ -1,0 +1,213 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/quic-go/quic-go"
+
+	"sluice/proxy"
+	"sluice/tlsterm"
+)
+
+// quicHandshake is a connection of QUIC that is being made. It counts as a TLS handshake from its first packet on, and as a
+// connection when it is made.
+type quicHandshake struct {
+	server   *Server
+	settings *Settings
+	peer     netip.AddrPort
+	counted  netip.Addr
+	proven   bool // the client has shown that it gets what is sent to its address
+	fields   int  // how large a head may be, as the client is told
+	epoch    uint32
+
+	// Written while the ClientHello is looked at, before there is a connection that could be accepted.
+	serverName string
+	ja4        string
+
+	over sync.Once
+}
+
+type handshakeKey struct{}
+
+func handshakeOf(ctx context.Context) *quicHandshake {
+	return ctx.Value(handshakeKey{}).(*quicHandshake)
+}
+
+// errUnproxied refuses what ought to begin with a PROXY header.
+var errUnproxied = errors.New("a PROXY header was due, which UDP cannot carry")
+
+// begin is quic.Transport.ConnContext: it counts a handshake in, or refuses it.
+//
+// A balancer of proxy_protocol.from is refused: with TCP its connections begin with the client's address, which over UDP nobody
+// says. Taken as a client, it would lend its address, and what is believed of it, to everybody behind it.
+func (p *Packets) begin(ctx context.Context, info *quic.ClientInfo) (_ context.Context, err error) {
+	defer recoverAs(&err)
+	l := p.listener
+	limits := &l.server.snapshot.Load().Limits
+	h := &quicHandshake{
+		server: l.server, settings: l.settings.Load(), peer: addrPortOf(info.RemoteAddr), proven: info.AddrVerified,
+		fields: fieldSectionMax(limits), epoch: l.epoch.Load(),
+	}
+	if h.settings.proxied(h.peer.Addr()) {
+		l.server.unproxied.Add(1)
+		l.complain(h.peer, errUnproxied)
+		return nil, errUnproxied
+	}
+	h.counted = l.countedAs(h.peer.Addr())
+	if err := l.server.handshakes.begin(h.counted, limits.Handshakes); err != nil {
+		return nil, err
+	}
+	context.AfterFunc(ctx, h.fail)
+	return context.WithValue(ctx, handshakeKey{}, h), nil
+}
+
+// fail is called at the end of every connection, and counts those that were never made.
+func (h *quicHandshake) fail() {
+	h.over.Do(func() {
+		h.server.handshakes.end(h.counted)
+		h.server.handshakes.failed.Add(1)
+	})
+}
+
+// await waits until the handshake has ended, and reports whether it was completed.
+func (h *quicHandshake) await(conn *quic.Conn) bool {
+	select {
+	case <-conn.HandshakeComplete():
+	case <-conn.Context().Done():
+		return false
+	}
+	h.over.Do(func() {
+		hs := &h.server.handshakes
+		hs.end(h.counted)
+		hs.completed.Add(1)
+		if conn.ConnectionState().TLS.DidResume {
+			hs.resumed.Add(1)
+		}
+	})
+	return true
+}
+
+// config is what a handshake goes on with, now that the ClientHello is there.
+func (h *quicHandshake) config(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	if h.ja4 == "" { // it is called once more after a HelloRetryRequest
+		h.serverName, h.ja4 = hello.ServerName, tlsterm.JA4QUIC(hello)
+	}
+	mine := h.settings.TLS
+	if mine.GetConfigForClient != nil {
+		other, err := mine.GetConfigForClient(hello)
+		if err != nil {
+			return nil, err
+		}
+		if other != nil {
+			mine = other
+		}
+	}
+	mine = mine.Clone()
+	mine.GetConfigForClient = nil
+	mine.NextProtos = alpnH3
+	guard(mine)
+	if h.settings.servesEarly() {
+		h.bindEarly(mine)
+	}
+	return mine, nil
+}
+
+// guard keeps a bug in what a handshake asks for from ending the process.
+func guard(c *tls.Config) {
+	if get := c.GetCertificate; get != nil {
+		c.GetCertificate = func(hello *tls.ClientHelloInfo) (_ *tls.Certificate, err error) {
+			defer recoverAs(&err)
+			return get(hello)
+		}
+	}
+	if verify := c.VerifyConnection; verify != nil {
+		c.VerifyConnection = func(cs tls.ConnectionState) (err error) {
+			defer recoverAs(&err)
+			return verify(cs)
+		}
+	}
+	if wrap := c.WrapSession; wrap != nil {
+		c.WrapSession = func(cs tls.ConnectionState, s *tls.SessionState) (_ []byte, err error) {
+			defer recoverAs(&err)
+			return wrap(cs, s)
+		}
+	}
+	if unwrap := c.UnwrapSession; unwrap != nil {
+		c.UnwrapSession = func(ticket []byte, cs tls.ConnectionState) (_ *tls.SessionState, err error) {
+			defer recoverAs(&err)
+			return unwrap(ticket, cs)
+		}
+	}
+}
+
+// servesEarly reports whether requests are served that come before the end of a handshake. With certificates of clients they are
+// not: a request that anybody can send again would count as one of theirs.
+func (s *Settings) servesEarly() bool {
+	return s.EarlyData && s.TLS != nil && s.TLS.ClientAuth == tls.NoClientCert
+}
+
+// bindEarly takes early data (RFC 8446 section 2.3) only
+//   - from clients that have proven their address, with a token of an earlier connection: else anybody could send requests in the
+//     name of any address, and policies go by it;
+//   - if a head may be as large as the client was told when it got the ticket (RFC 9114 section 7.2.4.2).
+//
+// Else the session is resumed without, and the client sends its requests after the handshake.
+func (h *quicHandshake) bindEarly(c *tls.Config) {
+	wrap, unwrap := c.WrapSession, c.UnwrapSession
+	if wrap == nil || unwrap == nil {
+		wrap, unwrap = c.EncryptTicket, c.DecryptTicket
+	}
+	const prefix = "sluice h3 "
+	c.WrapSession = func(cs tls.ConnectionState, s *tls.SessionState) ([]byte, error) {
+		s.Extra = append(s.Extra, []byte(prefix+strconv.Itoa(h.fields)))
+		return wrap(cs, s)
+	}
+	c.UnwrapSession = func(ticket []byte, cs tls.ConnectionState) (*tls.SessionState, error) {
+		s, err := unwrap(ticket, cs)
+		if err != nil || s == nil {
+			return s, err
+		}
+		told := -1
+		for _, extra := range s.Extra {
+			if text, ok := strings.CutPrefix(string(extra), prefix); ok {
+				if n, err := strconv.Atoi(text); err == nil {
+					told = n
+				}
+			}
+		}
+		s.EarlyData = s.EarlyData && h.proven && told >= 0 && told <= h.fields
+		return s, nil
+	}
+}
+
+// serve serves a connection, which may have come before the end of its handshake, to its end.
+func (p *Packets) serve(conn *quic.Conn) {
+	h := handshakeOf(conn.Context())
+	early := h.settings.servesEarly()
+	if !early && !h.await(conn) {
+		return
+	}
+	from := origin{peer: h.peer, counted: h.counted, tls: true, serverName: h.serverName, ja4: h.ja4, epoch: h.epoch}
+	if !early {
+		if state := conn.ConnectionState().TLS; len(state.VerifiedChains) > 0 {
+			from.cert = proxy.NewCertificate(state.PeerCertificates[0])
+		}
+	}
+	if err := p.listener.server.admit(h.counted); err != nil {
+		slog.Debug("a QUIC connection was refused", "listener", p.listener.Name, "peer", h.peer.String(), "error", err)
+		_ = conn.CloseWithError(codeExcessiveLoad, err.Error()) // it is closed afterwards in any case
+		return
+	}
+	c := newH3(p, conn, from)
+	if early {
+		go h.await(conn)
+	}
+	c.run()
+}

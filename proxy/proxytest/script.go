@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/net/http2"
 	"golang.org/x/sys/unix"
 	"golang.org/x/tools/txtar"
 )
@@ -79,8 +78,9 @@ type script struct {
 	turns   []turn
 	client  *Client
 	tunnel  bool
-	client2 *http2.Transport // asks instead, if not nil: see Script2
-	tls     bool             // the gateway speaks TLS
+	client2 http.RoundTripper // asks instead, if not nil: see Script2 and Script3
+	http3   bool              // it speaks HTTP/3
+	tls     bool              // the gateway speaks TLS
 }
 
 // turn is a group of requests that leave together, with what comes of it.
@@ -94,6 +94,8 @@ type turn struct {
 func (s *script) play() []byte {
 	yaml := s.split()
 	switch {
+	case s.http3:
+		yaml = listenTLS(yaml, "[h1, h3]")
 	case s.client2 != nil && s.tls:
 		yaml = listenTLS(yaml, "[h1, h2]")
 	case s.client2 != nil:

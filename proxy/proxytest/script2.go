@@ -13,12 +13,12 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/quic-go/quic-go/http3"
 	"golang.org/x/net/http2"
 	"golang.org/x/tools/txtar"
 )
@@ -34,9 +34,14 @@ func Script2(t *testing.T, file string, secured bool) {
 		t.Fatal(err)
 	}
 	s := &script{t: t, file: txtar.Parse(want), origins: make(map[string]*scriptOrigin), client2: client2(t, secured), tls: secured}
+	s.playAlike(want, "HTTP/2")
+}
+
+// playAlike plays the script, and compares what is the same for all protocols.
+func (s *script) playAlike(want []byte, protocol string) {
 	got := s.play()
 	if diff := cmp.Diff(essence(txtar.Parse(want)), essence(txtar.Parse(got))); diff != "" {
-		t.Errorf("%s over HTTP/2 (- expected, + got):\n%s", filepath.Base(file), diff)
+		s.t.Errorf("%s over %s (- expected, + got):\n%s", s.t.Name(), protocol, diff)
 	}
 }
 
@@ -129,6 +134,9 @@ func resetText(err error) string {
 	if _, ok := errors.AsType[http2.StreamError](err); ok {
 		return "(reset)\n"
 	}
+	if _, ok := errors.AsType[*http3.Error](err); ok {
+		return "(reset)\n"
+	}
 	return fmt.Sprintf("(%v)\n", err)
 }
 
@@ -144,7 +152,7 @@ func essence(a *txtar.Archive) map[string]string {
 }
 
 // sameValue takes out of values what the protocol makes different.
-var sameValue = strings.NewReplacer("2.0 sluice", "1.1 sluice", "proto=https", "proto=http", "; Secure", "")
+var sameValue = strings.NewReplacer("2.0 sluice", "1.1 sluice", "3.0 sluice", "1.1 sluice", "proto=https", "proto=http", "; Secure", "")
 
 func essentials(message string, response bool) string {
 	head, body, _ := strings.Cut(message, "\n\n")

@@ -21,6 +21,11 @@ func TestScripts2(t *testing.T) {
 	playEach(t, "-tls", func(t *testing.T, file string) { Script2(t, file, true) }, overHTTP2...)
 }
 
+// TestScripts3 plays them with a client of HTTP/3.
+func TestScripts3(t *testing.T) {
+	playEach(t, "", func(t *testing.T, file string) { Script3(t, file) }, overHTTP2...)
+}
+
 // ownListener are the scripts that configure one, and those whose answer names the scheme.
 var ownListener = regexp.MustCompile(`(?m)^listen:|\$request\.scheme`)
 

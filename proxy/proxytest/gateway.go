@@ -33,6 +33,7 @@ type Gateway struct {
 	listener *server.Listener
 	settings server.Settings
 	h3       bool // the first listener speaks it
+	keys     server.PacketKeys
 	mu       sync.Mutex
 	stopped  sync.Once
 }
@@ -71,7 +72,7 @@ func (g *Gateway) servePackets(pc net.PacketConn) {
 		pc.Close()
 		return
 	}
-	if err := g.listener.ServePackets(pc, server.PacketKeys{}); err != nil {
+	if err := g.listener.ServePackets(pc, g.keys); err != nil {
 		g.t.Fatal(err)
 	}
 }
@@ -84,7 +85,7 @@ func start(t testing.TB, yaml string, nl net.Listener, dial upstream.Dial) *Gate
 	g.Server = server.New(g.Sweeper, plan.Snapshot)
 	g.Runtime.Commit(plan)
 	g.Addr = nl.Addr().String()
-	g.h3 = plan.Listeners[0].H3
+	g.h3, g.keys = plan.Listeners[0].H3, server.PacketKeys{Token: plan.Listeners[0].TokenKey, Reset: plan.Listeners[0].ResetKey}
 	g.settings = settings(plan)
 	g.listener = g.Server.Listen(plan.Listeners[0].Name, nl, g.settings)
 	t.Cleanup(g.Stop)

@@ -112,6 +112,9 @@ func (c *h3) critical(which int, read func() error) error {
 // controlFrameMax is how long a frame may be of which something is wanted.
 const controlFrameMax = 4 << 10
 
+// h3SettingsMax bounds how many settings a frame has: each is to be there once, and few are known.
+const h3SettingsMax = 32
+
 // takeControl reads what the client says of the connection. Nothing of it changes what the gateway does: pushes are not made, and
 // priorities are advice.
 func (c *h3) takeControl(in *h3input) error {
@@ -171,7 +174,7 @@ func takeSettings3(in *h3input, size int64) error {
 			return h3Error(codeFrame)
 		}
 		payload = payload[n+m:]
-		if seen[id] || id >= 0x2 && id <= 0x5 || len(seen) >= settingsMax {
+		if seen[id] || id >= 0x2 && id <= 0x5 || len(seen) >= h3SettingsMax {
 			return h3Error(codeSettings)
 		}
 		seen[id] = true

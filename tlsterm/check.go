@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -22,7 +23,12 @@ func check(o Options, now time.Time) []Problem {
 	}
 	if o.ClientCerts != nil && o.ClientCerts.CAFile != "" {
 		c.source = noSource
+		c.part = PartClientCerts
 		c.clients(*o.ClientCerts)
+	}
+	if o.ECH != nil && len(o.ECH.problems()) == 0 {
+		c.source, c.part = noSource, PartECH
+		c.ech(*o.ECH, o.Certificates)
 	}
 	return c.problems
 }
@@ -31,7 +37,10 @@ func check(o Options, now time.Time) []Problem {
 type checking struct {
 	now      time.Time
 	source   int
+	part     Part
 	problems []Problem
+	names    []string          // of all certificates
+	unread   bool              // one of them could not be read
 	served   map[string]string // the file of the certificate for a name and a kind of key
 }
 
@@ -39,13 +48,14 @@ func (c *checking) add(file string, err error, warning bool) {
 	if f, ok := errors.AsType[*fault](err); ok {
 		file, err = f.file, f.err
 	}
-	c.problems = append(c.problems, Problem{Source: c.source, File: file, Err: err, Warning: warning})
+	c.problems = append(c.problems, Problem{Source: c.source, Part: c.part, File: file, Err: err, Warning: warning})
 }
 
 func (c *checking) certificates(s Source) {
 	switch {
 	case s.CertFile != "":
 		if p, err := readPair(s.CertFile, s.KeyFile); err != nil {
+			c.unread = true
 			c.add("", err, false)
 		} else {
 			c.pair(p)
@@ -58,6 +68,7 @@ func (c *checking) certificates(s Source) {
 func (c *checking) folder(dir string) {
 	f, err := listFolder(dir)
 	if err != nil {
+		c.unread = true
 		c.add("", err, false)
 		return
 	}
@@ -75,6 +86,7 @@ func (c *checking) folder(dir string) {
 			c.add(files.cert, fmt.Errorf("it is left out: %w", unwrapped(err)), true)
 		default:
 			tried++
+			c.unread = true
 			c.add("", err, false)
 		}
 	}
@@ -100,6 +112,7 @@ func (c *checking) pair(p *pair) {
 		c.add(file, err, true)
 	}
 	for _, name := range p.info.Names {
+		c.names = append(c.names, strings.ToLower(name))
 		key := fmt.Sprint(kindOf(&p.Certificate), strings.ToLower(name))
 		if other, ok := c.served[key]; ok && other != file {
 			c.add(file, fmt.Errorf("it is not used for %s: the certificate in %s comes first", name, other), true)
@@ -107,6 +120,39 @@ func (c *checking) pair(p *pair) {
 		}
 		c.served[key] = file
 	}
+}
+
+func (c *checking) ech(o ECH, sources []Source) {
+	files, err := o.Files()
+	if err == nil {
+		_, err = o.Published(files)
+	}
+	if err != nil {
+		c.add("", err, false)
+	}
+	for _, f := range files {
+		if f.loose {
+			c.add(f.File, errors.New("everybody on this host may read the key: chmod 600"), true)
+		}
+	}
+	if !c.certified(o.PublicName, sources) {
+		c.add("", fmt.Errorf("no certificate is for the public name %s: clients with an old key would be shut out", o.PublicName), false)
+	}
+}
+
+// certified reports whether one of the certificates is for a name. Where one cannot be read, it may be the one.
+func (c *checking) certified(name string, sources []Source) bool {
+	if c.unread {
+		return true
+	}
+	for _, s := range sources {
+		for _, host := range s.SelfSigned {
+			c.names = append(c.names, strings.ToLower(host))
+		}
+	}
+	name = strings.ToLower(name)
+	_, parent, _ := strings.Cut(name, ".")
+	return slices.Contains(c.names, name) || slices.Contains(c.names, "*."+parent)
 }
 
 func (c *checking) clients(o ClientCerts) {

@@ -8,6 +8,8 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -193,6 +195,44 @@ func TestProblems(t *testing.T) {
 		"-1 & ca.pem & is no authority: only this certificate itself is trusted (warning)",
 		"-1 & crl: the revocation list of CN=ca should have been followed",
 	)
+	// ECH: a certificate for the public name, and keys of the right kind.
+	withECH := func(change func(d filled, o *Options)) func(filled) Options {
+		return func(d filled) Options {
+			o := Options{Certificates: []Source{{SelfSigned: []string{"cdn.test"}}}, ECH: &ECH{PublicName: "cdn.test", Dir: d.dir, Keep: time.Hour}}
+			text := echPEM(t, newECHKey(t, "cdn.test"))
+			d.write("1.ech", text)
+			hidden = append(hidden, strings.Split(text, "\n")[1][24:])
+			if change != nil {
+				change(d, &o)
+			}
+			return o
+		}
+	}
+	f(withECH(nil), true)
+	f(withECH(func(d filled, o *Options) { o.Certificates[0].SelfSigned = []string{"*.TEST"} }), true)
+	f(withECH(func(d filled, o *Options) {
+		o.Certificates = []Source{{CertFile: d.write("a.pem", a.server(t, "cdn.test").both())}}
+	}), true)
+	f(withECH(func(d filled, o *Options) { o.Certificates[0].SelfSigned = []string{"a.cdn.test", "*.cdn.test"} }), true,
+		"-1 no certificate is for the public name cdn.test")
+	f(withECH(func(d filled, o *Options) { o.Certificates = []Source{{CertFile: d.write("a.pem", "text")}} }), false, "0 & a.pem: it is not PEM")
+	f(withECH(func(d filled, o *Options) { d.write("2.ech", echPEM(t, newECHKey(t, "old.test"))) }), false,
+		"-1 & 2.ech: it is for the public name old.test, and cdn.test is wanted: `sluice ech` makes another one")
+	f(withECH(func(d filled, o *Options) { d.write("0.ech", echPEM(t, newECHKey(t, "old.test"))) }), true)
+	f(withECH(func(d filled, o *Options) { d.write("0.ech", good.both()) }), false, "-1 & 0.ech: it holds no ECHCONFIG")
+	f(withECH(func(d filled, o *Options) {
+		_, config := splitPEM(echPEM(t, newECHKey(t, "cdn.test")))
+		d.write("2.ech", good.keys+config)
+	}), false, "-1 & 2.ech: its private key is of the wrong kind: ECH takes X25519, and it is ECDSA P-256")
+	f(withECH(func(d filled, o *Options) {
+		if err := os.Chmod(filepath.Join(d.dir, "1.ech"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}), true, "-1 & 1.ech: everybody on this host may read the key: chmod 600 (warning)")
+	f(withECH(func(d filled, o *Options) { o.ECH.Dir = t.TempDir() }), false, "-1 & it holds no ECH key: `sluice ech` makes one")
+	f(withECH(func(d filled, o *Options) { o.ECH.Dir += "/none" }), false, "/none: file does not exist: `sluice ech` makes the folder and a key")
+	f(withECH(func(d filled, o *Options) { *o.ECH = ECH{PublicName: "localhost", Keep: -1} }), false,
+		`-1 "localhost" is no public name`, "-1 ECH needs a folder", "-1 & cannot be kept for -1ns")
 	if len(hidden) < 20 {
 		t.Errorf("only %d parts of keys were looked for", len(hidden))
 	}

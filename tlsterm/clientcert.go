@@ -39,11 +39,11 @@ func (m ClientMode) String() string {
 
 func (o ClientCerts) problems() (list []Problem) {
 	if o.CAFile == "" {
-		list = append(list, Problem{Source: noSource,
+		list = append(list, Problem{Source: noSource, Part: PartClientCerts,
 			Err: errors.New("client certificates need the authorities that are trusted: there is no CA file")})
 	}
 	if o.Mode > Request {
-		list = append(list, Problem{Source: noSource, Err: fmt.Errorf("there is no mode %v of client certificates", o.Mode)})
+		list = append(list, Problem{Source: noSource, Part: PartClientCerts, Err: fmt.Errorf("there is no mode %v of client certificates", o.Mode)})
 	}
 	return list
 }

@@ -10,6 +10,7 @@
 //	watch.go       reading files again when they change
 //	tickets.go     the keys of session tickets
 //	clientcert.go  authorities of clients; crl.go: what these have revoked
+//	ech.go         keys with which clients encrypt the name that they ask for; echkey.go: one of them
 //
 // # Certificates
 //
@@ -41,6 +42,24 @@
 // The authorities and their revocation lists (RFC 5280 section 5) are read again like certificates are. Both are applied to
 // full handshakes and to resumed ones, so that revoking a certificate ends its sessions' resumption, too. Revocation lists fail
 // closed: one that is overdue refuses everybody it is responsible for.
+//
+// # Encrypted Client Hello
+//
+// The keys for ECH (RFC 9849) are files (RFC 9934) in a folder, and not derived from a secret by time as those of tickets are: who
+// has such a secret reads the names out of every handshake that was ever recorded, and a file that was deleted opens nothing any
+// more. Other servers read the files as well. Hosts behind one balancer get the folder as they get their certificates; while one
+// of them lacks a key, its clients are told another one and come again, which is all that it costs.
+//
+// The last key in the order of the files' names is the current one: the DNS publishes it, and clients with another are told it
+// (retry_configs), under the public name and its certificate. The one before it decrypts for as long as the options say after the
+// current one has come. Each key is tried, whatever the config_id says, which costs a multiplication on X25519: there are 8 at most.
+// A server that limits handshakes should count from GetEncryptedClientHelloKeys on, which is called before a key is tried.
+//
+// What crypto/tls does is not decided here: with keys in force, a hello whose encryption is damaged in form, or names algorithms of
+// HPKE that crypto/tls does not know, ends in an alert. Those of browsers, made up ones (GREASE) as well, name the usual ones.
+//
+// ECH hides the name from who looks on and changes nothing else: the name inside is not proven, as SNI is not, and the answers still
+// have their sizes and their times. It is nothing to TLS 1.2.
 //
 // # Limits
 //

@@ -17,6 +17,7 @@ type Options struct {
 	ALPN         []string     // protocols in order of preference (RFC 7301), e.g. "h2", "http/1.1"; none: not negotiated
 	Tickets      *Tickets     // nil: keys of this process alone, random, rotated daily
 	ClientCerts  *ClientCerts // nil: none are asked for
+	ECH          *ECH         // nil: clients cannot hide which name they ask for
 }
 
 // Source says where certificates come from: exactly one of the three.
@@ -58,6 +59,9 @@ func (o Options) problems() []Problem {
 	}
 	if o.ClientCerts != nil {
 		list = append(list, o.ClientCerts.problems()...)
+	}
+	if o.ECH != nil {
+		list = append(list, o.ECH.problems()...)
 	}
 	return list
 }

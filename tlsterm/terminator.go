@@ -20,6 +20,7 @@ type Terminator struct {
 	store   *store
 	tickets *tickets
 	clients *clients   // nil: no certificates are asked for
+	ech     *echKeys   // nil: off
 	mu      sync.Mutex // held while looking
 }
 
@@ -61,6 +62,13 @@ func newTerminator(o Options, now func() time.Time) (*Terminator, error) {
 		return t.store.table.Load().certificate(hello)
 	}
 	t.config.WrapSession, t.config.UnwrapSession = t.tickets.wrap, t.tickets.unwrap
+	if o.ECH != nil {
+		if t.ech, err = newECH(o.Name, *o.ECH, now); err != nil {
+			return nil, err
+		}
+		t.ech.tellBare(t.store.table.Load())
+		t.config.GetEncryptedClientHelloKeys = t.ech.keys // which clones have as well
+	}
 	if o.ClientCerts != nil {
 		if t.clients, err = newClients(o.Name, *o.ClientCerts, t.config.Clone(), now); err != nil {
 			return nil, err
@@ -76,7 +84,7 @@ func newTerminator(o Options, now func() time.Time) (*Terminator, error) {
 // not be changed. It may be cloned, which many servers do; a clone follows every change as well.
 func (t *Terminator) Config() *tls.Config { return t.config }
 
-// Run looks for changed files once a second and rotates the keys of tickets, until ctx ends.
+// Run looks for changed files once a second, rotates the keys of tickets and forgets those of ECH, until ctx ends.
 func (t *Terminator) Run(ctx context.Context) {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
@@ -96,6 +104,9 @@ func (t *Terminator) look() {
 	t.store.look()
 	if t.clients != nil {
 		t.clients.look()
+	}
+	if t.ech != nil {
+		t.ech.look(t.store.table.Load())
 	}
 	t.tickets.turn() // so that a key is forgotten in time although nobody comes
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"testing"
+	"time"
 )
 
 func BenchmarkCertificate(b *testing.B) {
@@ -40,4 +41,40 @@ func BenchmarkCertificate(b *testing.B) {
 	f("wildcard", "a.wild.test")
 	f("unknown", "nobody.example.org")
 	f("ecdsa-beside-rsa", "both.test")
+}
+
+// BenchmarkECH is a whole handshake, both sides of it: what the keys add to one in the open, and to one whose encryption nobody can
+// open.
+func BenchmarkECH(b *testing.B) {
+	a, c, dir := newAuthority(b, "servers"), newClock(epoch), b.TempDir()
+	add := func(name string) ECHKey {
+		key := newECHKey(b, "cdn.test")
+		write(b, dir, name+".ech", echPEM(b, key))
+		return key
+	}
+	f := func(name string, list []byte, hidden bool) {
+		term := openAt(b, c, Options{
+			Certificates: []Source{put(b, dir, "cdn", a.server(b, "cdn.test hidden.test"))},
+			ECH:          &ECH{PublicName: "cdn.test", Dir: dir, Keep: 365 * 24 * time.Hour},
+		})
+		client := trusting(a, c, "hidden.test", nil)
+		client.EncryptedClientHelloConfigList = list
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if s := shake(term.Config(), client); s.server.ECHAccepted != hidden || s.serverErr != nil && hidden {
+					b.Fatal(s.err())
+				}
+			}
+		})
+	}
+	key := add("0")
+	f("open", nil, false)
+	f("hidden-1-key", key.List(), true)
+	made := newECHKey(b, "cdn.test").List()
+	f("made-up-1-key", made, false)
+	for i := 1; i < ECHKeysMax; i++ {
+		add(fmt.Sprint(i))
+	}
+	f("hidden-8-keys", key.List(), true)
+	f("made-up-8-keys", made, false)
 }

@@ -128,6 +128,8 @@ type Client struct {
 	ServerName string
 	// JA4 is the fingerprint of the client's software, of connections whose TLS ends here; else empty.
 	JA4 string
+	// ECH says that the client has encrypted ServerName (RFC 9849): an observer has seen another name.
+	ECH bool
 	// Certificate is what the client has shown, and the listener has verified; nil: none. Client-Cert tells the origin.
 	Certificate *Certificate
 }

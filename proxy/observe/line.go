@@ -41,6 +41,7 @@ var fields = [...]field{
 	{name: "method", append: (*line).appendMethod},
 	{name: "host", append: func(n *line, dst []byte) []byte { return appendText(dst, n.x.Request.Host) }},
 	{name: "sni", append: func(n *line, dst []byte) []byte { return appendText(dst, n.x.Client.ServerName) }},
+	{name: "ech", number: true, append: (*line).appendECH},
 	{name: "tls_fingerprint", append: func(n *line, dst []byte) []byte { return appendText(dst, n.x.Client.JA4) }},
 	{name: "path", append: (*line).appendPath},
 	{name: "query", append: (*line).appendQuery},
@@ -82,6 +83,9 @@ func (n *line) appendJSON(dst []byte, headers []loggedHeader) []byte {
 	dst = n.appendNonempty(dst, `,"method":"`, n.appendMethod)
 	dst = appendQuoted(dst, `,"host":"`, x.Request.Host)
 	dst = appendQuoted(dst, `,"sni":"`, x.Client.ServerName)
+	if x.Client.ECH {
+		dst = n.appendECH(append(dst, `,"ech":`...))
+	}
 	dst = appendQuoted(dst, `,"tls_fingerprint":"`, x.Client.JA4)
 	dst = n.appendNonempty(dst, `,"path":"`, n.appendPath)
 	dst = n.appendNonempty(dst, `,"query":"`, n.appendQuery)
@@ -111,6 +115,13 @@ func (n *line) appendJSON(dst []byte, headers []loggedHeader) []byte {
 		dst = n.appendFailure(dst)
 	}
 	return append(n.appendHeaders(dst, headers), '}', '\n')
+}
+
+func (n *line) appendECH(dst []byte) []byte {
+	if n.x.Client.ECH {
+		dst = append(dst, "true"...)
+	}
+	return dst
 }
 
 func (n *line) appendNonempty(dst []byte, key string, value func([]byte) []byte) []byte {

@@ -77,6 +77,7 @@ func TestJSONIsTheTable(t *testing.T) {
 		func(x *proxy.Exchange) {
 			x.Client.ServerName, x.Client.JA4 = "a.example", "t13d1516h2_8daaf6152771_e5627efa2ab1"
 		},
+		func(x *proxy.Exchange) { x.Client.ECH = true },
 		func(x *proxy.Exchange) { x.Request.Host = []byte("a\"b") },
 		func(x *proxy.Exchange) { x.Request.Method = "" },
 		func(x *proxy.Exchange) { x.Received = proxy.Received{} },

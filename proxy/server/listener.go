@@ -153,6 +153,7 @@ type origin struct {
 	serverName string         // the name that the client has asked for with TLS, if it is known
 	cert       *proxy.Certificate
 	ja4        string // the fingerprint of the client's software
+	ech        bool   // serverName was encrypted
 	epoch      uint32 // of the listener
 }
 
@@ -219,6 +220,7 @@ func (l *Listener) serve(c net.Conn, from origin) {
 		}
 		state := tc.ConnectionState()
 		c, from.tls, from.serverName, from.ja4 = tc, true, state.ServerName, ja4
+		from.ech = state.ECHAccepted
 		if len(state.VerifiedChains) > 0 {
 			from.cert = proxy.NewCertificate(state.PeerCertificates[0])
 		}

@@ -109,16 +109,29 @@ func (s *Server) handshake(c net.Conn, config *tls.Config, client netip.Addr) (t
 		timeout = handshakeTimeout
 	}
 	_ = c.SetDeadline(time.Now().Add(timeout)) // fails only on a closed connection, as does taking it back
-	// Nobody but GetConfigForClient is shown what the client has sent.
+	begin := func() error {
+		if began {
+			return nil
+		}
+		err := h.begin(client, limits.Handshakes)
+		began = err == nil
+		return err
+	}
+	// Nobody but these two is shown what the client has sent.
 	mine := config.Clone()
-	mine.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		if !began { // it is called once more after a HelloRetryRequest
-			if err := h.begin(client, limits.Handshakes); err != nil {
+	if keys := config.GetEncryptedClientHelloKeys; keys != nil {
+		mine.GetEncryptedClientHelloKeys = func(hello *tls.ClientHelloInfo) ([]tls.EncryptedClientHelloKey, error) {
+			if err := begin(); err != nil { // to decrypt costs CPU time already
 				return nil, err
 			}
-			began = true
-			ja4 = tlsterm.JA4(hello)
+			return keys(hello)
 		}
+	}
+	mine.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if err := begin(); err != nil {
+			return nil, err
+		}
+		ja4 = tlsterm.JA4(hello)
 		if config.GetConfigForClient != nil {
 			return config.GetConfigForClient(hello)
 		}

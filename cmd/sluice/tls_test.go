@@ -20,15 +20,21 @@ import (
 	"time"
 )
 
-// writePair writes a new certificate for shop.test with its key in one file, as tools do that renew one: under another name first.
+// writePair is writePairFor shop.test.
 func writePair(t *testing.T, file string, serial int64) *x509.Certificate {
+	t.Helper()
+	return writePairFor(t, file, serial, "shop.test")
+}
+
+// writePairFor writes a new certificate for a name with its key in one file, as tools do that renew one: under another name first.
+func writePairFor(t *testing.T, file string, serial int64, name string) *x509.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "shop.test"}, DNSNames: []string{"shop.test"},
+		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 	}

@@ -95,11 +95,7 @@ func (b *builder) listeners() {
 		for _, a := range e.Value.Address {
 			l.Addresses = append(l.Addresses, Address{Network: a.Network, Address: a.Address})
 		}
-		for _, version := range e.Value.HTTP {
-			l.H1 = l.H1 || version.Text == "h1"
-			l.H2 = l.H2 || version.Text == "h2"
-			l.H3 = l.H3 || version.Text == "h3"
-		}
+		l.H1, l.H2, l.H3 = versions(&e.Value)
 		l.EarlyData = e.Value.Early == "safe"
 		l.AltSvc, l.HideH3 = e.Value.AltSvc.Text, e.Value.AltSvc.Text == "off"
 		if e.Value.Redirect == "https" {
@@ -107,6 +103,16 @@ func (b *builder) listeners() {
 		}
 		b.plan.Listeners = append(b.plan.Listeners, l)
 	}
+}
+
+// versions returns which versions of HTTP a listener speaks.
+func versions(l *config.Listener) (h1, h2, h3 bool) {
+	for _, version := range l.HTTP {
+		h1 = h1 || version.Text == "h1"
+		h2 = h2 || version.Text == "h2"
+		h3 = h3 || version.Text == "h3"
+	}
+	return h1, h2, h3
 }
 
 // httpsRoute is the name of what answers on a listener that only redirects; like noRoute it cannot be configured.

@@ -88,6 +88,12 @@ func (b *builder) terminator(path, key string, set *config.TLS, o tlsterm.Option
 	failed := false
 	for _, p := range tlsterm.Check(o) {
 		where := path
+		switch p.Part {
+		case tlsterm.PartClientCerts:
+			where = path + ".client_certs"
+		case tlsterm.PartECH:
+			where = path + ".ech"
+		}
 		if set.Certificates[0].Pos != set.Pos && p.Source >= 0 {
 			where = fmt.Sprintf("%s.certificates[%d]", path, p.Source)
 		}
@@ -139,6 +145,9 @@ func tlsOptions(name string, set *config.TLS, l *Listener) tlsterm.Options {
 		if c.Mode == "request" {
 			o.ClientCerts.Mode = tlsterm.Request
 		}
+	}
+	if e := set.ECH; e != nil {
+		o.ECH = &tlsterm.ECH{PublicName: strings.ToLower(e.PublicName.Text), Dir: string(e.Keys), Keep: time.Duration(e.Keep)}
 	}
 	return o
 }

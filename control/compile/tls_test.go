@@ -130,6 +130,6 @@ func TestTLS_problems(t *testing.T) {
 		f("{ certificates: [self-signed, { cert: "+nonsense+" }] }", "tls.edge.certificates[1]", nonsense+": it is not PEM")
 		f("{ certificates: { cert: "+dir+"/missing.pem } }", "tls.edge.certificates[0]", "missing.pem")
 		f("{ certificates: { dir: "+dir+"/none } }", "tls.edge.certificates[0]", "none")
-		f("{ certificates: self-signed, client_certs: { ca: "+nonsense+" } }", "tls.edge", nonsense)
+		f("{ certificates: self-signed, client_certs: { ca: "+nonsense+" } }", "tls.edge.client_certs", nonsense)
 	}
 }

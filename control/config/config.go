@@ -109,6 +109,7 @@ func (c *Config) finish(d *decoder, main string) {
 // to know about it.
 func (c *Config) inherit() {
 	c.inheritProfiling()
+	c.inheritECH()
 	if c.Defaults.BodyLimit == nil {
 		c.Defaults.BodyLimit = &c.Limits.BodyBytes
 	}

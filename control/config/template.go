@@ -69,7 +69,7 @@ var Variables = []Variable{
 var LogVariables = []string{
 	"time", "request_id", "client", "method", "host", "path", "query", "proto", "status", "route", "service", "endpoint",
 	"attempts", "bytes_in", "bytes_out", "duration_ms", "upstream_ms", "user_agent", "referer", "error", "cause", "policy",
-	"aborted", "would_refuse", "sni", "tls_fingerprint",
+	"aborted", "would_refuse", "sni", "ech", "tls_fingerprint",
 }
 
 // SplitTemplate takes a template apart. With braces, {name} is another way to write $path.name (rewrite.path).

@@ -15,8 +15,9 @@ type TLS struct {
 	SessionTickets *Tickets          `cfg:"session_tickets" doc:"so that clients resume sessions on every host with the same secret; by default on this one"`
 	ClientCerts    *ClientCerts      `cfg:"client_certs" doc:"certificates of clients; none are asked for by default"`
 	HSTS           *HSTS             `cfg:"hsts" doc:"tells browsers to come by https alone (RFC 6797); a time, or a mapping"`
+	ECH            *ECH              `cfg:"ech" doc:"lets clients encrypt which name they ask for (RFC 9849); a public name, or a mapping"`
 	Pos            Pos
-	_              struct{} `later:"ech,ocsp"`
+	_              struct{} `later:"ocsp"`
 }
 
 // HSTS is the field Strict-Transport-Security of every response.
@@ -142,6 +143,9 @@ func (v *validator) tls(sets Named[TLS]) {
 		}
 		if h := set.Value.HSTS; h != nil && h.Preload && (!h.Subdomains || h.MaxAge < Duration(365*24*time.Hour)) {
 			v.fail(joinPath(joinPath(path, "hsts"), "preload"), "wants subdomains: true and a max_age of 365d or more", "browsers take no other site into their lists")
+		}
+		if e := set.Value.ECH; e != nil {
+			v.ech(e, joinPath(path, "ech"))
 		}
 		if t := set.Value.SessionTickets; t != nil {
 			v.tickets(t, joinPath(path, "session_tickets"))

@@ -1,0 +1,77 @@
+package compile
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"sluice/control/config"
+	"sluice/tlsterm"
+)
+
+// ECHSet is a section of tls whose clients may encrypt which name they ask for, as far as it has to be published.
+type ECHSet struct {
+	Name   string
+	ECH    tlsterm.ECH
+	Rotate time.Duration
+	ALPN   []string // the protocols of its listeners
+	Hosts  []string // what the certificates are for, apart from the public name; sorted
+}
+
+// ECHSets returns the sections that listeners use and that have ech. It reads their certificates.
+func ECHSets(c *config.Config) ([]ECHSet, error) {
+	var sets []ECHSet
+	for i := range c.Listen {
+		name, set, ok := c.TLSSet(&c.Listen[i].Value)
+		if !ok || set.ECH == nil {
+			continue
+		}
+		l := Listener{}
+		l.H1, l.H2, l.H3 = versions(&c.Listen[i].Value)
+		o := tlsOptions(name, set, &l)
+		at := slices.IndexFunc(sets, func(s ECHSet) bool { return s.Name == name })
+		if at < 0 {
+			hosts, err := hostsOf(o)
+			if err != nil {
+				return nil, err
+			}
+			at = len(sets)
+			sets = append(sets, ECHSet{Name: name, ECH: *o.ECH, Rotate: time.Duration(set.ECH.Rotate), Hosts: hosts})
+		}
+		protocols := o.ALPN
+		if l.H3 {
+			protocols = append(protocols, "h3")
+		}
+		for _, protocol := range protocols {
+			if !slices.Contains(sets[at].ALPN, protocol) {
+				sets[at].ALPN = append(sets[at].ALPN, protocol)
+			}
+		}
+	}
+	for _, s := range sets {
+		slices.Sort(s.ALPN) // h2 first
+	}
+	return sets, nil
+}
+
+// hostsOf returns the names that the certificates are for, without the public one: asking for that one hides nothing.
+func hostsOf(o tlsterm.Options) ([]string, error) {
+	public := o.ECH.PublicName
+	o.ECH, o.ClientCerts, o.Tickets = nil, nil, nil
+	t, err := tlsterm.Open(o)
+	if err != nil {
+		return nil, err
+	}
+	var hosts []string
+	for _, c := range t.Certificates() {
+		for _, name := range c.Names {
+			name = strings.ToLower(name)
+			if _, err := netip.ParseAddr(name); err != nil && name != public {
+				hosts = append(hosts, name)
+			}
+		}
+	}
+	slices.Sort(hosts)
+	return slices.Compact(hosts), nil
+}

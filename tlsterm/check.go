@@ -21,13 +21,15 @@ func check(o Options, now time.Time) []Problem {
 			c.certificates(s)
 		}
 	}
-	if o.ClientCerts != nil && o.ClientCerts.CAFile != "" {
-		c.source = noSource
-		c.part = PartClientCerts
-		c.clients(*o.ClientCerts)
+	c.source = noSource
+	for i, clients := range o.ClientCerts {
+		if clients.CAFile != "" {
+			c.part, c.index = PartClientCerts, i
+			c.clients(clients)
+		}
 	}
 	if o.ECH != nil && len(o.ECH.problems()) == 0 {
-		c.source, c.part = noSource, PartECH
+		c.part, c.index = PartECH, 0
 		c.ech(*o.ECH, o.Certificates)
 	}
 	return c.problems
@@ -38,6 +40,7 @@ type checking struct {
 	now      time.Time
 	source   int
 	part     Part
+	index    int
 	problems []Problem
 	names    []string          // of all certificates
 	unread   bool              // one of them could not be read
@@ -48,7 +51,7 @@ func (c *checking) add(file string, err error, warning bool) {
 	if f, ok := errors.AsType[*fault](err); ok {
 		file, err = f.file, f.err
 	}
-	c.problems = append(c.problems, Problem{Source: c.source, Part: c.part, File: file, Err: err, Warning: warning})
+	c.problems = append(c.problems, Problem{Source: c.source, Part: c.part, Index: c.index, File: file, Err: err, Warning: warning})
 }
 
 func (c *checking) certificates(s Source) {

@@ -181,14 +181,20 @@ func TestProblems(t *testing.T) {
 		"cannot rotate every 1s, but every 1m0s at most")
 	f(with(Options{Tickets: &Tickets{Secret: []byte(secret[:16])}}), true,
 		"-1 the secret of the session tickets is short: it has 16 bytes & (warning)")
-	f(with(Options{ClientCerts: &ClientCerts{Mode: 5}}), false, "there is no CA file", "there is no mode ClientMode(5)")
+	f(with(Options{ClientCerts: []ClientCerts{{Mode: 5}}}), false, "there is no CA file", "there is no mode ClientMode(5)")
+	f(func(d filled) Options {
+		ca := d.write("ca.pem", a.pem())
+		return Options{Certificates: self, ClientCerts: []ClientCerts{
+			{CAFile: ca}, {CAFile: ca}, {CAFile: ca, Names: []string{"a.test", "10.0.0.1", "a b"}}, {CAFile: ca, Names: []string{"A.test"}},
+		}}
+	}, false, "all other names are asked for twice", `"10.0.0.1" is no host name`, `"a b" is no host name`, "for a.test are asked for twice")
 
 	// Client certificates: the rest is in TestAuthorityErrors.
 	f(func(d filled) Options {
 		expired := a.issue(t, order{cn: "past", ca: true, to: epoch.Add(-time.Hour)})
 		ca := d.write("ca.pem", a.pem()+expired.certs+good.certs)
 		crl := d.write("crl", a.revokesUntil(t, epoch.Add(-time.Hour), nil))
-		return Options{Certificates: self, ClientCerts: &ClientCerts{CAFile: ca, CRLFile: crl}}
+		return Options{Certificates: self, ClientCerts: []ClientCerts{{CAFile: ca, CRLFile: crl}}}
 	}, true,
 		"-1 & ca.pem: the authority CN=past expired & (warning)",
 		"-1 & crl: it holds no list of CN=past & (warning)",
@@ -245,9 +251,9 @@ func TestAuthorityErrors(t *testing.T) {
 	f := func(ca, crl, want string) {
 		t.Helper()
 		dir := t.TempDir()
-		o := Options{Name: "web", Certificates: []Source{{SelfSigned: []string{"a.test"}}}, ClientCerts: &ClientCerts{
+		o := Options{Name: "web", Certificates: []Source{{SelfSigned: []string{"a.test"}}}, ClientCerts: []ClientCerts{{
 			CAFile: write(t, dir, "ca.pem", ca), CRLFile: write(t, dir, "crl", crl),
-		}}
+		}}}
 		_, err := open(o, newClock(epoch).now)
 		if !strings.Contains(fmt.Sprint(err), want) || !strings.Contains(fmt.Sprint(err), `settings "web"`) {
 			t.Errorf("%v, want %s", err, want)

@@ -7,12 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 )
 
-// ClientCerts say what is asked of a client's certificate.
+// ClientCerts say what is asked of a client's certificate, when it asks for one of the names.
 type ClientCerts struct {
+	Names   []string   // hosts, "*.example.com" for all below one; none: every name that no other entry has, and no name
 	CAFile  string     // PEM: the authorities that are trusted
 	CRLFile string     // PEM or DER: what they have revoked; empty: nothing is looked up
 	Mode    ClientMode // the zero value is Require, the stricter one
@@ -37,15 +41,94 @@ func (m ClientMode) String() string {
 	return fmt.Sprintf("ClientMode(%d)", uint8(m))
 }
 
-func (o ClientCerts) problems() (list []Problem) {
-	if o.CAFile == "" {
-		list = append(list, Problem{Source: noSource, Part: PartClientCerts,
-			Err: errors.New("client certificates need the authorities that are trusted: there is no CA file")})
-	}
-	if o.Mode > Request {
-		list = append(list, Problem{Source: noSource, Part: PartClientCerts, Err: fmt.Errorf("there is no mode %v of client certificates", o.Mode)})
+func clientCertsProblems(all []ClientCerts) (list []Problem) {
+	seen := map[string]bool{}
+	for i, o := range all {
+		wrong := func(format string, args ...any) {
+			list = append(list, Problem{Source: noSource, Part: PartClientCerts, Index: i, Err: fmt.Errorf(format, args...)})
+		}
+		if o.CAFile == "" {
+			wrong("client certificates need the authorities that are trusted: there is no CA file")
+		}
+		if o.Mode > Request {
+			wrong("there is no mode %v of client certificates", o.Mode)
+		}
+		names := o.Names
+		if len(names) == 0 {
+			names = []string{""}
+		}
+		for _, name := range names {
+			name = strings.ToLower(name)
+			if _, err := netip.ParseAddr(name); name != "" && (err == nil || !isHost(name)) {
+				wrong("%q is no host name: no client asks for it", name)
+			}
+			switch {
+			case seen[name] && name == "":
+				wrong("client certificates of all other names are asked for twice")
+			case seen[name]:
+				wrong("client certificates for %s are asked for twice", name)
+			}
+			seen[name] = true
+		}
 	}
 	return list
+}
+
+// clientRules choose by the name that a client asks for. look is for one goroutine at a time.
+type clientRules struct {
+	names *NameRules
+	list  []*clients
+	open  *tls.Config // for names that no certificate is asked for
+}
+
+// newClientRules reads the files. base is what handshakes are made with apart from the authorities; it is not changed any more.
+func newClientRules(set string, list []ClientCerts, base *tls.Config, now func() time.Time) (*clientRules, error) {
+	r := &clientRules{names: newNameRules(list), open: base.Clone()}
+	for _, o := range list {
+		c, err := newClients(set, o, base.Clone(), now)
+		if err != nil {
+			return nil, err
+		}
+		r.list = append(r.list, c)
+	}
+	bindSessions(r.open, openLabel, func(_, _ []byte) bool { return true }) // one with certificates did not begin here
+	return r, nil
+}
+
+// config is what servers are given. Whoever loses GetConfigForClient on the way still asks for certificates, or lets nobody in who
+// has to show one.
+func (r *clientRules) config() *tls.Config {
+	config := r.open.Clone()
+	if !r.names.named {
+		config = r.list[0].current.Load().config.Clone()
+	}
+	config.VerifyConnection = r.verify
+	config.GetConfigForClient = r.configForClient
+	return config
+}
+
+// configForClient is tls.Config.GetConfigForClient: a request for a certificate names the authorities, and crypto/tls verifies
+// with them. The config is made when they are read, not per handshake; its tickets are those of all others, see tickets. With ECH,
+// the name is the one inside.
+func (r *clientRules) configForClient(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	if rule := r.names.OfServerName(hello.ServerName); rule > 0 {
+		return r.list[rule-1].current.Load().config, nil
+	}
+	return r.open, nil
+}
+
+// verify is tls.Config.VerifyConnection of whoever has not asked configForClient.
+func (r *clientRules) verify(state tls.ConnectionState) error {
+	if rule := r.names.OfServerName(state.ServerName); rule > 0 {
+		return r.list[rule-1].verify(state)
+	}
+	return nil
+}
+
+func (r *clientRules) look() {
+	for _, c := range r.list {
+		c.look()
+	}
 }
 
 // clients verify the certificates of clients by what is current. look is for one goroutine at a time.
@@ -98,19 +181,36 @@ func newClients(set string, o ClientCerts, base *tls.Config, now func() time.Tim
 		base.ClientAuth = tls.VerifyClientCertIfGiven
 	}
 	base.VerifyConnection = c.verify
-	c.bindSessions(base)
+	bindSessions(base, c.label(), c.revoked)
 	var err error
 	c.lookAt(func(e error) { err = e })
 	return c, err
 }
 
-// bindSessions makes sessions end when a certificate of theirs is revoked: a full handshake follows, in which a client shows what it
-// has now. verify alone would shut out one whose certificate was revoked and replaced, for as long as it kept the ticket, since a
-// handshake that resumes can only go on or fail.
-func (c *clients) bindSessions(base *tls.Config) {
+// openLabel is that of names that no certificate is asked for.
+const openLabel = "-"
+
+// label tells the sessions of one rule from those of another, on all hosts that have the same.
+func (o ClientCerts) label() string {
+	names := slices.Clone(o.Names)
+	for i := range names {
+		names[i] = strings.ToLower(names[i])
+	}
+	slices.Sort(names)
+	return "for " + strings.Join(names, " ")
+}
+
+// bindSessions makes sessions end in two cases, so that a full handshake follows, in which a client shows what it has now.
+//
+// One is another rule than they began with. A client that was not asked for a certificate would not be asked by a rule that
+// requests one, and crypto/tls resumes the session of one name for any other.
+//
+// The other is that a certificate of theirs is revoked. verify alone would shut out a client whose certificate was revoked and
+// replaced, for as long as it kept the ticket, since a handshake that resumes can only go on or fail.
+func bindSessions(base *tls.Config, label string, revoked func(serial, issuer []byte) bool) {
 	wrap, unwrap := base.WrapSession, base.UnwrapSession
 	base.WrapSession = func(cs tls.ConnectionState, s *tls.SessionState) ([]byte, error) {
-		s.Extra = nil // of the session before, or empty: nobody else uses it
+		s.Extra = [][]byte{[]byte(label)} // what is there is of the session before: nobody else uses it
 		if len(cs.VerifiedChains) > 0 {
 			for _, certificate := range cs.VerifiedChains[0] {
 				s.Extra = append(s.Extra, certificate.SerialNumber.Bytes(), certificate.RawIssuer)
@@ -123,16 +223,21 @@ func (c *clients) bindSessions(base *tls.Config) {
 		if s == nil || err != nil {
 			return s, err
 		}
-		now := c.current.Load()
-		for i := 0; i+1 < len(s.Extra); i += 2 {
-			for _, r := range now.revocations[string(s.Extra[i+1])] {
-				if r.serials[string(s.Extra[i])] {
-					return nil, nil
-				}
+		if len(s.Extra) == 0 || string(s.Extra[0]) != label {
+			return nil, nil
+		}
+		for i := 1; i+1 < len(s.Extra); i += 2 {
+			if revoked(s.Extra[i], s.Extra[i+1]) {
+				return nil, nil
 			}
 		}
 		return s, nil
 	}
+}
+
+// revoked reports whether the lists that are current have a certificate.
+func (c *clients) revoked(serial, issuer []byte) bool {
+	return slices.ContainsFunc(c.current.Load().revocations[string(issuer)], func(r *revocations) bool { return r.serials[string(serial)] })
 }
 
 func (c *clients) look() {
@@ -174,12 +279,6 @@ func (c *clients) tellExpired(a *authorities) {
 			}
 		}
 	}
-}
-
-// configForClient is tls.Config.GetConfigForClient: a request for a certificate names the authorities, and crypto/tls verifies
-// with them. The config is made when they are read, not per handshake; its tickets are those of all others, see tickets.
-func (c *clients) configForClient(*tls.ClientHelloInfo) (*tls.Config, error) {
-	return c.current.Load().config, nil
 }
 
 // verify is tls.Config.VerifyConnection, which is called for full handshakes, after the chains were verified, and for resumed

@@ -51,13 +51,13 @@ func newMutual(t *testing.T, mode ClientMode, ca, crl string, authority *authori
 	t.Helper()
 	r := &reloading{T: t, authority: newAuthority(t, "servers"), clock: newClock(epoch), dir: t.TempDir(), logs: logging(t)}
 	m := &mutual{r, r.authority, authority}
-	clients := &ClientCerts{CAFile: write(t, r.dir, "ca.pem", ca), Mode: mode}
+	clients := ClientCerts{CAFile: write(t, r.dir, "ca.pem", ca), Mode: mode}
 	if crl != "" {
 		clients.CRLFile = write(t, r.dir, "crl", crl)
 	}
 	r.Terminator = openAt(t, r.clock, Options{
 		Name: "web", Certificates: []Source{put(t, r.dir, "a", m.names.issue(t, order{names: "a.test"}))},
-		Tickets: &Tickets{Secret: []byte(secret)}, ClientCerts: clients,
+		Tickets: &Tickets{Secret: []byte(secret)}, ClientCerts: []ClientCerts{clients},
 	})
 	return m
 }

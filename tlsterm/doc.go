@@ -9,7 +9,7 @@
 //	table.go       which certificate is for whom
 //	watch.go       reading files again when they change
 //	tickets.go     the keys of session tickets
-//	clientcert.go  authorities of clients; crl.go: what these have revoked
+//	clientcert.go  authorities of clients; crl.go: what these have revoked; namerules.go: which names they are for
 //	ech.go         keys with which clients encrypt the name that they ask for; echkey.go: one of them
 //
 // # Certificates
@@ -42,6 +42,11 @@
 // The authorities and their revocation lists (RFC 5280 section 5) are read again like certificates are. Both are applied to
 // full handshakes and to resumed ones, so that revoking a certificate ends its sessions' resumption, too. Revocation lists fail
 // closed: one that is overdue refuses everybody it is responsible for.
+//
+// Which of them hold may depend on the name that a client asks for. A session is resumed under the rule alone that it began with:
+// crypto/tls would resume that of one name for any other, and does not ask for a certificate then. SNI proves nothing about the
+// requests that follow, so that a server has to compare their hosts with NameRules and refuse those that another rule is for; a
+// wildcard stands for any number of labels, as in the hosts of routes. Rules by name cost a handshake one look-up.
 //
 // # Encrypted Client Hello
 //

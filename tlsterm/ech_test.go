@@ -366,8 +366,11 @@ func TestECH(t *testing.T) {
 
 	// The second ClientHello after a HelloRetryRequest is encrypted, too.
 	retried := h.client("hidden.test", list)
-	retried.CurvePreferences = []tls.CurveID{tls.CurveP521, tls.X25519}
+	retried.CurvePreferences = []tls.CurveID{tls.SecP256r1MLKEM768, tls.X25519}
 	f(retried, "hidden", "cdn.test", "hidden.test")
+	if _, wire := h.shakeSeen(retried); strings.Count(wire, "cdn.test") != 2 {
+		t.Error("no second ClientHello was asked for")
+	}
 
 	// TLS 1.2 has no ECH: a client that does not insist on it asks in the open.
 	old := h.client("hidden.test", nil)
@@ -533,7 +536,7 @@ func TestECHClone(t *testing.T) {
 func TestECHClientCerts(t *testing.T) {
 	ca := newAuthority(t, "clients")
 	h := newHidden(t, func(o *Options) {
-		o.ClientCerts = &ClientCerts{CAFile: write(t, filepath.Dir(o.ECH.Dir), "ca.pem", ca.pem()), Mode: Require}
+		o.ClientCerts = []ClientCerts{{CAFile: write(t, filepath.Dir(o.ECH.Dir), "ca.pem", ca.pem())}}
 	})
 	client := h.client("hidden.test", h.published())
 	h.expects(client, "client didn't provide a certificate")

@@ -10,14 +10,14 @@ import (
 
 // Options describe one named set of TLS settings.
 type Options struct {
-	Name         string       // of the set, for errors and logs
-	Certificates []Source     // at least one; the first certificate is the default
-	MinVersion   uint16       // tls.VersionTLS12 or tls.VersionTLS13; 0: of the preset
-	Preset       Preset       // the zero value is Intermediate
-	ALPN         []string     // protocols in order of preference (RFC 7301), e.g. "h2", "http/1.1"; none: not negotiated
-	Tickets      *Tickets     // nil: keys of this process alone, random, rotated daily
-	ClientCerts  *ClientCerts // nil: none are asked for
-	ECH          *ECH         // nil: clients cannot hide which name they ask for
+	Name         string        // of the set, for errors and logs
+	Certificates []Source      // at least one; the first certificate is the default
+	MinVersion   uint16        // tls.VersionTLS12 or tls.VersionTLS13; 0: of the preset
+	Preset       Preset        // the zero value is Intermediate
+	ALPN         []string      // protocols in order of preference (RFC 7301), e.g. "h2", "http/1.1"; none: not negotiated
+	Tickets      *Tickets      // nil: keys of this process alone, random, rotated daily
+	ClientCerts  []ClientCerts // for different names; none: none are asked for
+	ECH          *ECH          // nil: clients cannot hide which name they ask for
 }
 
 // Source says where certificates come from: exactly one of the three.
@@ -57,9 +57,7 @@ func (o Options) problems() []Problem {
 	if o.Tickets != nil {
 		list = append(list, o.Tickets.problems()...)
 	}
-	if o.ClientCerts != nil {
-		list = append(list, o.ClientCerts.problems()...)
-	}
+	list = append(list, clientCertsProblems(o.ClientCerts)...)
 	if o.ECH != nil {
 		list = append(list, o.ECH.problems()...)
 	}

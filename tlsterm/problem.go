@@ -4,6 +4,7 @@ package tlsterm
 type Problem struct {
 	Source  int    // index of the certificate source; -1: it is about something else
 	Part    Part   // what else it is about
+	Index   int    // of ClientCerts, where it is about these
 	File    string // empty: it is about none
 	Err     error  // does not name File once more
 	Warning bool   // it works all the same; otherwise Open fails, or clients refuse what is served

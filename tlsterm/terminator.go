@@ -19,9 +19,9 @@ type Terminator struct {
 	config  *tls.Config
 	store   *store
 	tickets *tickets
-	clients *clients   // nil: no certificates are asked for
-	ech     *echKeys   // nil: off
-	mu      sync.Mutex // held while looking
+	clients *clientRules // nil: no certificates are asked for
+	ech     *echKeys     // nil: off
+	mu      sync.Mutex   // held while looking
 }
 
 // Open reads everything that the options name. An error says which file is to blame and why. What can be served and will not
@@ -69,13 +69,11 @@ func newTerminator(o Options, now func() time.Time) (*Terminator, error) {
 		t.ech.tellBare(t.store.table.Load())
 		t.config.GetEncryptedClientHelloKeys = t.ech.keys // which clones have as well
 	}
-	if o.ClientCerts != nil {
-		if t.clients, err = newClients(o.Name, *o.ClientCerts, t.config.Clone(), now); err != nil {
+	if len(o.ClientCerts) > 0 {
+		if t.clients, err = newClientRules(o.Name, o.ClientCerts, t.config, now); err != nil {
 			return nil, err
 		}
-		// A copy of the first one: whoever loses GetConfigForClient on the way still asks for certificates.
-		t.config = t.clients.current.Load().config.Clone()
-		t.config.GetConfigForClient = t.clients.configForClient
+		t.config = t.clients.config()
 	}
 	return t, nil
 }
@@ -83,6 +81,14 @@ func newTerminator(o Options, now func() time.Time) (*Terminator, error) {
 // Config is for tls.Server, and the same as long as the Terminator lives: what changes is looked up in every handshake. It must
 // not be changed. It may be cloned, which many servers do; a clone follows every change as well.
 func (t *Terminator) Config() *tls.Config { return t.config }
+
+// NameRules says by which of ClientCerts a connection has to be made for a name; nil: by the same for all names.
+func (t *Terminator) NameRules() *NameRules {
+	if t.clients == nil || !t.clients.names.named {
+		return nil
+	}
+	return t.clients.names
+}
 
 // Run looks for changed files once a second, rotates the keys of tickets and forgets those of ECH, until ctx ends.
 func (t *Terminator) Run(ctx context.Context) {

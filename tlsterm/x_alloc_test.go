@@ -8,6 +8,16 @@ import (
 	"testing"
 )
 
+func TestNameRulesAllocate(t *testing.T) {
+	r := newNameRules([]ClientCerts{{Names: []string{"partner.test", "*.deep.partner.test"}}, {}})
+	for name, want := range map[string]int{"partner.test": 1, "a.b.deep.partner.test": 1, "other.test": 2} {
+		host, got := []byte(name), 0
+		if n := testing.AllocsPerRun(1000, func() { got = r.Of(host) }); n != 0 || got != want {
+			t.Errorf("%s: %v allocations, and rule %d, want %d", name, n, got, want)
+		}
+	}
+}
+
 func TestLookupAllocates(t *testing.T) {
 	a, c, dir := newAuthority(t, "ca"), newClock(epoch), t.TempDir()
 	term := openAt(t, c, Options{Certificates: []Source{

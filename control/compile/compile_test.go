@@ -140,23 +140,29 @@ func TestCompile_keepsServices(t *testing.T) {
 	f(tls, "{ to: https://127.0.0.1:1, origin_tls: { verify: false } }", false)
 }
 
+// writeAuthority writes the certificate of a new authority.
+func writeAuthority(t *testing.T, file string) {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), IsCA: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestCompile_certificates: what counts is what is in the file, not its name.
 func TestCompile_certificates(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "ca.pem")
 	write := func() {
 		t.Helper()
-		public, private, err := ed25519.GenerateKey(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		template := &x509.Certificate{SerialNumber: big.NewInt(1), IsCA: true}
-		der, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		writeAuthority(t, file)
 	}
 	yaml := withServices(fmt.Sprintf("a: { to: https://127.0.0.1:1, origin_tls: { ca: %q } }", file))
 	r := newRuntime(t)

@@ -69,14 +69,16 @@ type Listener struct {
 	Addresses []Address
 	Trust     []netip.Prefix
 	Proxied   []netip.Prefix
-	TLS       *tls.Config  // nil: none
-	HSTS      string       // Strict-Transport-Security; empty: none
-	Instead   *proxy.Route // answers every request of this listener, if not nil
-	H1, H2    bool         // the versions of HTTP that are spoken
-	H3        bool         // the same of what comes over UDP
-	AltSvc    string       // what is said of H3; empty: that it is on the listener's port
-	HideH3    bool         // nothing is said of it
-	EarlyData bool         // safe requests over H3 are served before the handshake has ended
+	TLS       *tls.Config // nil: none
+	HSTS      string      // Strict-Transport-Security; empty: none
+	// ClientCerts are not nil if the rules for client certificates depend on the name that a client asks for.
+	ClientCerts *tlsterm.NameRules
+	Instead     *proxy.Route // answers every request of this listener, if not nil
+	H1, H2      bool         // the versions of HTTP that are spoken
+	H3          bool         // the same of what comes over UDP
+	AltSvc      string       // what is said of H3; empty: that it is on the listener's port
+	HideH3      bool         // nothing is said of it
+	EarlyData   bool         // safe requests over H3 are served before the handshake has ended
 	// TokenKey and ResetKey are for UDP sockets that are opened, see server.PacketKeys; zero: random ones.
 	TokenKey, ResetKey [32]byte
 }

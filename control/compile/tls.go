@@ -54,7 +54,7 @@ func (b *builder) startTLS() {
 			}
 			b.plan.terminators[key] = t
 		}
-		b.plan.Listeners[i].TLS = t.Config()
+		b.plan.Listeners[i].TLS, b.plan.Listeners[i].ClientCerts = t.Config(), t.NameRules()
 		if set.HSTS != nil {
 			b.plan.Listeners[i].HSTS = set.HSTS.Value()
 		}
@@ -90,7 +90,9 @@ func (b *builder) terminator(path, key string, set *config.TLS, o tlsterm.Option
 		where := path
 		switch p.Part {
 		case tlsterm.PartClientCerts:
-			where = path + ".client_certs"
+			if where = path + ".client_certs"; len(set.ClientCerts) > 1 {
+				where = fmt.Sprintf("%s[%d]", where, p.Index)
+			}
 		case tlsterm.PartECH:
 			where = path + ".ech"
 		}
@@ -140,11 +142,15 @@ func tlsOptions(name string, set *config.TLS, l *Listener) tlsterm.Options {
 	if t := set.SessionTickets; t != nil {
 		o.Tickets = &tlsterm.Tickets{Secret: []byte(t.Secret.Reveal()), Rotate: time.Duration(t.Rotate)}
 	}
-	if c := set.ClientCerts; c != nil {
-		o.ClientCerts = &tlsterm.ClientCerts{CAFile: string(c.CA), CRLFile: string(c.CRL), Mode: tlsterm.Require}
+	for _, c := range set.ClientCerts {
+		clients := tlsterm.ClientCerts{CAFile: string(c.CA), CRLFile: string(c.CRL), Mode: tlsterm.Require}
 		if c.Mode == "request" {
-			o.ClientCerts.Mode = tlsterm.Request
+			clients.Mode = tlsterm.Request
 		}
+		for _, name := range c.Names {
+			clients.Names = append(clients.Names, strings.ToLower(name.Text))
+		}
+		o.ClientCerts = append(o.ClientCerts, clients)
 	}
 	if e := set.ECH; e != nil {
 		o.ECH = &tlsterm.ECH{PublicName: strings.ToLower(e.PublicName.Text), Dir: string(e.Keys), Keep: time.Duration(e.Keep)}

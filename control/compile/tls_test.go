@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"sluice/control/config"
+	"sluice/router"
 )
 
 // compileTLS compiles a configuration with one listener and this section of TLS.
@@ -131,5 +132,44 @@ func TestTLS_problems(t *testing.T) {
 		f("{ certificates: { cert: "+dir+"/missing.pem } }", "tls.edge.certificates[0]", "missing.pem")
 		f("{ certificates: { dir: "+dir+"/none } }", "tls.edge.certificates[0]", "none")
 		f("{ certificates: self-signed, client_certs: { ca: "+nonsense+" } }", "tls.edge.client_certs", nonsense)
+		f("{ certificates: self-signed, client_certs: [{ names: a.test, ca: "+nonsense+" }, { ca: "+dir+"/missing.pem }] }", "tls.edge.client_certs[0]", nonsense)
+		f("{ certificates: self-signed, client_certs: [{ names: a.test, ca: "+nonsense+" }, { ca: "+dir+"/missing.pem }] }", "tls.edge.client_certs[1]", "missing.pem")
+		f("{ certificates: self-signed, ech: { public_name: cdn.test, keys: "+dir+"/none } }", "tls.edge.ech", "none")
+		f("{ certificates: self-signed, ech: { public_name: cdn.test, keys: "+dir+" } }", "tls.edge.ech", "no certificate is for the public name cdn.test")
+	}
+}
+
+// TestClientCertsAsRoutes: a rule for client certificates is for the hosts that a route of the same pattern takes, and for no others:
+// a host that only one of the two knows would come past the rule.
+func TestClientCertsAsRoutes(t *testing.T) {
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	writeAuthority(t, ca)
+	labels := []string{"", "a", "b", "*", "partner", "test", "x-y", "partner.test", strings.Repeat("l", 70)}
+	var hosts []string
+	for _, a := range labels {
+		for _, b := range labels {
+			for _, c := range labels {
+				hosts = append(hosts, a, a+"."+b, a+"."+b+"."+c, "."+a+"."+b, a+b+"."+c, strings.Repeat(a+".", 300)+b+"."+c)
+			}
+		}
+	}
+	for _, pattern := range []string{"partner.test", "*.partner.test", "*.test", "a.b.test", "*.a", "*.b.partner.test", "x-y"} {
+		r := newRuntime(t)
+		p, problems := compileTLS(t, r, ", tls: edge", `tls: { edge: { certificates: self-signed, client_certs: { names: "`+pattern+`", ca: `+ca+` } } }`)
+		if p == nil {
+			t.Fatal(problems)
+		}
+		r.Commit(p)
+		table, wrong := router.New([]router.Route[string]{{Name: "guarded", Pattern: router.Pattern{Host: pattern, Path: "/**"}, Value: "guarded"}})
+		if len(wrong) > 0 {
+			t.Fatal(wrong)
+		}
+		for _, host := range hosts {
+			var m router.Match
+			_, outcome := table.Lookup(&router.Request{Method: []byte("GET"), Host: []byte(host), Path: []byte("/")}, &m)
+			if rule := p.Listeners[0].ClientCerts.Of([]byte(host)); (rule != 0) != (outcome == router.Found) {
+				t.Errorf("%s: %q has the rule %d, and the route says %v", pattern, host, rule, outcome)
+			}
+		}
 	}
 }

@@ -13,7 +13,7 @@ type TLS struct {
 	Preset         string            `cfg:"preset" default:"intermediate" enum:"modern,intermediate" doc:"after Mozilla's: modern is TLS 1.3 alone, intermediate takes 1.2, too"`
 	MinVersion     string            `cfg:"min_version" enum:"1.2,1.3" doc:"the oldest version that is spoken; that of the preset by default"`
 	SessionTickets *Tickets          `cfg:"session_tickets" doc:"so that clients resume sessions on every host with the same secret; by default on this one"`
-	ClientCerts    *ClientCerts      `cfg:"client_certs" doc:"certificates of clients; none are asked for by default"`
+	ClientCerts    List[ClientCerts] `cfg:"client_certs" doc:"certificates of clients, the same for all names or a list for different ones; none are asked for by default"`
 	HSTS           *HSTS             `cfg:"hsts" doc:"tells browsers to come by https alone (RFC 6797); a time, or a mapping"`
 	ECH            *ECH              `cfg:"ech" doc:"lets clients encrypt which name they ask for (RFC 9849); a public name, or a mapping"`
 	Pos            Pos
@@ -62,12 +62,13 @@ type Tickets struct {
 	Pos    Pos
 }
 
-// ClientCerts say what clients have to show.
+// ClientCerts say what clients have to show that ask for one of the names.
 type ClientCerts struct {
-	CA   Path   `cfg:"ca" required:"true" doc:"a PEM file with the certificates that client certificates must lead to"`
-	CRL  Path   `cfg:"crl" doc:"a file of revocation lists, PEM or DER"`
-	Mode string `cfg:"mode" default:"require" enum:"require,request" doc:"request verifies a certificate that is shown and lets in who shows none"`
-	Pos  Pos
+	Names List[Text] `cfg:"names" doc:"hosts, *.example.com for all below one; by default every name that no other entry has"`
+	CA    Path       `cfg:"ca" required:"true" doc:"a PEM file with the certificates that client certificates must lead to"`
+	CRL   Path       `cfg:"crl" doc:"a file of revocation lists, PEM or DER"`
+	Mode  string     `cfg:"mode" default:"require" enum:"require,request" doc:"request verifies a certificate that is shown and lets in who shows none"`
+	Pos   Pos
 }
 
 // selfSigned is the one word for a certificate for development.
@@ -144,6 +145,7 @@ func (v *validator) tls(sets Named[TLS]) {
 		if h := set.Value.HSTS; h != nil && h.Preload && (!h.Subdomains || h.MaxAge < Duration(365*24*time.Hour)) {
 			v.fail(joinPath(joinPath(path, "hsts"), "preload"), "wants subdomains: true and a max_age of 365d or more", "browsers take no other site into their lists")
 		}
+		v.clientCerts(set.Value.ClientCerts, joinPath(path, "client_certs"))
 		if e := set.Value.ECH; e != nil {
 			v.ech(e, joinPath(path, "ech"))
 		}
@@ -198,6 +200,36 @@ func isHostPattern(s string) bool {
 		}
 	}
 	return true
+}
+
+// clientCerts wants each name once: which rules hold for a host must not depend on an order.
+func (v *validator) clientCerts(list []ClientCerts, path string) {
+	seen := map[string]string{}
+	for i := range list {
+		item, names := v.item(path, i), list[i].Names
+		at := joinPath(item, "names")
+		if len(names) == 0 {
+			if v.written(at) {
+				v.fail(at, "names no host", "leave it out for every name that no other entry has")
+			} else if first, twice := seen[""]; twice {
+				v.fail(item, "is for all other names, as "+first+" is", "give it names")
+			} else {
+				seen[""] = item
+			}
+			continue
+		}
+		for j, name := range names {
+			where := v.item(at, j)
+			lower := strings.ToLower(name.Text)
+			if _, err := netip.ParseAddr(lower); err == nil || !isHostPattern(lower) {
+				v.failAt(name.Pos, where, "wants a host name, got "+v.show(name.Text, name.Pos), "partner.example, or *.partner.example for all below it")
+			} else if first, twice := seen[lower]; twice {
+				v.failAt(name.Pos, where, name.Text+" stands here twice", "first at "+first)
+			} else {
+				seen[lower] = where
+			}
+		}
+	}
 }
 
 func (v *validator) tickets(t *Tickets, path string) {

@@ -60,7 +60,7 @@ func (v *validator) unused() {
 	}
 	asked := false
 	for _, t := range v.config.TLS {
-		asked = asked || v.tlsUsed[t.Name] && t.Value.ClientCerts != nil
+		asked = asked || v.tlsUsed[t.Name] && len(t.Value.ClientCerts) > 0
 	}
 	for _, p := range v.config.Policies {
 		if p.Value.ClientCert != nil && !asked {

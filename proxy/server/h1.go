@@ -35,6 +35,7 @@ type h1 struct {
 	cert       *proxy.Certificate
 	ja4        string
 	ech        bool
+	made       made
 
 	serveHeld func() bool     // serveInHold, bound once
 	inHold    bool            // nobody may read from the connection now
@@ -70,7 +71,7 @@ const (
 func newH1(nc net.Conn, l *Listener, from origin) *h1 {
 	c := &h1{
 		server: l.server, listener: l, epoch: from.epoch,
-		scheme: from.scheme(), peer: from.peer, peerText: from.text(), counted: from.counted, serverName: from.serverName, cert: from.cert, ja4: from.ja4, ech: from.ech,
+		scheme: from.scheme(), peer: from.peer, peerText: from.text(), counted: from.counted, serverName: from.serverName, cert: from.cert, ja4: from.ja4, ech: from.ech, made: from.made,
 	}
 	c.Conn = wire.NewConn(nc, c.reset)
 	c.Conn.Owner = c
@@ -103,7 +104,7 @@ func (c *h1) switchToH2() {
 	first := bytes.Clone(c.in.Bytes())
 	c.Disarm()
 	next := newH2(c.listener, c.Conn.Conn, first, origin{
-		peer: c.peer, counted: c.counted, tls: c.scheme == "https", serverName: c.serverName, cert: c.cert, ja4: c.ja4, ech: c.ech, epoch: c.epoch,
+		peer: c.peer, counted: c.counted, tls: c.scheme == "https", serverName: c.serverName, cert: c.cert, ja4: c.ja4, ech: c.ech, made: c.made, epoch: c.epoch,
 	})
 	// From here on whoever looks for connections finds the new one.
 	c.server.sweeper.Remove(c.Conn)
@@ -272,7 +273,7 @@ func (c *h1) serve(x *proxy.Exchange, err error) bool {
 	if err == nil {
 		c.register(x)
 		if err = c.fillRequest(x); err == nil {
-			c.server.serve(x, c.settings.Instead)
+			c.server.serve(x, c.listener, c.made)
 			return c.finish(x, c.respond(x, false), false)
 		}
 	}

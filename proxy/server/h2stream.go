@@ -85,7 +85,7 @@ func (st *h2stream) run() {
 		err = st.refusal // what else is wrong does not matter; the log says as much as is known
 	}
 	if err == nil {
-		st.c.server.serve(x, settings.Instead)
+		st.c.server.serve(x, st.c.listener, st.c.made)
 	} else {
 		st.c.server.refuse(x, err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"sluice/proxy"
 	"sluice/proxy/wire"
+	"sluice/tlsterm"
 )
 
 // Listener accepts connections on one address.
@@ -38,6 +39,9 @@ type Settings struct {
 	TLS *tls.Config
 	// HSTS is the value of Strict-Transport-Security in responses over https, unless they have one; empty: none.
 	HSTS string
+	// ClientCerts, if not nil, say by which rules for client certificates a connection has to be made for a host; nil: by the same
+	// for all of them.
+	ClientCerts *tlsterm.NameRules
 	// Instead, if not nil, answers every request of this listener in the place of the routes.
 	Instead *proxy.Route
 	// H2 lets connections speak HTTP/2 with prior knowledge (RFC 9113 section 3.3), or when the handshake of TLS has chosen it;
@@ -154,6 +158,7 @@ type origin struct {
 	cert       *proxy.Certificate
 	ja4        string // the fingerprint of the client's software
 	ech        bool   // serverName was encrypted
+	made       made
 	epoch      uint32 // of the listener
 }
 
@@ -221,6 +226,7 @@ func (l *Listener) serve(c net.Conn, from origin) {
 		state := tc.ConnectionState()
 		c, from.tls, from.serverName, from.ja4 = tc, true, state.ServerName, ja4
 		from.ech = state.ECHAccepted
+		from.made = settings.madeFor(state.ServerName)
 		if len(state.VerifiedChains) > 0 {
 			from.cert = proxy.NewCertificate(state.PeerCertificates[0])
 		}

@@ -204,6 +204,13 @@ func (p *Packets) tls() *tls.Config {
 			defer recoverAs(&err)
 			return handshakeOf(hello.Context()).config(hello)
 		},
+		GetEncryptedClientHelloKeys: func(hello *tls.ClientHelloInfo) (_ []tls.EncryptedClientHelloKey, err error) {
+			defer recoverAs(&err)
+			if keys := handshakeOf(hello.Context()).settings.TLS.GetEncryptedClientHelloKeys; keys != nil {
+				return keys(hello)
+			}
+			return nil, nil
+		},
 	}
 }
 

@@ -150,7 +150,7 @@ func guard(c *tls.Config) {
 // servesEarly reports whether requests are served that come before the end of a handshake. With certificates of clients they are
 // not: a request that anybody can send again would count as one of theirs.
 func (s *Settings) servesEarly() bool {
-	return s.EarlyData && s.TLS != nil && s.TLS.ClientAuth == tls.NoClientCert
+	return s.EarlyData && s.TLS != nil && s.TLS.ClientAuth == tls.NoClientCert && s.ClientCerts == nil
 }
 
 // bindEarly takes early data (RFC 8446 section 2.3) only
@@ -196,7 +196,10 @@ func (p *Packets) serve(conn *quic.Conn) {
 	}
 	from := origin{peer: h.peer, counted: h.counted, tls: true, serverName: h.serverName, ja4: h.ja4, epoch: h.epoch}
 	if !early {
-		if state := conn.ConnectionState().TLS; len(state.VerifiedChains) > 0 {
+		state := conn.ConnectionState().TLS
+		from.ech = state.ECHAccepted
+		from.made = h.settings.madeFor(state.ServerName)
+		if len(state.VerifiedChains) > 0 {
 			from.cert = proxy.NewCertificate(state.PeerCertificates[0])
 		}
 	}

@@ -9,11 +9,15 @@ import (
 )
 
 // serve is what happens to every request, whichever protocol carried it: load the snapshot, look the route up, run its
-// chain, turn an error into a response. instead, if not nil, takes every request in the place of the routes.
-func (s *Server) serve(x *proxy.Exchange, instead *proxy.Route) {
+// chain, turn an error into a response. l is where it has come from, over a connection that was made so.
+func (s *Server) serve(x *proxy.Exchange, l *Listener, made made) {
 	snap := s.snapshot.Load()
 	x.Snapshot = snap
-	if err := s.route(x, instead); err != nil {
+	settings := l.settings.Load() // those of now, as the routes are, and not of when the request began
+	if settings.misdirects(made, x.Request.Host) {
+		s.begin(x, snap.Fallback)
+		s.fail(x, proxy.ErrMisdirected)
+	} else if err := s.route(x, settings.Instead); err != nil {
 		s.begin(x, snap.Fallback)
 		s.fail(x, err)
 	} else if x.Route == nil {
@@ -46,7 +50,7 @@ func finishHead(x *proxy.Exchange) {
 	x.EditHead()
 }
 
-// route finds the route. It leaves x.Route nil for an OPTIONS request that the gateway answers itself.
+// route finds the route; instead, if not nil, takes every request in the place of the routes. It leaves x.Route nil for an OPTIONS request that the gateway answers itself.
 func (s *Server) route(x *proxy.Exchange, instead *proxy.Route) error {
 	r := &x.Request
 	if len(r.Path) > 1 || r.Path[0] != '*' {
@@ -65,9 +69,7 @@ func (s *Server) route(x *proxy.Exchange, instead *proxy.Route) error {
 		x.Route = instead
 		return nil
 	}
-	host, _ := wire.SplitHostPort(r.Host)
-	host = bytes.TrimSuffix(host, dot) // "a.example." is a.example
-	x.Lookup = router.Request{Method: x.Received.Method, Host: host, Path: r.Path, Values: x}
+	x.Lookup = router.Request{Method: x.Received.Method, Host: hostName(r.Host), Path: r.Path, Values: x}
 	route, outcome := x.Snapshot.Table.Lookup(&x.Lookup, &x.Match)
 	if err := x.BodyError(); err != nil {
 		return err
@@ -82,6 +84,12 @@ func (s *Server) route(x *proxy.Exchange, instead *proxy.Route) error {
 		return proxy.ErrMethodNotAllowed
 	}
 	return proxy.ErrNoRoute
+}
+
+// hostName is a host without its port, and without the dot at the end: "a.example." is a.example.
+func hostName(host []byte) []byte {
+	host, _ = wire.SplitHostPort(host)
+	return bytes.TrimSuffix(host, dot)
 }
 
 var dot = []byte(".")

@@ -83,7 +83,7 @@ type clientRules struct {
 
 // newClientRules reads the files. base is what handshakes are made with apart from the authorities; it is not changed any more.
 func newClientRules(set string, list []ClientCerts, base *tls.Config, now func() time.Time) (*clientRules, error) {
-	r := &clientRules{names: newNameRules(list), open: base.Clone()}
+	r := &clientRules{names: NewNameRules(list), open: base.Clone()}
 	for _, o := range list {
 		c, err := newClients(set, o, base.Clone(), now)
 		if err != nil {

@@ -401,6 +401,10 @@ func TestECHStale(t *testing.T) {
 	if got != "retry" || strings.Contains(wire, "hidden.test") {
 		t.Fatalf("%q, or the name was seen", got)
 	}
+	// A browser that has made its hello up goes on where this client stops: the handshake is complete, for the name outside.
+	if s, _ := h.shakeSeen(client); !s.server.HandshakeComplete || s.server.ServerName != "cdn.test" || s.server.ECHAccepted {
+		t.Errorf("the server has %+v", s.server)
+	}
 	if !bytes.Equal(retry, h.published()) {
 		t.Errorf("other keys were offered: %x", retry)
 	}

@@ -15,8 +15,8 @@ type NameRules struct {
 	named     bool           // there is more than rest
 }
 
-// newNameRules numbers the rules from 1 on, in their order. Where two have the same name, the first one counts.
-func newNameRules(list []ClientCerts) *NameRules {
+// NewNameRules numbers the rules from 1 on, in their order. Where two have the same name, the first one counts.
+func NewNameRules(list []ClientCerts) *NameRules {
 	r := &NameRules{exact: map[string]int{}, wildcards: map[string]int{}}
 	for i, c := range list {
 		if len(c.Names) == 0 && r.rest == 0 {

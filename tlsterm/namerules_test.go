@@ -11,7 +11,7 @@ import (
 )
 
 func TestNameRules(t *testing.T) {
-	r := newNameRules([]ClientCerts{
+	r := NewNameRules([]ClientCerts{
 		{Names: []string{"Partner.test", "*.partner.test"}}, {}, {Names: []string{"a.partner.test", "*.deep.partner.test", "partner.test"}}, {},
 	})
 	f := func(name string, want int) {
@@ -40,7 +40,7 @@ func TestNameRules(t *testing.T) {
 	f("*.partner.test", 1)
 	f(strings.Repeat(".", 10000), 2)
 
-	if got := newNameRules([]ClientCerts{{Names: []string{"a.test"}}}).Of([]byte("b.test")); got != 0 {
+	if got := NewNameRules([]ClientCerts{{Names: []string{"a.test"}}}).Of([]byte("b.test")); got != 0 {
 		t.Errorf("a name that nobody has a rule for: %d", got)
 	}
 	for name, want := range map[string]int{"PARTNER.Test": 1, "B.partner.TEST": 1, "": 2, "127.0.0.1": 2} {

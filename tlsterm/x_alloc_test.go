@@ -9,7 +9,7 @@ import (
 )
 
 func TestNameRulesAllocate(t *testing.T) {
-	r := newNameRules([]ClientCerts{{Names: []string{"partner.test", "*.deep.partner.test"}}, {}})
+	r := NewNameRules([]ClientCerts{{Names: []string{"partner.test", "*.deep.partner.test"}}, {}})
 	for name, want := range map[string]int{"partner.test": 1, "a.b.deep.partner.test": 1, "other.test": 2} {
 		host, got := []byte(name), 0
 		if n := testing.AllocsPerRun(1000, func() { got = r.Of(host) }); n != 0 || got != want {

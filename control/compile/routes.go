@@ -49,6 +49,12 @@ func (b *builder) fail(path, message string) {
 	b.problems = append(b.problems, b.config.Problem(path, message, ""))
 }
 
+func (b *builder) warn(path, message, hint string) {
+	problem := b.config.Problem(path, message, hint)
+	problem.Warning = true
+	b.problems = append(b.problems, problem)
+}
+
 func (b *builder) failErr(path string, err error) {
 	if err != nil {
 		b.fail(path, err.Error())

@@ -105,6 +105,7 @@ func (r *Runtime) Compile(c *config.Config) (*Plan, config.Problems) {
 	b.patterns()
 	b.chains()
 	b.listeners()
+	b.clientCerts()
 	if b.problems.HasErrors() {
 		return nil, b.problems
 	}

@@ -2,6 +2,7 @@ package compile
 
 import (
 	"crypto/tls"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -172,4 +173,70 @@ func TestClientCertsAsRoutes(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestClientCertsUnasked: a route that nobody can reach, and one that can be reached past the rule for its host, are told of.
+func TestClientCertsUnasked(t *testing.T) {
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	writeAuthority(t, ca)
+	f := func(listeners, certs, match, use, want string) {
+		t.Helper()
+		yaml := fmt.Sprintf(`version: 1
+admin: off
+listen: { %s }
+tls: { edge: { certificates: self-signed, client_certs: %s }, bare: { certificates: self-signed } }
+routes: { a: { match: %q, use: [%s], respond: { text: a } } }
+`, listeners, strings.ReplaceAll(certs, "CA", "ca: "+ca), match, use)
+		c, problems := config.Parse("test.yaml", []byte(yaml), config.Options{})
+		if c == nil {
+			t.Fatal(problems)
+		}
+		r := newRuntime(t)
+		r.options.Dry = true
+		p, problems := r.Compile(c)
+		if p == nil {
+			t.Fatal(problems)
+		}
+		got := ""
+		for _, problem := range problems {
+			if problem.Warning && problem.Path == "routes.a.match" {
+				got += problem.Message
+			}
+		}
+		if (want == "") != (got == "") || !strings.Contains(got, want) {
+			t.Errorf("%s %s %s [%s]: %q, want %q", listeners, certs, match, use, got, want)
+		}
+	}
+	const (
+		edge     = `web: { address: ":443", tls: edge }`
+		bare     = edge + `, other: { address: ":444", tls: bare }`
+		plain    = edge + `, other: { address: ":80" }`
+		redirect = edge + `, other: { address: ":80", redirect: https }`
+		named    = "{ names: [partner.test, '*.below.test'], CA }"
+		asks     = "{ names: [partner.test], CA, mode: request }"
+		all      = "{ CA }"
+		need     = "{ client_cert: {} }"
+		unasked  = "no listener asks clients for a certificate that ask for open.test"
+		past     = "web wants a certificate of clients that ask for partner.test, and other leads here without one"
+	)
+	f(edge, named, "partner.test/", need, "")
+	f(edge, named, "open.test/", need, unasked)
+	f(edge, asks, "open.test/", need, unasked)
+	f(edge, "["+named+", { CA, mode: request }]", "open.test/", need, "")
+	f(edge, all, "open.test/", need, "")
+	f(edge, named, "a.below.test/", need, "")
+	f(edge, named, "/", need, "")
+	f(edge, named, "*.test/", need, "")
+
+	f(edge, named, "partner.test/", "", "")
+	f(plain, named, "partner.test/", "", past)
+	f(plain, named, "GET PARTNER.test/", "", past)
+	f(bare, named, "partner.test/", "", past)
+	f(bare, named, "a.below.test/", "", "that ask for a.below.test, and other leads here")
+	f(redirect, named, "partner.test/", "", "")
+	f(plain, named, "partner.test/", need, "")
+	f(plain, named, "partner.test/", "{ client_cert: { mode: report } }", past)
+	f(plain, named, "open.test/", "", "")
+	f(plain, asks, "partner.test/", "", "")
+	f(plain, all, "partner.test/", "", "")
 }

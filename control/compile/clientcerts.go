@@ -1,0 +1,86 @@
+package compile
+
+import (
+	"fmt"
+	"strings"
+
+	"sluice/control/config"
+	"sluice/tlsterm"
+)
+
+// asking is what a listener asks of clients.
+type asking struct {
+	listener string
+	rules    []tlsterm.ClientCerts
+	names    *tlsterm.NameRules
+}
+
+// ruleFor is the rule for a host, or nil.
+func (a *asking) ruleFor(host string) *tlsterm.ClientCerts {
+	if rule := a.names.Of([]byte(host)); rule > 0 {
+		return &a.rules[rule-1]
+	}
+	return nil
+}
+
+// clientCerts warns of routes that ask for what no listener has asked for, and of those that a listener leads to past the rule of
+// another one. Routes for any host and for wildcards are not judged: they are for names of either kind.
+func (b *builder) clientCerts() {
+	var listeners []asking
+	any := false
+	for i := range b.config.Listen {
+		l := &b.config.Listen[i]
+		if l.Value.Redirect != "" {
+			continue
+		}
+		a := asking{listener: l.Name}
+		if name, set, ok := b.config.TLSSet(&l.Value); ok {
+			a.rules = tlsOptions(name, set, &b.plan.Listeners[i]).ClientCerts
+		}
+		a.names = tlsterm.NewNameRules(a.rules)
+		any = any || len(a.rules) > 0
+		listeners = append(listeners, a)
+	}
+	if !any {
+		return // a policy for nothing was reported
+	}
+	for i, r := range b.routes {
+		host := r.Pattern.Host
+		if host == "" || strings.HasPrefix(host, "*.") {
+			continue
+		}
+		asked, required, past := false, "", ""
+		for _, a := range listeners {
+			switch rule := a.ruleFor(host); {
+			case rule == nil:
+				past = a.listener
+			case len(rule.Names) > 0 && rule.Mode == tlsterm.Require:
+				asked, required = true, a.listener
+			default:
+				asked = true
+			}
+		}
+		path := config.JoinPath("routes", r.Name, "match")
+		switch needs := b.needsCertificate(&b.config.Routes[i].Value); {
+		case needs && !asked:
+			b.warn(path, fmt.Sprintf("no listener asks clients for a certificate that ask for %s: everybody is refused", host), "tls.*.client_certs")
+		case !needs && required != "" && past != "":
+			b.warn(path, fmt.Sprintf("%s wants a certificate of clients that ask for %s, and %s leads here without one", required, host, past),
+				"use: [ { client_cert: {} } ]")
+		}
+	}
+}
+
+// needsCertificate reports whether a route refuses who has shown no certificate.
+func (b *builder) needsCertificate(r *config.Route) bool {
+	for _, u := range b.config.Chain(r) {
+		p := u.Inline
+		if p == nil {
+			p, _ = b.config.Policies.Get(u.Name)
+		}
+		if p != nil && p.ClientCert != nil && p.ClientCert.Mode == "enforce" {
+			return true
+		}
+	}
+	return false
+}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -159,45 +160,49 @@ func (e *echKeys) look(certificates *table) {
 }
 
 func (e *echKeys) lookAt(failed func(error)) {
+	changed := e.follow(failed)
+	if changed && e.current.Load() != nil {
+		last := e.files.value[len(e.files.value)-1]
+		slog.Info("the keys for ECH are replaced", "tls", e.set, "published", last.File, "public_name", last.PublicName)
+	}
+	// Time alone takes keys away, too, whatever has become of their files.
+	e.files.value = slices.DeleteFunc(e.files.value, func(f ECHFile) bool { return !f.Decrypts(e.now()) })
+	if n := len(e.files.value); n > 0 && (changed || n != len(*e.current.Load())) {
+		e.publish(e.files.value)
+	}
+}
+
+// follow reads the folder if it is another one than at the last look, and says whether it was, and could be read.
+func (e *echKeys) follow(failed func(error)) (changed bool) {
 	names, err := e.list()
 	if err != nil {
 		if e.trouble != err.Error() {
 			e.trouble = err.Error()
 			failed(err)
 		}
-	} else {
-		e.trouble, e.files.files = "", names
-		changed, err := e.files.look(func() ([]ECHFile, error) {
-			files, err := e.read(names)
-			if err == nil {
-				_, err = e.Published(files)
-			}
-			return files, err
-		})
-		if err != nil {
-			failed(err)
-		}
-		if changed && e.current.Load() != nil {
-			last := e.files.value[len(e.files.value)-1]
-			slog.Info("the keys for ECH are replaced", "tls", e.set, "published", last.File, "public_name", last.PublicName)
-		}
+		return false
 	}
-	e.publish()
+	e.trouble, e.files.files = "", names
+	changed, err = e.files.look(func() ([]ECHFile, error) {
+		files, err := e.read(names)
+		if err == nil {
+			_, err = e.Published(files)
+		}
+		return files, err
+	})
+	if err != nil {
+		failed(err)
+	}
+	return changed
 }
 
-// publish makes the keys current that decrypt now, the newest first since most clients have it. Time alone takes keys away, too,
-// whatever has become of their files.
-func (e *echKeys) publish() {
-	files := e.files.value
+// publish makes these keys current, the newest first since most clients have it.
+func (e *echKeys) publish(files []ECHFile) {
 	keys := make([]tls.EncryptedClientHelloKey, 0, len(files))
-	for i := len(files) - 1; i >= 0; i-- {
-		if f := files[i]; f.Decrypts(e.now()) {
-			keys = append(keys, tls.EncryptedClientHelloKey{Config: f.config, PrivateKey: f.reveal(), SendAsRetry: i == len(files)-1})
-		}
+	for i, f := range slices.Backward(files) {
+		keys = append(keys, tls.EncryptedClientHelloKey{Config: f.config, PrivateKey: f.reveal(), SendAsRetry: i == len(files)-1})
 	}
-	if len(keys) > 0 {
-		e.current.Store(&keys)
-	}
+	e.current.Store(&keys)
 }
 
 // tellBare tells, once, that clients cannot verify the public name: whoever has an old key is then shut out, since what it is told

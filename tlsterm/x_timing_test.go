@@ -78,3 +78,25 @@ func BenchmarkECH(b *testing.B) {
 	f("hidden-8-keys", key.List(), true)
 	f("made-up-8-keys", made, false)
 }
+
+func BenchmarkNameRules(b *testing.B) {
+	list := []ClientCerts{{Names: []string{"*.partner.test"}}, {}}
+	for i := range 1000 {
+		list[1].Names = append(list[1].Names, fmt.Sprintf("host-%d.example.com", i))
+	}
+	rules := NewNameRules(list)
+	f := func(name, host string, want int) {
+		b.Run(name, func(b *testing.B) {
+			host := []byte(host)
+			b.ReportAllocs()
+			for b.Loop() {
+				if rules.Of(host) != want {
+					b.Fatal("another rule")
+				}
+			}
+		})
+	}
+	f("exact-of-1000", "host-500.example.com", 2)
+	f("wildcard", "a.b.partner.test", 1)
+	f("none", "www.shop.example", 0)
+}

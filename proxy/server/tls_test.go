@@ -21,10 +21,13 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"sluice/proxy/proxytest"
+	"sluice/proxy/server"
+	"sluice/tlsterm"
 )
 
 // secured is what a client that trusts everybody speaks: what is tested is the gateway, not its certificate.
@@ -388,6 +391,58 @@ routes: { own: { match: /, respond: { text: own } } }
 	c := tls.Client(gw.Dial(), secured)
 	if _, body := exchange(t, c, bufio.NewReader(c), "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); body != "own" {
 		t.Errorf("somebody else got %q", body)
+	}
+}
+
+// TestTLSHandshakesBeforeECH: a handshake that is one too many is refused before a key is tried on it, which costs as much as one.
+func TestTLSHandshakesBeforeECH(t *testing.T) {
+	gw := proxytest.Start(t, `
+limits: { handshakes: 8 }
+routes: { own: { match: /, respond: { text: own } } }
+`)
+	nl, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key := issue(t, nil, nil, "cdn.test")
+	var asked atomic.Int64
+	config := &tls.Config{Certificates: []tls.Certificate{pairOf(cert, key)}}
+	config.GetEncryptedClientHelloKeys = func(*tls.ClientHelloInfo) ([]tls.EncryptedClientHelloKey, error) {
+		asked.Add(1)
+		return []tls.EncryptedClientHelloKey{}, nil
+	}
+	gw.Server.Listen("ech", nl, server.Settings{TLS: config})
+	made, err := tlsterm.NewECHKey("cdn.test", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encrypted := &tls.Config{ServerName: "shop.test", EncryptedClientHelloConfigList: made.List()}
+	begin := func() net.Conn {
+		t.Helper()
+		c, err := net.Dial("tcp", nl.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		go func() { _ = tls.Client(mute{c}, encrypted).Handshake() }() // it does not end
+		return c
+	}
+	await := func(what string, is func(h server.Handshakes) bool) {
+		t.Helper()
+		for end := time.Now().Add(patience); !is(gw.Server.Handshakes()); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%s: got %+v", what, gw.Server.Handshakes())
+			}
+		}
+	}
+	begin()
+	await("one that goes no further", func(h server.Handshakes) bool { return h.UnderWay == 1 && asked.Load() == 2 }) // with its hello and for the answer
+	for range 3 {
+		begin()
+	}
+	await("three more of the same client", func(h server.Handshakes) bool { return h.Refused == 3 })
+	if n := asked.Load(); n != 2 {
+		t.Errorf("keys were asked for %d times, want 2", n)
 	}
 }
 

@@ -61,7 +61,9 @@
 // A server that limits handshakes should count from GetEncryptedClientHelloKeys on, which is called before a key is tried.
 //
 // What crypto/tls does is not decided here: with keys in force, a hello whose encryption is damaged in form, or names algorithms of
-// HPKE that crypto/tls does not know, ends in an alert. Those of browsers, made up ones (GREASE) as well, name the usual ones.
+// HPKE that crypto/tls does not know, ends in an alert. Those of browsers, made up ones (GREASE) as well, name the usual ones. Its
+// documentation wants a server with keys to speak TLS 1.3 alone, which it does not rely on: what was encrypted is refused any other
+// version, and clients of TLS 1.2 go on asking in the open, which a test holds on to.
 //
 // ECH hides the name from who looks on and changes nothing else: the name inside is not proven, as SNI is not, and the answers still
 // have their sizes and their times. It is nothing to TLS 1.2.

@@ -4,9 +4,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
+
+	"sluice/tlsterm/acme"
 )
 
 // Check returns everything that is wrong with options and the files they name, in the order of the options. It reads the
@@ -65,6 +68,8 @@ func (c *checking) certificates(s Source) {
 		}
 	case s.Dir != "":
 		c.folder(s.Dir)
+	case s.ACME != nil:
+		c.ordered(s.ACME)
 	}
 }
 
@@ -95,6 +100,26 @@ func (c *checking) folder(dir string) {
 	}
 	if tried == 0 {
 		c.add(dir, errors.New("it holds no certificate with its key"), false)
+	}
+}
+
+// ordered looks at what can be known without asking anybody. What is wrong with a certificate mends itself.
+func (c *checking) ordered(o *acme.Options) {
+	if o.CAFile != "" {
+		if _, err := readFile(o.CAFile, pemBytesMax); err != nil {
+			c.add("", err, false)
+		} else if err := o.CheckCA(); err != nil {
+			c.add(o.CAFile, err, false)
+		}
+	}
+	for _, host := range o.Hosts {
+		p, err := readPair(o.File(host), "")
+		if err == nil {
+			err = p.untimely(c.now)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			c.add(o.File(host), fmt.Errorf("another one is going to be ordered: %w", unwrapped(err)), true)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@
 //	check.go       everything that is wrong with options, without using them
 //	pair.go        a certificate with its key; selfsigned.go: one for development
 //	folder.go      which files of a folder are pairs
+//	ordered.go     certificates that are ordered: see package acme
 //	store.go       all pairs of a set, and the table that is made of them
 //	table.go       which certificate is for whom
 //	watch.go       reading files again when they change
@@ -21,7 +22,8 @@
 //
 // Run looks at all files once a second. A pair that changed is read, parsed and matched, and only then a new table is
 // published: a pair that is wrong, or half written, costs a line in the log, and the one before stays in force. The other pairs
-// are not held up by it.
+// are not held up by it. Certificates that are ordered come the same way: package acme writes files, and knows nothing of tables. Until
+// there is a file, handshakes for its host are refused and others are not.
 //
 // # Session tickets
 //

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"sluice/tlsterm/acme"
 )
 
 // Options describe one named set of TLS settings.
@@ -18,13 +20,20 @@ type Options struct {
 	Tickets      *Tickets      // nil: keys of this process alone, random, rotated daily
 	ClientCerts  []ClientCerts // for different names; none: none are asked for
 	ECH          *ECH          // nil: clients cannot hide which name they ask for
+	Counts       *Counts       // where to count, across sets and reloads; nil: nowhere
 }
 
-// Source says where certificates come from: exactly one of the three.
+// Counts are of what is done beside handshakes.
+type Counts struct {
+	ACME acme.Counts
+}
+
+// Source says where certificates come from: exactly one of these.
 type Source struct {
-	CertFile, KeyFile string   // PEM (RFC 7468), the chain in CertFile, leaf first; KeyFile may be empty if CertFile holds the key too
-	Dir               string   // every NAME.crt or NAME.pem with NAME.key beside it, and every NAME.pem that holds both
-	SelfSigned        []string // hosts, names and addresses, of a certificate for development that is made at start
+	CertFile, KeyFile string        // PEM (RFC 7468), the chain in CertFile, leaf first; KeyFile may be empty if CertFile holds the key too
+	Dir               string        // every NAME.crt or NAME.pem with NAME.key beside it, and every NAME.pem that holds both
+	SelfSigned        []string      // hosts, names and addresses, of a certificate for development that is made at start
+	ACME              *acme.Options // certificates that are ordered: those that are not there yet do not keep a set from being used
 }
 
 // problems are those that can be seen without opening a file.
@@ -66,18 +75,20 @@ func (o Options) problems() []Problem {
 
 func (s Source) valid() error {
 	kinds := 0
-	for _, is := range []bool{s.CertFile != "" || s.KeyFile != "", s.Dir != "", len(s.SelfSigned) > 0} {
+	for _, is := range []bool{s.CertFile != "" || s.KeyFile != "", s.Dir != "", len(s.SelfSigned) > 0, s.ACME != nil} {
 		if is {
 			kinds++
 		}
 	}
 	switch {
 	case kinds == 0:
-		return errors.New("neither a certificate file nor a folder nor hosts of a self-signed certificate are named")
+		return errors.New("neither a certificate file nor a folder nor hosts of a self-signed certificate nor ACME are named")
 	case kinds > 1:
-		return errors.New("a certificate file, a folder and a self-signed certificate exclude each other")
+		return errors.New("a certificate file, a folder, a self-signed certificate and ACME exclude each other")
 	case s.KeyFile != "" && s.CertFile == "":
 		return fmt.Errorf("the key file %s has no certificate file", s.KeyFile)
+	case s.ACME != nil:
+		return s.ACME.Valid()
 	}
 	for _, host := range s.SelfSigned {
 		if !isHost(host) {

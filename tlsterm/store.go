@@ -2,6 +2,7 @@ package tlsterm
 
 import (
 	"errors"
+	"io/fs"
 	"log/slog"
 	"slices"
 	"strings"
@@ -50,6 +51,10 @@ func openStore(o Options, now func() time.Time) (*store, error) {
 			from.entries = []*entry{{watched: watched[*pair]{value: made}}}
 		case from.CertFile != "":
 			from.entries = []*entry{newEntry(pairFiles{cert: from.CertFile, key: from.KeyFile})}
+		case from.ACME != nil:
+			for _, host := range from.ACME.Hosts {
+				from.entries = append(from.entries, newEntry(pairFiles{cert: from.ACME.File(host)}))
+			}
 		}
 		var first error
 		s.lookAt(from, func(err error) {
@@ -57,7 +62,11 @@ func openStore(o Options, now func() time.Time) (*store, error) {
 				first = err
 			}
 		})
-		if first != nil {
+		switch {
+		case first == nil:
+		case from.ACME != nil: // it is going to be ordered again
+			s.failed(first)
+		default:
 			return nil, first
 		}
 	}
@@ -104,7 +113,20 @@ func (s *store) publish() {
 			}
 		}
 	}
-	s.table.Store(newTable(pairs))
+	s.table.Store(newTable(pairs, s.awaited()...))
+}
+
+// awaited are the hosts whose certificate is ordered and not there yet.
+func (s *store) awaited() []string {
+	var hosts []string
+	for _, from := range s.sources {
+		for i, e := range from.entries {
+			if from.ACME != nil && !e.inForce() {
+				hosts = append(hosts, from.ACME.Hosts[i])
+			}
+		}
+	}
+	return hosts
 }
 
 // lookAt brings one source up to date and says whether another certificate is in force than before.
@@ -123,7 +145,7 @@ func (s *store) lookAt(from *source, failed func(error)) (changed bool) {
 		}
 		known := e.inForce()
 		is, err := e.look(func() (*pair, error) { return readPair(e.from.cert, e.from.key) })
-		if err != nil && (known || from.Dir == "" || !e.from.isNoPair(err)) {
+		if err != nil && (known || !from.awaits(e, err)) {
 			failed(err)
 		}
 		if is {
@@ -131,10 +153,21 @@ func (s *store) lookAt(from *source, failed func(error)) (changed bool) {
 			s.announce(e.value)
 		}
 	}
-	if !slices.ContainsFunc(from.entries, (*entry).inForce) { // at start: later the last ones stay
+	if from.ACME == nil && !slices.ContainsFunc(from.entries, (*entry).inForce) { // at start: later the last ones stay
 		from.tell(&fault{from.Dir, errors.New("it holds no certificate with its key")}, failed)
 	}
 	return changed
+}
+
+// awaits tells that the reason why there is no pair is none to worry about: it is not ordered yet, or the file was never meant to be one.
+func (from *source) awaits(e *entry, err error) bool {
+	switch {
+	case from.ACME != nil:
+		return errors.Is(err, fs.ErrNotExist)
+	case from.Dir != "":
+		return e.from.isNoPair(err)
+	}
+	return false
 }
 
 // follow makes the entries of a source those that its folder has, and says whether one is dropped.

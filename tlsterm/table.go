@@ -39,8 +39,9 @@ func kindOf(c *tls.Certificate) int {
 	return isRSA
 }
 
-// newTable is of one pair at least. Where two have the same name and the same kind of key, the first one counts.
-func newTable(pairs []*pair) *table {
+// newTable may be of no pair at all, while certificates are ordered. Where two have the same name and the same kind of key, the first one counts.
+// awaited are the names of the latter: a certificate for other names would only mislead who asks for one of them.
+func newTable(pairs []*pair, awaited ...string) *table {
 	t := &table{exact: map[string]choice{}, wildcards: map[string]choice{}, addresses: map[netip.Addr]choice{}}
 	for _, p := range pairs {
 		t.infos = append(t.infos, p.info)
@@ -58,7 +59,15 @@ func newTable(pairs []*pair) *table {
 			}
 		}
 	}
-	t.first = t.beside(pairs[0])
+	for _, name := range awaited {
+		name = strings.ToLower(name)
+		if _, ok := t.named(name); !ok { // nor by a wildcard
+			t.exact[name] = choice{}
+		}
+	}
+	if len(pairs) > 0 {
+		t.first = t.beside(pairs[0])
+	}
 	return t
 }
 
@@ -87,7 +96,8 @@ func (t *table) beside(first *pair) choice {
 	return c
 }
 
-// certificate is tls.Config.GetCertificate. It allocates nothing unless there are two kinds of keys to choose from.
+// certificate is tls.Config.GetCertificate. Where it returns none, the client is told that its name is not known here (alert
+// unrecognized_name, RFC 6066 section 3). It allocates nothing unless there are two kinds of keys to choose from.
 func (t *table) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return t.find(hello).pick(hello), nil
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"sluice/tlsterm/acme"
 )
 
 // pollEvery is how late a changed file may be noticed. Polling works on every file system, for links that are exchanged as
@@ -22,6 +24,8 @@ type Terminator struct {
 	clients *clientRules // nil: no certificates are asked for
 	ech     *echKeys     // nil: off
 	mu      sync.Mutex   // held while looking
+	orders  []*acme.Options
+	counts  *Counts // never nil
 }
 
 // Open reads everything that the options name. An error says which file is to blame and why. What can be served and will not
@@ -75,6 +79,13 @@ func newTerminator(o Options, now func() time.Time) (*Terminator, error) {
 		}
 		t.config = t.clients.config()
 	}
+	if list := o.challenges(); len(list) > 0 {
+		t.config.GetConfigForClient = answering(list, now, t.config.GetConfigForClient)
+	}
+	t.orders, t.counts = o.orders(), o.Counts
+	if t.counts == nil {
+		t.counts = &Counts{}
+	}
 	return t, nil
 }
 
@@ -90,8 +101,12 @@ func (t *Terminator) NameRules() *NameRules {
 	return t.clients.names
 }
 
-// Run looks for changed files once a second, rotates the keys of tickets and forgets those of ECH, until ctx ends.
+// Run looks for changed files once a second, rotates the keys of tickets, forgets those of ECH and keeps ordered certificates
+// fresh, until ctx ends. An order that is under way then goes on for some minutes without it.
 func (t *Terminator) Run(ctx context.Context) {
+	for _, o := range t.orders {
+		go acme.Run(ctx, o, &t.counts.ACME)
+	}
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {
@@ -115,6 +130,13 @@ func (t *Terminator) look() {
 		t.ech.look(t.store.table.Load())
 	}
 	t.tickets.turn() // so that a key is forgotten in time although nobody comes
+}
+
+// Awaited are the hosts whose certificate is ordered and not there yet.
+func (t *Terminator) Awaited() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.store.awaited()
 }
 
 // Certificates are those in force, the default one first.

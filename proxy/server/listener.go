@@ -44,6 +44,8 @@ type Settings struct {
 	ClientCerts *tlsterm.NameRules
 	// Instead, if not nil, answers every request of this listener in the place of the routes.
 	Instead *proxy.Route
+	// Ahead, if not nil, is shown every request before the routes and Instead are. The route that it returns, if any, answers.
+	Ahead func(*proxy.Exchange) *proxy.Route
 	// H2 lets connections speak HTTP/2 with prior knowledge (RFC 9113 section 3.3), or when the handshake of TLS has chosen it;
 	// NoH1 lets none speak HTTP/1.
 	H2, NoH1 bool
@@ -224,6 +226,11 @@ func (l *Listener) serve(c net.Conn, from origin) {
 			return
 		}
 		state := tc.ConnectionState()
+		if tlsterm.IsChallenge(state) { // the handshake was all that was wanted
+			_ = tc.Close()
+			l.server.dismiss(from.counted)
+			return
+		}
 		c, from.tls, from.serverName, from.ja4 = tc, true, state.ServerName, ja4
 		from.ech = state.ECHAccepted
 		from.made = settings.madeFor(state.ServerName)

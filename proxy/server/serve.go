@@ -17,7 +17,7 @@ func (s *Server) serve(x *proxy.Exchange, l *Listener, made made) {
 	if settings.misdirects(made, x.Request.Host) {
 		s.begin(x, snap.Fallback)
 		s.fail(x, proxy.ErrMisdirected)
-	} else if err := s.route(x, settings.Instead); err != nil {
+	} else if err := s.route(x, settings); err != nil {
 		s.begin(x, snap.Fallback)
 		s.fail(x, err)
 	} else if x.Route == nil {
@@ -50,8 +50,8 @@ func finishHead(x *proxy.Exchange) {
 	x.EditHead()
 }
 
-// route finds the route; instead, if not nil, takes every request in the place of the routes. It leaves x.Route nil for an OPTIONS request that the gateway answers itself.
-func (s *Server) route(x *proxy.Exchange, instead *proxy.Route) error {
+// route finds the route. It leaves x.Route nil for an OPTIONS request that the gateway answers itself.
+func (s *Server) route(x *proxy.Exchange, settings *Settings) error {
 	r := &x.Request
 	if len(r.Path) > 1 || r.Path[0] != '*' {
 		// The resolved path is both matched and sent.
@@ -65,8 +65,13 @@ func (s *Server) route(x *proxy.Exchange, instead *proxy.Route) error {
 		r.Path = path
 	}
 	x.MatchedPath = r.Path
-	if instead != nil {
-		x.Route = instead
+	if settings.Ahead != nil {
+		if x.Route = settings.Ahead(x); x.Route != nil {
+			return nil
+		}
+	}
+	if settings.Instead != nil {
+		x.Route = settings.Instead
 		return nil
 	}
 	x.Lookup = router.Request{Method: x.Received.Method, Host: hostName(r.Host), Path: r.Path, Values: x}

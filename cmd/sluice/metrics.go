@@ -7,6 +7,7 @@ import (
 	"sluice/proxy"
 	"sluice/proxy/observe"
 	"sluice/proxy/upstream"
+	"sluice/tlsterm/acme"
 )
 
 // registerMetrics adds what only the gateway as a whole knows. All of it is computed when somebody asks.
@@ -28,6 +29,7 @@ func (g *gateway) registerMetrics() {
 	}))
 	g.registerConnections()
 	g.registerTLS()
+	g.registerACME()
 	g.registerEndpoints()
 	g.registerProfiling()
 }
@@ -74,6 +76,28 @@ func (g *gateway) registerTLS() {
 				if !yield(labels, float64(c.NotAfter.Unix())) {
 					return
 				}
+			}
+		}
+	})
+}
+
+func (g *gateway) registerACME() {
+	m, counts := g.metrics, &g.runtime.TLSCounts().ACME
+	m.Func("sluice_acme_certificates_total", "Certificates that were ordered: issued for hosts that had none, or renewed.", func(yield func(string, float64) bool) {
+		_ = yield(observe.Labels("result", "issued"), float64(counts.Issued.Load())) &&
+			yield(observe.Labels("result", "renewed"), float64(counts.Renewed.Load()))
+	})
+	m.Func("sluice_acme_failures_total", "Orders of certificates that failed, by the reason.", func(yield func(string, float64) bool) {
+		for i, reason := range acme.Reasons {
+			if !yield(observe.Labels("reason", reason), float64(counts.Failed[i].Load())) {
+				return
+			}
+		}
+	})
+	m.Func("sluice_acme_hosts_awaited", "Hosts whose certificate is ordered and not there yet: handshakes for them fail.", func(yield func(string, float64) bool) {
+		for set, hosts := range g.runtime.Awaited() {
+			if !yield(observe.Labels("tls", set), float64(len(hosts))) {
+				return
 			}
 		}
 	})

@@ -39,6 +39,7 @@ type Runtime struct {
 	log        *accessLog
 	retiring   map[*accessLog]*time.Timer
 	generation uint64
+	counts     tlsterm.Counts
 }
 
 // New returns an empty runtime.
@@ -74,11 +75,13 @@ type Listener struct {
 	// ClientCerts are not nil if the rules for client certificates depend on the name that a client asks for.
 	ClientCerts *tlsterm.NameRules
 	Instead     *proxy.Route // answers every request of this listener, if not nil
-	H1, H2      bool         // the versions of HTTP that are spoken
-	H3          bool         // the same of what comes over UDP
-	AltSvc      string       // what is said of H3; empty: that it is on the listener's port
-	HideH3      bool         // nothing is said of it
-	EarlyData   bool         // safe requests over H3 are served before the handshake has ended
+	// Ahead, if not nil, returns what answers a request before the routes and Instead do, or nil.
+	Ahead     func(*proxy.Exchange) *proxy.Route
+	H1, H2    bool   // the versions of HTTP that are spoken
+	H3        bool   // the same of what comes over UDP
+	AltSvc    string // what is said of H3; empty: that it is on the listener's port
+	HideH3    bool   // nothing is said of it
+	EarlyData bool   // safe requests over H3 are served before the handshake has ended
 	// TokenKey and ResetKey are for UDP sockets that are opened, see server.PacketKeys; zero: random ones.
 	TokenKey, ResetKey [32]byte
 }
@@ -165,6 +168,9 @@ func (r *Runtime) Commit(p *Plan) {
 		r.retireLog(oldLog)
 	}
 	stopUnused(oldTLS, p.terminators)
+	for _, t := range p.terminators {
+		t.start()
+	}
 }
 
 // stopUnused stops the terminators that another set does not have.
@@ -217,6 +223,20 @@ func (r *Runtime) Certificates() map[string][]tlsterm.Info {
 	}
 	return all
 }
+
+// Awaited returns the hosts whose certificate is ordered and not there yet, by the name of their section in tls.
+func (r *Runtime) Awaited() map[string][]string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make(map[string][]string, len(r.tls))
+	for _, t := range r.tls {
+		all[t.options.Name] = t.Awaited()
+	}
+	return all
+}
+
+// TLSCounts are of what is done for certificates, since the start.
+func (r *Runtime) TLSCounts() *tlsterm.Counts { return &r.counts }
 
 // AccessLogDropped counts lines that the access log could not write in time.
 func (r *Runtime) AccessLogDropped() uint64 {

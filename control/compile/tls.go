@@ -7,6 +7,7 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"sync"
 	"time"
 
 	"sluice/control/config"
@@ -19,16 +20,17 @@ type terminator struct {
 	*tlsterm.Terminator
 	options tlsterm.Options
 	stop    context.CancelFunc
+	start   func() // once
 }
 
-func startTerminator(o tlsterm.Options) (*terminator, error) {
+// openTerminator makes one that does nothing by itself yet: certificates are ordered when listeners can prove that they are ours.
+func openTerminator(o tlsterm.Options) (*terminator, error) {
 	t, err := tlsterm.Open(o)
 	if err != nil {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	go t.Run(ctx)
-	return &terminator{Terminator: t, options: o, stop: stop}, nil
+	return &terminator{Terminator: t, options: o, stop: stop, start: sync.OnceFunc(func() { go t.Run(ctx) })}, nil
 }
 
 // startTLS opens what the listeners name. Connections keep what they were made with.
@@ -46,6 +48,8 @@ func (b *builder) startTLS() {
 		}
 		// What is negotiated is the listener's: two of them with different versions of HTTP have a terminator each.
 		o := tlsOptions(name, set, &b.plan.Listeners[i])
+		o.Counts = &b.runtime.counts
+		b.orders(path, set, &o)
 		key := name + " " + strings.Join(o.ALPN, " ")
 		t := b.plan.terminators[key]
 		if t == nil {
@@ -79,6 +83,7 @@ func (b *builder) packetKeys(l *Listener, t *tlsterm.Tickets) {
 	if err != nil {
 		b.fail(config.JoinPath("listen", l.Name, "http"), err.Error())
 	}
+	b.answerChallenges()
 }
 
 func (b *builder) terminator(path, key string, set *config.TLS, o tlsterm.Options) *terminator {
@@ -107,7 +112,7 @@ func (b *builder) terminator(path, key string, set *config.TLS, o tlsterm.Option
 	if failed || b.runtime.options.Dry {
 		return nil
 	}
-	t, err := startTerminator(o)
+	t, err := openTerminator(o)
 	if err != nil {
 		b.fail(path, err.Error())
 		return nil
@@ -136,6 +141,9 @@ func tlsOptions(name string, set *config.TLS, l *Listener) tlsterm.Options {
 		source := tlsterm.Source{CertFile: string(c.Cert), KeyFile: string(c.Key), Dir: string(c.Dir)}
 		for _, host := range c.SelfSigned {
 			source.SelfSigned = append(source.SelfSigned, host.Text)
+		}
+		if c.ACME != nil {
+			source.ACME = acmeOptions(&c)
 		}
 		o.Certificates = append(o.Certificates, source)
 	}

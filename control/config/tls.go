@@ -1,8 +1,11 @@
 package config
 
 import (
+	"encoding/base64"
 	"fmt"
+	"net/mail"
 	"net/netip"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -51,8 +54,33 @@ type Certificate struct {
 	Key        Path       `cfg:"key" doc:"a PEM file with the private key; by default it is in cert"`
 	Dir        Path       `cfg:"dir" doc:"a folder with NAME.crt or NAME.pem, and NAME.key beside it unless that holds the key"`
 	SelfSigned List[Text] `cfg:"self_signed" doc:"hosts of a certificate for development, made when Sluice starts"`
+	ACME       *ACME      `cfg:"acme" doc:"orders a certificate for each of hosts and renews it (RFC 8555): an e-mail address, or a mapping"`
+	Hosts      List[Text] `cfg:"hosts" doc:"names to order certificates for; goes with acme"`
 	Pos        Pos
-	_          struct{} `later:"acme,hosts"`
+}
+
+// ACME is an account with an authority that issues certificates by itself.
+type ACME struct {
+	Email      Text             `cfg:"email" required:"true" doc:"whom the authority may write to; naming it agrees to its terms"`
+	Directory  Text             `cfg:"directory" default:"https://acme-v02.api.letsencrypt.org/directory" doc:"where the authority is asked; Let's Encrypt by default"`
+	CA         Path             `cfg:"ca" doc:"file of PEM certificates to trust as the directory's server, instead of the system's"`
+	Account    *ExternalAccount `cfg:"account" doc:"an account that exists with the authority outside of ACME, if it asks for one"`
+	Key        string           `cfg:"key" default:"ecdsa" enum:"ecdsa,rsa" doc:"the kind of the certificates' keys"`
+	Challenges List[Text]       `cfg:"challenges" doc:"how hosts are verified: http-01 (on listeners without TLS), tls-alpn-01, or both; by default those that listeners can answer"`
+	Storage    Path             `cfg:"storage" doc:"folder for certificates and the account; acme in state by default"`
+	Pos        Pos
+}
+
+// ExternalAccount is an account that is bound to one of ACME (RFC 8555 section 7.3.4).
+type ExternalAccount struct {
+	KeyID  Text   `cfg:"key_id" required:"true" doc:"what the authority calls it"`
+	Secret Secret `cfg:"secret" required:"true" doc:"the key that the authority has given out for it, in base64url"`
+	Pos    Pos
+}
+
+func (a *ACME) decodeShort(d *decoder, n *node, path string) bool {
+	a.Email.decode(d, n, path, field{})
+	return true
 }
 
 // Tickets are session tickets whose keys derive from a secret and the time (RFC 5077, RFC 8446 section 4.6.1).
@@ -78,7 +106,7 @@ const selfSigned = "self-signed"
 var selfSignedHosts = []string{"localhost", "*.localhost", "127.0.0.1", "::1"}
 
 func (c *Certificate) decodeShort(d *decoder, n *node, path string) bool {
-	const wanted = "cert and key, dir, or self-signed"
+	const wanted = "cert and key, dir, acme, or self-signed"
 	text, ok := d.scalar(n, path, wanted)
 	if ok && text != selfSigned {
 		d.wants(n, path, wanted, `write { cert: site.pem, key: site.key }`)
@@ -166,19 +194,85 @@ func (v *validator) certificate(c *Certificate, path string) {
 	if len(c.SelfSigned) > 0 {
 		sources = append(sources, "self_signed")
 	}
+	if c.ACME != nil {
+		sources = append(sources, "acme")
+	}
 	switch {
 	case len(sources) > 1:
 		v.failAt(c.Pos, path, fmt.Sprintf("has %s: one of them is possible", strings.Join(sources, " and ")), "make it several certificates")
 	case len(sources) == 0 && c.Key != "":
 		v.failAt(c.Pos, path, "has a key and no cert", "")
 	case len(sources) == 0:
-		v.failAt(c.Pos, path, "names no certificate", "cert and key, dir, or self_signed")
+		v.failAt(c.Pos, path, "names no certificate", "cert and key, dir, self_signed, or acme")
 	case c.Key != "" && c.Cert == "":
 		v.failAt(c.Pos, joinPath(path, "key"), "goes with cert alone", "")
 	}
+	v.acme(c, path)
 	for i, host := range c.SelfSigned {
 		if _, err := netip.ParseAddr(host.Text); err != nil && !isHostPattern(host.Text) {
 			v.failAt(host.Pos, v.item(joinPath(path, "self_signed"), i), "wants a host name or an address, got "+v.show(host.Text, host.Pos), "")
+		}
+	}
+}
+
+func (v *validator) acme(c *Certificate, path string) {
+	a := c.ACME
+	if a == nil {
+		if len(c.Hosts) > 0 {
+			v.fail(joinPath(path, "hosts"), "goes with acme alone", "a certificate in a file is for the names that are in it")
+		}
+		return
+	}
+	where := joinPath(path, "acme")
+	if len(c.Hosts) == 0 {
+		v.failAt(c.Pos, path, "has acme and no hosts", "hosts: [www.example.com]")
+	}
+	if a.Storage == "" && v.config.State == "" {
+		v.fail(where, "has no folder to keep certificates in", "state: /var/lib/sluice at the top of the file, or storage: here")
+	}
+	if a.Email.Text != "" {
+		if m, err := mail.ParseAddress(a.Email.Text); err != nil || m.Address != a.Email.Text || strings.ContainsAny(a.Email.Text, "/\\") {
+			at := where
+			if v.written(joinPath(where, "email")) {
+				at = joinPath(where, "email")
+			}
+			v.failAt(a.Email.Pos, at, "wants an e-mail address, got "+v.show(a.Email.Text, a.Email.Pos), "acme: ops@example.com")
+		}
+	}
+	if u, err := url.Parse(a.Directory.Text); a.Directory.Text != "" && (err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil) {
+		v.failAt(a.Directory.Pos, joinPath(where, "directory"), "wants an https:// URL, got "+v.show(a.Directory.Text, a.Directory.Pos), "")
+	}
+	for i, challenge := range a.Challenges {
+		at := v.item(joinPath(where, "challenges"), i)
+		switch challenge.Text {
+		case "http-01", "tls-alpn-01", "":
+		case "dns-01":
+			v.failAt(challenge.Pos, at, "is not offered", "http-01 and tls-alpn-01 are")
+		default:
+			v.failAt(challenge.Pos, at, "wants http-01 or tls-alpn-01, got "+v.show(challenge.Text, challenge.Pos), "")
+		}
+	}
+	if a.Account != nil && !a.Account.Secret.IsZero() {
+		if _, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(a.Account.Secret.Reveal(), "=")); err != nil {
+			v.fail(joinPath(joinPath(where, "account"), "secret"), "is not base64url", "")
+		}
+	}
+	seen := map[string]bool{}
+	for i, host := range c.Hosts {
+		at := v.item(joinPath(path, "hosts"), i)
+		_, notAddress := netip.ParseAddr(host.Text)
+		switch name := strings.ToLower(host.Text); {
+		case name == "":
+		case strings.HasPrefix(name, "*."):
+			v.failAt(host.Pos, at, "is a wildcard, which takes a challenge of the DNS; that is not offered", "name the hosts, or take files")
+		case notAddress == nil:
+			v.failAt(host.Pos, at, "is an address, for which certificates are not ordered", "")
+		case !isHostPattern(name) || !strings.Contains(name, "."):
+			v.failAt(host.Pos, at, "wants a host name, got "+v.show(host.Text, host.Pos), "")
+		case seen[name]:
+			v.failAt(host.Pos, at, "is listed twice", "")
+		default:
+			seen[name] = true
 		}
 	}
 }

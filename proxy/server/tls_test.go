@@ -604,3 +604,51 @@ routes:
 		t.Errorf("%d connections are open, want 2", got)
 	}
 }
+
+// TestChallengeEnds: the connection of an authority that verifies a host by TLS ends with its handshake (RFC 8737 section 3).
+func TestChallengeEnds(t *testing.T) {
+	state := t.TempDir()
+	gw := proxytest.Start(t, `
+state: `+state+`
+listen: { web: { address: "127.0.0.1:0", tls: edge } }
+tls: { edge: { certificates: [self-signed, { acme: { email: ops@shop.test, directory: "https://127.0.0.1:1/", challenges: tls-alpn-01 }, hosts: [a.test] }] } }
+routes: { all: { match: "/**", respond: { text: "hello" } } }
+`)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"a.test"}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...)
+	if err := os.MkdirAll(state+"/acme/challenges", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(state+"/acme/challenges/tls-alpn-01.a.test", answer, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := tls.Dial("tcp", gw.Addr, &tls.Config{InsecureSkipVerify: true, ServerName: "a.test", NextProtos: []string{"acme-tls/1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n") // it may have ended already
+	if got, err := io.ReadAll(c); len(got) > 0 || os.IsTimeout(err) {
+		t.Errorf("it goes on with %q, %v", got, err)
+	}
+	for end := time.Now().Add(patience); gw.Server.Counts().Open > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the connection is still counted")
+		}
+	}
+}

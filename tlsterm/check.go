@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sluice/tlsterm/acme"
+	"sluice/tlsterm/ocsp"
 )
 
 // Check returns everything that is wrong with options and the files they name, in the order of the options. It reads the
@@ -17,7 +18,7 @@ import (
 func Check(o Options) []Problem { return check(o, time.Now()) }
 
 func check(o Options, now time.Time) []Problem {
-	c := &checking{now: now, problems: o.problems(), served: map[string]string{}}
+	c := &checking{now: now, staple: o.Staple, problems: o.problems(), served: map[string]string{}}
 	for i, s := range o.Certificates {
 		if s.valid() == nil {
 			c.source = i
@@ -41,6 +42,7 @@ func check(o Options, now time.Time) []Problem {
 // checking collects problems.
 type checking struct {
 	now      time.Time
+	staple   bool
 	source   int
 	part     Part
 	index    int
@@ -139,6 +141,9 @@ func (c *checking) pair(p *pair) {
 	if err := p.disorder(); err != nil {
 		c.add(file, err, true)
 	}
+	if err := c.unstapled(p); err != nil {
+		c.add(file, err, true)
+	}
 	for _, name := range p.info.Names {
 		c.names = append(c.names, strings.ToLower(name))
 		key := fmt.Sprint(kindOf(&p.Certificate), strings.ToLower(name))
@@ -174,13 +179,31 @@ func (c *checking) certified(name string, sources []Source) bool {
 		return true
 	}
 	for _, s := range sources {
-		for _, host := range s.SelfSigned {
+		hosts := s.SelfSigned
+		if s.ACME != nil {
+			hosts = s.ACME.Hosts
+		}
+		for _, host := range hosts {
 			c.names = append(c.names, strings.ToLower(host))
 		}
 	}
 	name = strings.ToLower(name)
 	_, parent, _ := strings.Cut(name, ".")
 	return slices.Contains(c.names, name) || slices.Contains(c.names, "*."+parent)
+}
+
+// unstapled says why clients get no OCSP answer that they may want.
+func (c *checking) unstapled(p *pair) error {
+	asks, must := ocsp.Responder(p.Leaf) != "", ocsp.MustStaple(p.Leaf)
+	switch {
+	case must && !asks:
+		return errors.New("it must be shown with an OCSP answer, and names no responder: clients may refuse it")
+	case must && !c.staple:
+		return errors.New("it must be shown with an OCSP answer, and these are turned off: clients may refuse it")
+	case asks && c.staple && p.subject == nil:
+		return errors.New("it names an OCSP responder, and the certificate that issued it is not in the chain: no answer can be verified or sent along")
+	}
+	return nil
 }
 
 func (c *checking) clients(o ClientCerts) {

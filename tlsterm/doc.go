@@ -6,6 +6,7 @@
 //	pair.go        a certificate with its key; selfsigned.go: one for development
 //	folder.go      which files of a folder are pairs
 //	ordered.go     certificates that are ordered: see package acme
+//	stapling.go    OCSP answers along with certificates: see package ocsp
 //	store.go       all pairs of a set, and the table that is made of them
 //	table.go       which certificate is for whom
 //	watch.go       reading files again when they change

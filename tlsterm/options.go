@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"sluice/tlsterm/acme"
+	"sluice/tlsterm/ocsp"
 )
 
 // Options describe one named set of TLS settings.
@@ -20,12 +21,15 @@ type Options struct {
 	Tickets      *Tickets      // nil: keys of this process alone, random, rotated daily
 	ClientCerts  []ClientCerts // for different names; none: none are asked for
 	ECH          *ECH          // nil: clients cannot hide which name they ask for
+	Staple       bool          // OCSP answers are sent along with certificates that name a responder
+	StapleFolder string        // where answers are kept for the next start; empty: nowhere
 	Counts       *Counts       // where to count, across sets and reloads; nil: nowhere
 }
 
 // Counts are of what is done beside handshakes.
 type Counts struct {
 	ACME acme.Counts
+	OCSP ocsp.Counts
 }
 
 // Source says where certificates come from: exactly one of these.

@@ -13,13 +13,16 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"sluice/tlsterm/ocsp"
 )
 
 // pair is a certificate with its chain and the key that belongs to it. It is immutable.
 type pair struct {
 	tls.Certificate
-	chain []*x509.Certificate // leaf first
-	info  Info
+	chain   []*x509.Certificate // leaf first
+	info    Info
+	subject *ocsp.Subject // nil: there is nobody to ask whether it is revoked
 }
 
 // Info is what metrics and the admin API show of a certificate.
@@ -31,6 +34,9 @@ type Info struct {
 	Algorithm  string // of its key, such as "ECDSA P-256"
 	SelfSigned bool
 	Serial     string // hexadecimal, without leading zeros
+	// Responder is where OCSP answers come from that are sent along; empty: none are. StapledUntil is zero while there is no answer.
+	Responder    string
+	StapledUntil time.Time
 }
 
 // chainMax is how many certificates a chain may have. Four are common, and clients stop at about ten.
@@ -73,7 +79,7 @@ func readPair(certFile, keyFile string) (*pair, error) {
 
 func newPair(chain []*x509.Certificate, key crypto.Signer, source string) *pair {
 	leaf := chain[0]
-	p := &pair{Certificate: tls.Certificate{PrivateKey: key, Leaf: leaf}, chain: chain}
+	p := &pair{Certificate: tls.Certificate{PrivateKey: key, Leaf: leaf}, chain: chain, subject: subjectOf(chain)}
 	for _, c := range chain {
 		p.Certificate.Certificate = append(p.Certificate.Certificate, c.Raw)
 	}

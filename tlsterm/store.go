@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"sluice/tlsterm/ocsp"
 )
 
 // store holds the certificates of one set. look is for one goroutine at a time; the table is for all of them.
@@ -16,6 +18,7 @@ type store struct {
 	now     func() time.Time
 	sources []*source
 	table   atomic.Pointer[table]
+	stapler *ocsp.Stapler // nil: nothing is stapled
 }
 
 // source is a Source with what was read from it.
@@ -37,8 +40,11 @@ type entry struct {
 const missedMax = 2
 
 // openStore reads everything, and fails with the first error.
-func openStore(o Options, now func() time.Time) (*store, error) {
+func openStore(o Options, counts *Counts, now func() time.Time) (*store, error) {
 	s := &store{set: o.Name, now: now}
+	if o.Staple {
+		s.stapler = ocsp.New(o.Name, o.StapleFolder, &counts.OCSP, now)
+	}
 	for i := range o.Certificates {
 		from := &source{Source: o.Certificates[i]}
 		s.sources = append(s.sources, from)
@@ -105,11 +111,14 @@ func (s *store) failed(err error) {
 }
 
 func (s *store) publish() {
+	if s.stapler != nil {
+		s.stapler.Know(s.subjects())
+	}
 	var pairs []*pair
 	for _, from := range s.sources {
 		for _, e := range from.entries {
 			if e.inForce() {
-				pairs = append(pairs, e.value)
+				pairs = append(pairs, s.stapled(e.value))
 			}
 		}
 	}

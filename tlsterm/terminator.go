@@ -51,9 +51,12 @@ func newTerminator(o Options, now func() time.Time) (*Terminator, error) {
 			return nil, p.Err
 		}
 	}
-	t := &Terminator{}
+	t := &Terminator{counts: o.Counts}
+	if t.counts == nil {
+		t.counts = &Counts{}
+	}
 	var err error
-	if t.store, err = openStore(o, now); err != nil {
+	if t.store, err = openStore(o, t.counts, now); err != nil {
 		return nil, err
 	}
 	if t.tickets, err = newTickets(o.Tickets, now); err != nil {
@@ -82,10 +85,7 @@ func newTerminator(o Options, now func() time.Time) (*Terminator, error) {
 	if list := o.challenges(); len(list) > 0 {
 		t.config.GetConfigForClient = answering(list, now, t.config.GetConfigForClient)
 	}
-	t.orders, t.counts = o.orders(), o.Counts
-	if t.counts == nil {
-		t.counts = &Counts{}
-	}
+	t.orders = o.orders()
 	return t, nil
 }
 
@@ -101,8 +101,8 @@ func (t *Terminator) NameRules() *NameRules {
 	return t.clients.names
 }
 
-// Run looks for changed files once a second, rotates the keys of tickets, forgets those of ECH and keeps ordered certificates
-// fresh, until ctx ends. An order that is under way then goes on for some minutes without it.
+// Run looks for changed files once a second, rotates the keys of tickets, forgets those of ECH and keeps ordered certificates and
+// OCSP answers fresh, until ctx ends. An order that is under way then goes on for some minutes without it.
 func (t *Terminator) Run(ctx context.Context) {
 	for _, o := range t.orders {
 		go acme.Run(ctx, o, &t.counts.ACME)
@@ -115,6 +115,7 @@ func (t *Terminator) Run(ctx context.Context) {
 			return
 		case <-tick.C:
 			t.look()
+			t.staple(ctx)
 		}
 	}
 }
@@ -130,6 +131,12 @@ func (t *Terminator) look() {
 		t.ech.look(t.store.table.Load())
 	}
 	t.tickets.turn() // so that a key is forgotten in time although nobody comes
+}
+
+func (t *Terminator) staple(ctx context.Context) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.store.staple(ctx)
 }
 
 // Awaited are the hosts whose certificate is ordered and not there yet.

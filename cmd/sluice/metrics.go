@@ -7,6 +7,7 @@ import (
 	"sluice/proxy"
 	"sluice/proxy/observe"
 	"sluice/proxy/upstream"
+	"sluice/tlsterm"
 	"sluice/tlsterm/acme"
 )
 
@@ -29,6 +30,7 @@ func (g *gateway) registerMetrics() {
 	}))
 	g.registerConnections()
 	g.registerTLS()
+	g.registerOCSP()
 	g.registerACME()
 	g.registerEndpoints()
 	g.registerProfiling()
@@ -69,16 +71,38 @@ func (g *gateway) registerTLS() {
 	m.Func("sluice_tls_handshakes_under_way", "TLS handshakes that have begun and not ended.", observe.Value(func() float64 {
 		return float64(g.server.Handshakes().UnderWay)
 	}))
-	m.Func("sluice_tls_certificate_expiry_timestamp_seconds", "When a certificate in use expires, in Unix time.", func(yield func(string, float64) bool) {
+	m.Func("sluice_tls_certificate_expiry_timestamp_seconds", "When a certificate in use expires, in Unix time.", g.certificates(
+		func(c *tlsterm.Info) (float64, bool) { return float64(c.NotAfter.Unix()), true }))
+}
+
+// certificates yields a sample of each certificate in use that has one.
+func (g *gateway) certificates(sample func(c *tlsterm.Info) (float64, bool)) iter.Seq2[string, float64] {
+	return func(yield func(string, float64) bool) {
 		for set, certificates := range g.runtime.Certificates() {
 			for _, c := range certificates {
-				labels := observe.Labels("tls", set, "names", strings.Join(c.Names, ","), "serial", c.Serial)
-				if !yield(labels, float64(c.NotAfter.Unix())) {
+				value, ok := sample(&c)
+				if ok && !yield(observe.Labels("tls", set, "names", strings.Join(c.Names, ","), "serial", c.Serial), value) {
 					return
 				}
 			}
 		}
+	}
+}
+
+func (g *gateway) registerOCSP() {
+	m, counts := g.metrics, &g.runtime.TLSCounts().OCSP
+	m.Func("sluice_tls_ocsp_answers_total", "What OCSP responders have said of certificates in use; failed are answers that did not come or prove nothing.", func(yield func(string, float64) bool) {
+		_ = yield(observe.Labels("result", "good"), float64(counts.Good.Load())) &&
+			yield(observe.Labels("result", "revoked"), float64(counts.Revoked.Load())) &&
+			yield(observe.Labels("result", "failed"), float64(counts.Failed.Load()))
 	})
+	m.Func("sluice_tls_ocsp_expiry_timestamp_seconds", "When the OCSP answer ends that is sent along with a certificate, in Unix time; 0 if none is.", g.certificates(
+		func(c *tlsterm.Info) (float64, bool) {
+			if c.StapledUntil.IsZero() {
+				return 0, c.Responder != ""
+			}
+			return float64(c.StapledUntil.Unix()), true
+		}))
 }
 
 func (g *gateway) registerACME() {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"sync"
@@ -49,6 +50,9 @@ func (b *builder) startTLS() {
 		// What is negotiated is the listener's: two of them with different versions of HTTP have a terminator each.
 		o := tlsOptions(name, set, &b.plan.Listeners[i])
 		o.Counts = &b.runtime.counts
+		if o.Staple = set.OCSP != "off"; o.Staple && b.config.State != "" {
+			o.StapleFolder = filepath.Join(string(b.config.State), "ocsp")
+		}
 		b.orders(path, set, &o)
 		key := name + " " + strings.Join(o.ALPN, " ")
 		t := b.plan.terminators[key]

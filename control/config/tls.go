@@ -17,10 +17,10 @@ type TLS struct {
 	MinVersion     string            `cfg:"min_version" enum:"1.2,1.3" doc:"the oldest version that is spoken; that of the preset by default"`
 	SessionTickets *Tickets          `cfg:"session_tickets" doc:"so that clients resume sessions on every host with the same secret; by default on this one"`
 	ClientCerts    List[ClientCerts] `cfg:"client_certs" doc:"certificates of clients, the same for all names or a list for different ones; none are asked for by default"`
+	OCSP           string            `cfg:"ocsp" default:"on" enum:"on,off" doc:"answers of the responders that certificates name are fetched and sent along (RFC 6066 section 8)"`
 	HSTS           *HSTS             `cfg:"hsts" doc:"tells browsers to come by https alone (RFC 6797); a time, or a mapping"`
 	ECH            *ECH              `cfg:"ech" doc:"lets clients encrypt which name they ask for (RFC 9849); a public name, or a mapping"`
 	Pos            Pos
-	_              struct{} `later:"ocsp"`
 }
 
 // HSTS is the field Strict-Transport-Security of every response.

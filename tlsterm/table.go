@@ -17,6 +17,7 @@ type table struct {
 	addresses map[netip.Addr]choice
 	first     choice // for those who ask for none of these
 	infos     []Info
+	awaited   []string // names whose certificate is ordered and not there yet
 }
 
 // choice is what there is for one name: at most one certificate of each kind of key, the cheapest first.
@@ -42,7 +43,7 @@ func kindOf(c *tls.Certificate) int {
 // newTable may be of no pair at all, while certificates are ordered. Where two have the same name and the same kind of key, the first one counts.
 // awaited are the names of the latter: a certificate for other names would only mislead who asks for one of them.
 func newTable(pairs []*pair, awaited ...string) *table {
-	t := &table{exact: map[string]choice{}, wildcards: map[string]choice{}, addresses: map[netip.Addr]choice{}}
+	t := &table{exact: map[string]choice{}, wildcards: map[string]choice{}, addresses: map[netip.Addr]choice{}, awaited: awaited}
 	for _, p := range pairs {
 		t.infos = append(t.infos, p.info)
 		for _, name := range p.Leaf.DNSNames {

@@ -140,11 +140,7 @@ func (t *Terminator) staple(ctx context.Context) {
 }
 
 // Awaited are the hosts whose certificate is ordered and not there yet.
-func (t *Terminator) Awaited() []string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.store.awaited()
-}
+func (t *Terminator) Awaited() []string { return slices.Clone(t.store.table.Load().awaited) }
 
 // Certificates are those in force, the default one first.
 func (t *Terminator) Certificates() []Info {

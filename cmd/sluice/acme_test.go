@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"sluice/tlsterm/acme/acmetest"
 )
@@ -151,6 +152,13 @@ func TestACME(t *testing.T) {
 	stop()
 	p.signal(syscall.SIGINT)
 	p.exit()
+	files, err := filepath.Glob(filepath.Join(g.state, "acme/*/api.test.pem"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	if old := time.Now().Add(-2 * time.Hour); os.Chtimes(files[0], old, old) != nil { // a new one would be left alone
+		t.Fatal("its time cannot be set")
+	}
 	g.server.Suggest(t, api, `{"suggestedWindow":{"start":"2020-01-01T00:00:00Z","end":"2020-01-02T00:00:00Z"}}`)
 	p = launch(t, "run", "-c", g.write("api.test, new.test", "shop.alpn.test"))
 	p.address("edge")

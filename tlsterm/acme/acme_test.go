@@ -1,10 +1,13 @@
 package acme
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
+	"flag"
 	"log/slog"
 	"net"
 	"net/http"
@@ -20,6 +23,10 @@ import (
 
 func TestMain(m *testing.M) {
 	slog.SetDefault(slog.New(slog.DiscardHandler))
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil { // they wait for the most part
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
 
@@ -113,7 +120,7 @@ func (f *fixture) manager(o *Options) *manager {
 	if err != nil {
 		f.Fatal(err)
 	}
-	m.client.PollInterval = 10 * time.Millisecond
+	m.client.PollInterval, m.rest = 10*time.Millisecond, 0
 	return m
 }
 
@@ -152,9 +159,9 @@ func (f *fixture) counted(issued, renewed uint64, failures string) {
 	}
 }
 
-// TestIssue orders by each challenge, with each kind of key, in spite of a server that rejects a third of all nonces.
+// TestIssue orders by each challenge, with each kind of key, in spite of a server that rejects a fifth of all nonces.
 func TestIssue(t *testing.T) {
-	t.Setenv("PEBBLE_WFE_NONCEREJECT", "30")
+	t.Setenv("PEBBLE_WFE_NONCEREJECT", "20")
 	f := newFixture(t, acmetest.Options{})
 	overHTTP, overTLS := f.options("a.test", "B.test"), f.options("c.test")
 	overHTTP.TLSALPN01, overTLS.HTTP01, overTLS.RSA = false, false, true
@@ -164,7 +171,7 @@ func TestIssue(t *testing.T) {
 		t.Error("the key is not ECDSA")
 	}
 	f.leaf(overHTTP, "b.test")
-	if !isRSA(f.leaf(overTLS, "c.test")) {
+	if _, ok := f.leaf(overTLS, "c.test").PublicKey.(*rsa.PublicKey); !ok {
 		t.Error("the key is not RSA")
 	}
 	if left, err := os.ReadDir(filepath.Join(f.folder, "challenges")); err != nil || len(left) > 0 {
@@ -172,12 +179,16 @@ func TestIssue(t *testing.T) {
 	}
 	f.counted(3, 0, "")
 
-	// Whoever comes later has nothing to order, unless the kind of key is to change.
+	// Whoever comes later has nothing to order, unless it is for the other kind of key, which is beside the first.
 	f.manager(overHTTP).look(t.Context())
 	f.counted(3, 0, "")
-	overTLS.RSA = false
+	other := *overTLS
+	other.RSA = false
+	f.manager(&other).look(t.Context())
+	f.counted(4, 0, "")
 	f.manager(overTLS).look(t.Context())
-	f.counted(3, 1, "")
+	f.manager(&other).look(t.Context())
+	f.counted(4, 0, "")
 }
 
 // past is what a server says of a certificate that it is about to revoke.
@@ -206,7 +217,11 @@ func TestRenew(t *testing.T) {
 	}
 
 	m = f.manager(o)
+	m.rest = rest
 	f.server.Suggest(t, second, past)
+	m.look(t.Context())
+	f.counted(1, 1, "") // it is new
+	m.rest = 0
 	m.look(t.Context())
 	f.counted(1, 2, "")
 	third := f.leaf(o, "a.test")
@@ -358,6 +373,70 @@ func TestAccount(t *testing.T) {
 	}
 	f.manager(o).look(t.Context())
 	f.counted(3, 0, "account account account storage")
+}
+
+// TestNonsense: what a server sends is stored if it is what was ordered, and an order that has ended on the way is a failure like any
+// other.
+func TestNonsense(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, acmetest.Options{})
+	o := f.options("a.test")
+	try := func() {
+		t.Helper()
+		if err := o.clearRetry("a.test"); err != nil {
+			t.Fatal(err)
+		}
+		f.manager(o).look(t.Context())
+	}
+	other := f.options("b.test")
+	f.manager(other).look(t.Context())
+	theirs, err := os.ReadFile(other.File("b.test"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, _, _ = bytes.Cut(theirs, []byte("-----BEGIN PRIVATE"))
+	fails := func(reason, want, path string, status int, contentType string, body []byte) {
+		t.Helper()
+		var before [len(Reasons)]uint64
+		for i := range before {
+			before[i] = f.counts.Failed[i].Load()
+		}
+		f.server.Break(func(w http.ResponseWriter, r *http.Request) bool {
+			if !strings.HasPrefix(r.URL.Path, path) {
+				return false
+			}
+			w.Header().Set("Content-Type", contentType)
+			w.Header().Set("Replay-Nonce", "nonce")
+			w.WriteHeader(status)
+			_, _ = w.Write(body) // the test notices
+			return true
+		})
+		try()
+		f.server.Break(nil)
+		for i := range Reasons {
+			if n := f.counts.Failed[i].Load() - before[i]; n != 0 && Reasons[i] != reason || n != 1 && Reasons[i] == reason {
+				t.Errorf("%s: %d %s", path, n, Reasons[i])
+			}
+		}
+		if r := o.readRetry("a.test"); !strings.Contains(r.Error, want) {
+			t.Errorf("%s: %s, want %s", path, r.Error, want)
+		}
+		if _, err := os.Stat(o.File("a.test")); !os.IsNotExist(err) {
+			t.Fatalf("%s: it is stored", path)
+		}
+	}
+	const chain, problem = "application/pem-certificate-chain", "application/problem+json"
+	fails("other", "another certificate than was ordered", "/certZ/", 200, chain, theirs)
+	fails("other", "no certificate", "/certZ/", 200, chain, []byte("nothing"))
+	fails("other", "no certificate", "/certZ/", 200, chain, bytes.Repeat([]byte("-"), 2<<20))
+	fails("other", "the order has expired", "/finalize-order/", 404, problem, []byte(`{"type":"urn:ietf:params:acme:error:malformed","detail":"the order has expired"}`))
+	fails("rate_limited", "too many", "/order-plz", 429, problem, []byte(`{"type":"urn:ietf:params:acme:error:rateLimited","detail":"too many"}`))
+	fails("caa", "not by me", "/finalize-order/", 403, problem, []byte(`{"type":"urn:ietf:params:acme:error:caa","detail":"not by me"}`))
+	fails("account", "sign this", "/sign-me-up", 403, problem, []byte(`{"type":"urn:ietf:params:acme:error:userActionRequired","detail":"sign this"}`))
+	fails("server", "", "/order-plz", 201, "application/json", []byte(`{"status":"pending"}`))
+	fails("other", "", "/authZ/", 200, "application/json", []byte(`{"identifier":{"type":"dns","value":"../../a.test"},"status":"pending","challenges":[{"type":"tls-alpn-01","url":"https://127.0.0.1/","token":"x","status":"pending"}]}`))
+	try()
+	f.leaf(o, "a.test")
 }
 
 // TestRunEnds: whoever ends Run lets an order that is under way end, and nothing begin.

@@ -22,6 +22,7 @@
 //	FOLDER/challenges/          answers, while an order is under way
 //	FOLDER/AUTHORITY/EMAIL.account   the key of the account
 //	FOLDER/AUTHORITY/HOST.pem        certificate, chain, key
+//	                                 (HOST+rsa, if the key is RSA)
 //	FOLDER/AUTHORITY/HOST.retry      the pause after a failure; remove it to try at once
 //
 // Files are 0600, folders 0700, and a file holds the old content or the new whatever happens.
@@ -30,5 +31,5 @@
 //
 // One order at a time in a folder, of five minutes at most. An authority that does not answer is asked by one host a minute; a
 // host whose order failed is tried again after 1 minute, 10 minutes, 1, 3, 6 and from then on every 12 hours, each time a tenth
-// more or less. A response of the authority has at most 1 MiB. Whoever asks for the answer to a challenge that is not under way gets nothing.
+// more or less. A new certificate is left alone for an hour. A response of the authority has at most 1 MiB. Whoever asks for the answer to a challenge that is not under way gets nothing.
 package acme

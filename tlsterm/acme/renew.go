@@ -2,7 +2,6 @@ package acme
 
 import (
 	"context"
-	"crypto/rsa"
 	"crypto/x509"
 	"errors"
 	"hash/fnv"
@@ -21,7 +20,7 @@ type need struct {
 
 // needs looks at what is stored. It is asked once more with the lock, when another process may have done the work.
 func (m *manager) needs(host string) need {
-	leaf, err := m.readLeaf(host)
+	leaf, since, err := m.readLeaf(host)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return need{why: "there is none"}
@@ -30,18 +29,16 @@ func (m *manager) needs(host string) need {
 		return need{why: "the stored one cannot be used"}
 	case leaf.VerifyHostname(host) != nil:
 		return need{why: "the stored one is for other names"}
-	case isRSA(leaf) != m.RSA:
-		return need{why: "it is to have another kind of key", replaces: leaf}
+	case m.now().Before(since.Add(min(m.rest, leaf.NotAfter.Sub(leaf.NotBefore)/10))):
+		return need{} // whatever the clock here or the authority there says: it would say the same of the next one
 	case !m.now().Before(m.renewalOf(leaf)):
 		return need{why: "it is time to renew it", replaces: leaf}
 	}
 	return need{}
 }
 
-func isRSA(c *x509.Certificate) bool {
-	_, is := c.PublicKey.(*rsa.PublicKey)
-	return is
-}
+// rest is how long a new certificate is left alone, unless its whole life is that short.
+const rest = time.Hour
 
 // renewalOf is when a certificate is due: when the authority says (RFC 9773), which it does when it is going to revoke one, too,
 // and at the latest when a third of its life is left.
@@ -75,11 +72,14 @@ const (
 	askMax = 24 * time.Hour
 )
 
+// asksPerLook spreads the questions of a process that begins with many hosts.
+const asksPerLook = 20
+
 // ask asks the authority when to renew the certificate of a host, if it is time to. It is a help, and no more: without an answer, the
 // certificate is renewed in time.
 func (m *manager) ask(ctx context.Context, host string) {
-	leaf, err := m.readLeaf(host)
-	if err != nil || m.now().Before(m.askAgain) {
+	leaf, _, err := m.readLeaf(host)
+	if err != nil || m.asked >= asksPerLook || m.now().Before(m.askAgain) {
 		return // without one, it is going to be ordered
 	}
 	serial := serialOf(leaf)
@@ -87,6 +87,7 @@ func (m *manager) ask(ctx context.Context, host string) {
 	if m.now().Before(w.next) {
 		return
 	}
+	m.asked++
 	w.next = m.now().Add(m.askMin)
 	ctx, cancel := context.WithTimeout(ctx, responseMax)
 	defer cancel()

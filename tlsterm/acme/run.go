@@ -24,7 +24,9 @@ type manager struct {
 	windows   map[string]window // by the certificate's serial number
 	askAgain  time.Time         // not before: the authority did not answer
 	lookEvery time.Duration
-	askMin    time.Duration
+	asked     int           // in this look
+	askMin    time.Duration // the three are other ones in tests
+	rest      time.Duration
 	pause     func(failures int) time.Duration
 }
 
@@ -35,7 +37,7 @@ func newManager(o *Options, counts *Counts) (*manager, error) {
 	}
 	return &manager{
 		Options: o, counts: counts, now: time.Now, client: client, windows: map[string]window{},
-		lookEvery: lookEvery, askMin: askMin, pause: pauseAfter,
+		lookEvery: lookEvery, askMin: askMin, rest: rest, pause: pauseAfter,
 	}, nil
 }
 
@@ -64,6 +66,7 @@ func (m *manager) run(ctx context.Context) {
 
 // look goes through all hosts.
 func (m *manager) look(ctx context.Context) {
+	m.asked = 0
 	for _, host := range m.Hosts {
 		if ctx.Err() != nil {
 			return

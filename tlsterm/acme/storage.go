@@ -30,32 +30,41 @@ func (o *Options) dir() string {
 // File is where the certificate of a host is, with its chain and its key, once there is one.
 func (o *Options) File(host string) string { return o.file(host, ".pem") }
 
+// file is another one for each kind of key: a host may have both. No host has a plus sign in it.
 func (o *Options) file(host, kind string) string {
-	return filepath.Join(o.dir(), strings.ToLower(host)+kind)
+	name := strings.ToLower(host)
+	if o.RSA {
+		name += "+rsa"
+	}
+	return filepath.Join(o.dir(), name+kind)
 }
 
 func (o *Options) accountFile() string {
 	return filepath.Join(o.dir(), url.PathEscape(strings.ToLower(o.Email))+".account")
 }
 
-// readLeaf returns the certificate of a host, or fs.ErrNotExist. That its key belongs to it is for those to check who serve it.
-func (o *Options) readLeaf(host string) (*x509.Certificate, error) {
+// readLeaf returns the certificate of a host and since when it is there, or fs.ErrNotExist. That its key belongs to it is for those to check who serve it.
+func (o *Options) readLeaf(host string) (leaf *x509.Certificate, since time.Time, err error) {
+	info, err := os.Stat(o.File(host))
+	if err != nil {
+		return nil, time.Time{}, err
+	}
 	data, err := readFile(o.File(host))
 	if err != nil {
-		return nil, err
+		return nil, time.Time{}, err
 	}
 	block, _ := pem.Decode(data)
 	if block == nil || block.Type != "CERTIFICATE" {
-		return nil, fmt.Errorf("%s does not begin with a certificate", o.File(host))
+		return nil, time.Time{}, fmt.Errorf("%s does not begin with a certificate", o.File(host))
 	}
-	leaf, err := x509.ParseCertificate(block.Bytes)
+	leaf, err = x509.ParseCertificate(block.Bytes)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", o.File(host), err)
+		return nil, time.Time{}, fmt.Errorf("%s: %w", o.File(host), err)
 	}
 	if _, err := parseKey(data); err != nil {
-		return nil, fmt.Errorf("%s: %w", o.File(host), err)
+		return nil, time.Time{}, fmt.Errorf("%s: %w", o.File(host), err)
 	}
-	return leaf, nil
+	return leaf, info.ModTime(), nil
 }
 
 // retry is the pause after orders that failed.

@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // folder keeps answers, so that a start does not begin without. An empty one keeps nothing. Whatever is read from it is verified like
@@ -51,6 +52,22 @@ func (f folder) write(id string, raw []byte) error {
 	}
 	return err
 }
+
+// sweep removes answers that ended long ago, about certificates that were replaced while nobody looked.
+func (f folder) sweep(now time.Time) {
+	files, err := filepath.Glob(f.file("*"))
+	if f == "" || err != nil {
+		return // what is left over ends by itself
+	}
+	for _, name := range files {
+		if info, err := os.Stat(name); err == nil && now.Sub(info.ModTime()) > keptFor {
+			_ = os.Remove(name) // as above
+		}
+	}
+}
+
+// keptFor is longer than any public authority lets an answer hold, which is ten days.
+const keptFor = 90 * 24 * time.Hour
 
 func (f folder) remove(id string) {
 	if f != "" {

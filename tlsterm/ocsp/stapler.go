@@ -49,6 +49,7 @@ const askingAtOnce = 4
 
 // New returns a stapler that has nothing yet. Answers are kept in a folder as well, unless that is "".
 func New(set, keep string, counts *Counts, now func() time.Time) *Stapler {
+	folder(keep).sweep(now())
 	return &Stapler{set: set, folder: folder(keep), counts: counts, now: now, client: newClient(), states: map[string]*state{}}
 }
 

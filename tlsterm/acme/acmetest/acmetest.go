@@ -47,6 +47,7 @@ type Server struct {
 	options    Options
 	gate       sync.RWMutex
 	handler    http.Handler
+	instead    func(http.ResponseWriter, *http.Request) bool
 	db         *db.MemoryStore
 	management http.Handler
 }
@@ -106,15 +107,37 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.URL.Path == "/order-plz" {
-		s.Orders.Add(1)
+		w = &counting{w, &s.Orders}
 	}
-	s.handler.ServeHTTP(w, r)
+	if s.instead == nil || !s.instead(w, r) {
+		s.handler.ServeHTTP(w, r)
+	}
+}
+
+// counting counts what was created: a request whose nonce is rejected creates nothing.
+type counting struct {
+	http.ResponseWriter
+	created *atomic.Int64
+}
+
+func (c *counting) WriteHeader(status int) {
+	if status == http.StatusCreated {
+		c.created.Add(1)
+	}
+	c.ResponseWriter.WriteHeader(status)
 }
 
 // Hold lets no request be answered until release is called.
 func (s *Server) Hold() (release func()) {
 	s.gate.Lock()
 	return s.gate.Unlock
+}
+
+// Break has instead answer what it wants to of the requests from now on; nil ends that.
+func (s *Server) Break(instead func(http.ResponseWriter, *http.Request) (answered bool)) {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	s.instead = instead
 }
 
 // Suggest has the server say when a certificate is to be renewed.

@@ -114,7 +114,12 @@ func (c *checking) ordered(o *acme.Options) {
 			c.add(o.CAFile, err, false)
 		}
 	}
+	kind := isECDSA
+	if o.RSA {
+		kind = isRSA
+	}
 	for _, host := range o.Hosts {
+		c.serve(kind, host, o.File(host))
 		p, err := readPair(o.File(host), "")
 		if err == nil {
 			err = p.untimely(c.now)
@@ -146,13 +151,18 @@ func (c *checking) pair(p *pair) {
 	}
 	for _, name := range p.info.Names {
 		c.names = append(c.names, strings.ToLower(name))
-		key := fmt.Sprint(kindOf(&p.Certificate), strings.ToLower(name))
-		if other, ok := c.served[key]; ok && other != file {
-			c.add(file, fmt.Errorf("it is not used for %s: the certificate in %s comes first", name, other), true)
-			continue
-		}
-		c.served[key] = file
+		c.serve(kindOf(&p.Certificate), name, file)
 	}
+}
+
+// serve notes which file is for a name, or that it is another one already.
+func (c *checking) serve(kind int, name, file string) {
+	key := fmt.Sprint(kind, strings.ToLower(name))
+	if other, ok := c.served[key]; ok && other != file {
+		c.add(file, fmt.Errorf("it is not used for %s: the certificate in %s comes first", name, other), true)
+		return
+	}
+	c.served[key] = file
 }
 
 func (c *checking) ech(o ECH, sources []Source) {

@@ -139,6 +139,16 @@ func TestOrdered_check(t *testing.T) {
 	}
 	expect(t, got, "b.test.pem: another one is going to be ordered: it expired at", "c.test.pem: another one is going to be ordered: it is not PEM")
 
+	twice := ordering(t.TempDir(), "a.test")
+	twice.ACME.Directory = "https://other.test/"
+	rsa := ordering(t.TempDir(), "a.test")
+	rsa.ACME.RSA = true // which may be beside the other one
+	got = nil
+	for _, p := range check(Options{Certificates: []Source{ordering(t.TempDir(), "a.test"), rsa, twice}}, epoch) {
+		got = append(got, p.String())
+	}
+	expect(t, got, "other.test%2F/a.test.pem: it is not used for a.test")
+
 	f := func(change func(*acme.Options), want string) {
 		t.Helper()
 		s := ordering(t.TempDir(), "a.test")

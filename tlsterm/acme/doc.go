@@ -29,7 +29,9 @@
 //
 // # Limits
 //
-// One order at a time in a folder, of five minutes at most. An authority that does not answer is asked by one host a minute; a
+// One order at a time in a folder, of five minutes at most. An authority that does not answer is asked by one host a minute. A
 // host whose order failed is tried again after 1 minute, 10 minutes, 1, 3, 6 and from then on every 12 hours, each time a tenth
-// more or less. A new certificate is left alone for an hour. A response of the authority has at most 1 MiB. Whoever asks for the answer to a challenge that is not under way gets nothing.
+// more or less; while a certificate lasts, after a quarter of what is left of it at the latest. A new certificate is left alone for
+// an hour. A response of the authority has at most 1 MiB. Whoever asks for the answer to a challenge that is not under way gets
+// nothing.
 package acme

@@ -99,7 +99,7 @@ func (m *manager) renew(ctx context.Context, host string) (goOn bool) {
 	}
 	// Noted before it is tried: a process that dies of it again and again, or a disk that is full, must not order again and again.
 	attempt := retry{Failures: failed.Failures + 1, Reason: "interrupted"}
-	attempt.Next = m.now().Add(m.pause(attempt.Failures))
+	attempt.Next = m.now().Add(m.pauseOf(attempt.Failures, need))
 	if err := m.writeRetry(host, attempt); err != nil {
 		m.counts.Failed[becauseStorage].Add(1)
 		slog.Error("a certificate cannot be ordered: it could not be stored", "host", host, "folder", m.Folder, "error", err)
@@ -120,6 +120,17 @@ func (m *manager) renew(ctx context.Context, host string) (goOn bool) {
 	counter.Add(1)
 	slog.Info(message, "host", host, "took", m.now().Sub(began).Round(time.Millisecond).String())
 	return true
+}
+
+// pauseOf is shorter for a certificate that ends before the next few tries, as those do that hold for hours.
+func (m *manager) pauseOf(failures int, need need) time.Duration {
+	pause := m.pause(failures)
+	if need.replaces != nil {
+		if left := need.replaces.NotAfter.Sub(m.now()); left > 0 {
+			pause = min(pause, max(left/4, m.pause(1)))
+		}
+	}
+	return pause
 }
 
 // issue orders a certificate and stores it.

@@ -48,7 +48,8 @@ func (h *HSTS) Value() string {
 	return v
 }
 
-// Certificate says where certificates come from: one of its fields is set, Key beside Cert alone.
+// Certificate says where certificates come from: one of its fields is set, but for Key, which goes with Cert, and Hosts,
+// which go with ACME.
 type Certificate struct {
 	Cert       Path       `cfg:"cert" doc:"a PEM file with the certificate and those that lead to the root"`
 	Key        Path       `cfg:"key" doc:"a PEM file with the private key; by default it is in cert"`

@@ -88,7 +88,7 @@ func (b *builder) errors(e *config.Errors, path string) proxy.ErrorRenderer {
 // listeners builds what to listen on.
 func (b *builder) listeners() {
 	for _, e := range b.config.Listen {
-		l := Listener{Name: e.Name, Trust: prefixes(e.Value.Trust)}
+		l := Listener{Name: e.Name, Trust: prefixes(e.Value.Trust), Allow: prefixes(e.Value.Allow)}
 		if p := e.Value.Proxied; p != nil {
 			l.Proxied = prefixes(p.From)
 		}

@@ -36,6 +36,7 @@ type Runtime struct {
 	services   map[string]*service
 	routes     map[string]bool // names with metrics
 	tls        map[string]*terminator
+	passages   []*observe.PassageMetrics
 	log        *accessLog
 	retiring   map[*accessLog]*time.Timer
 	generation uint64
@@ -61,6 +62,7 @@ type Plan struct {
 	table       *router.Table[*proxy.Route]
 	services    map[string]*service
 	terminators map[string]*terminator
+	passages    []*observe.PassageMetrics
 	log         *accessLog
 }
 
@@ -84,6 +86,11 @@ type Listener struct {
 	EarlyData bool   // safe requests over H3 are served before the handshake has ended
 	// TokenKey and ResetKey are for UDP sockets that are opened, see server.PacketKeys; zero: random ones.
 	TokenKey, ResetKey [32]byte
+
+	Pass     *proxy.Way   // what every connection is passed on to, if not nil
+	Through  *proxy.Names // what is passed on by the name that the client asks for with TLS, if not nil
+	Allow    []netip.Prefix
+	Passages proxy.PassageObserver // of what is passed on; nil if nothing is
 }
 
 // Address is what to listen on.
@@ -127,6 +134,7 @@ func (r *Runtime) Compile(c *config.Config) (*Plan, config.Problems) {
 		return nil, b.problems
 	}
 	b.startServices()
+	b.passages()
 	b.observe()
 	b.plan.Snapshot = &proxy.Snapshot{
 		Generation: b.generation + 1,
@@ -155,6 +163,8 @@ func (r *Runtime) Commit(p *Plan) {
 		}
 	}
 	r.routes = names
+	r.passages = p.passages
+	r.options.Metrics.KeepPassages(r.passages...)
 	r.mu.Unlock()
 	for name, s := range gone {
 		if kept := p.services[name]; kept != s {
@@ -192,6 +202,7 @@ func (r *Runtime) Discard(p *Plan) {
 			r.options.Metrics.ForgetRoutes(route.Name)
 		}
 	}
+	r.options.Metrics.KeepPassages(r.passages...)
 	r.mu.Unlock()
 	for name, s := range p.services {
 		if running[name] != s {

@@ -108,8 +108,11 @@ func originHost(text string) string {
 }
 
 func target(o config.Origin) upstream.Target {
-	t := upstream.Target{Network: o.Network, Host: o.Address, TLS: o.TLS, H2: o.H2, Base: o.Base, Weight: o.Weight}
+	t := upstream.Target{Network: o.Network, Host: o.Address, TCP: o.TCP, TLS: o.TLS, H2: o.H2, Base: o.Base, Weight: o.Weight}
 	scheme := map[[2]bool]string{{false, false}: "http://", {true, false}: "https://", {false, true}: "h2c://", {true, true}: "h2://"}[[2]bool{o.TLS, o.H2}]
+	if o.TCP {
+		scheme = "tcp://"
+	}
 	if o.Network == "unix" {
 		t.URL = "unix:" + o.Address + o.Base
 		return t

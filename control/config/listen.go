@@ -15,6 +15,9 @@ type Listener struct {
 	HTTP     List[Text]    `cfg:"http" default:"h1" doc:"the versions of HTTP that are spoken: h1, h2 (without TLS: by prior knowledge), h3 (over UDP, with TLS)"`
 	AltSvc   Text          `cfg:"alt_svc" doc:"what responses over TCP say about h3 (RFC 7838), or off; by default that it is on the port of address"`
 	Early    string        `cfg:"early_data" default:"off" enum:"off,safe" doc:"safe serves GET, HEAD and OPTIONS over h3 before the handshake has ended; they can be replayed"`
+	TCP      Text          `cfg:"tcp" doc:"the service of tcp:// addresses that every connection is passed on to as it is"`
+	Passing  Named[Text]   `cfg:"passthrough" names:"sni" doc:"TLS that does not end here: names that clients ask for (SNI), *.example.com as well, and the services of tcp:// addresses for them"`
+	Allow    List[Prefix]  `cfg:"allow" doc:"whose connections tcp and passthrough pass on: networks or addresses; everybody's by default"`
 	Proxied  *Proxied      `cfg:"proxy_protocol" doc:"connections of an L4 balancer begin with a PROXY header"`
 	Pos      Pos
 }
@@ -67,6 +70,7 @@ func (v *validator) listeners(listen Named[Listener]) {
 			all = append(all, where)
 		}
 		v.listenerTLS(&l.Value, path)
+		v.passing(&l.Value, path)
 		v.httpVersions(l.Value.HTTP, joinPath(path, "http"))
 		v.http3(&l.Value, path)
 	}
@@ -88,6 +92,57 @@ func (v *validator) listenerTLS(l *Listener, path string) {
 		return
 	}
 	v.unknown("TLS section", "tls", l.TLS, path, append(v.config.TLS.Names(), selfSigned))
+}
+
+// TakesRequests reports whether requests come in by the listener: not if all that it does is to pass connections on.
+func (l *Listener) TakesRequests() bool {
+	return l.TCP.Text == "" && (len(l.Passing) == 0 || l.TLS.Text != "")
+}
+
+// passing checks what passes connections on, and that nothing stands beside it that would have no effect.
+func (v *validator) passing(l *Listener, path string) {
+	ignored := func(beside string, keys ...string) {
+		for _, key := range keys {
+			if where := joinPath(path, key); v.written(where) {
+				v.fail(where, "has no effect beside "+beside, "connections are passed on as they are")
+			}
+		}
+	}
+	tcp := joinPath(path, "tcp")
+	switch {
+	case v.written(tcp):
+		ignored("tcp", "tls", "passthrough", "redirect", "http")
+		v.tcpService(l.TCP, tcp)
+	case l.Passing != nil && l.TLS.Text == "":
+		ignored("passthrough without tls", "redirect", "http")
+	}
+	if l.Passing != nil && len(l.Passing) == 0 {
+		v.fail(joinPath(path, "passthrough"), "names nothing", "passthrough: { db.shop.example: db }")
+	}
+	for _, e := range l.Passing {
+		v.tcpService(e.Value, joinPath(joinPath(path, "passthrough"), e.Name))
+	}
+	if allow := joinPath(path, "allow"); v.written(allow) && l.TCP.Text == "" && len(l.Passing) == 0 {
+		v.fail(allow, "is for connections that are passed on, and the listener has neither tcp nor passthrough", "for requests there is the policy addresses")
+	}
+}
+
+// tcpService checks a service that connections are passed on to.
+func (v *validator) tcpService(name Text, path string) {
+	service, ok := v.config.Services.Get(name.Text)
+	switch {
+	case name.Text == "":
+		v.failAt(name.Pos, path, "names no service", "")
+	case strings.Contains(name.Text, "://"):
+		v.failAt(name.Pos, path, "wants the name of a service, not an address", "services: { db: tcp://... } gives it the name db; then write db")
+	case !ok:
+		v.unknown("service", "services", name, path, v.config.Services.Names())
+	default:
+		v.serviceUsed[name.Text] = true
+		if to := joinPath(joinPath("services", name.Text), "to"); !service.TCP() && !v.report.touched[to] {
+			v.failAt(name.Pos, path, "connections can be passed on to tcp:// addresses only, and the service has none", fmt.Sprintf("its addresses are at %s", v.config.At(to)))
+		}
+	}
 }
 
 func (v *validator) httpVersions(versions List[Text], path string) {

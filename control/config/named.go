@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -78,6 +79,7 @@ var nameRules = map[string]nameRule{
 	"header": {what: "header name", foldCase: true, pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", check: checkHeaderName},
 	"cookie": {what: "cookie name", pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", check: checkHeaderName},
 	"status": {what: "status or error code", pattern: "^([45][0-9][0-9]|[45]xx|[a-z][a-z0-9_]*)$", check: checkErrorName},
+	"sni":    {what: "name of a server", foldCase: true, pattern: `^(\*\.)?[A-Za-z0-9_.-]+$`, check: checkServerName},
 	"any":    {what: "name", pattern: "^.+$", check: checkAnyName},
 }
 
@@ -142,6 +144,21 @@ func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 func checkAnyName(s string) string {
 	if s == "" || len(s) > headerNameBytesMax {
 		return "it has between 1 and 256 characters"
+	}
+	return ""
+}
+
+// checkServerName wants a name that a client can ask for with TLS (RFC 6066 section 3), or a wildcard for some.
+func checkServerName(s string) string {
+	name := strings.TrimPrefix(s, "*.")
+	_, err := netip.ParseAddr(name)
+	switch {
+	case strings.HasSuffix(s, "."):
+		return "clients send it without the dot at the end"
+	case strings.Contains(name, "*"):
+		return "a wildcard stands for the first labels as a whole: *.example.com"
+	case err == nil || !isHost(name):
+		return "clients ask for host names, such as db.shop.example"
 	}
 	return ""
 }

@@ -12,6 +12,7 @@ import (
 type Origin struct {
 	Network string // "tcp" or "unix"; empty when the address was refused
 	Address string // what to dial: "host:port", or the path of a socket
+	TCP     bool   // tcp://: connections are passed on as they are
 	TLS     bool
 	H2      bool   // HTTP/2: by ALPN with TLS, else with prior knowledge
 	Host    string // the authority of the address without a default port, for host: origin; "localhost" for a socket
@@ -22,7 +23,7 @@ type Origin struct {
 
 // originFields is the long form of an Origin.
 type originFields struct {
-	URL    Text `cfg:"url" required:"true" doc:"http://host:port/base, https://..., h2://..., h2c://..., grpc://..., grpcs://... or unix:/path"`
+	URL    Text `cfg:"url" required:"true" doc:"http://host:port/base, https://..., h2://..., h2c://..., grpc://..., grpcs://..., unix:/path or tcp://host:port"`
 	Weight int  `cfg:"weight" default:"1" min:"1" max:"1000" doc:"share of the requests, relative to the others"`
 }
 
@@ -69,12 +70,14 @@ func (o *Origin) parse(s string) (message, hint string) {
 	}
 	switch {
 	case scheme == "http" || scheme == "https":
+	case scheme == "tcp":
+		return o.parseTCP(rest)
 	case scheme == "h2" || scheme == "h2c" || scheme == "grpc" || scheme == "grpcs":
 		o.H2 = true
 	case slices.Contains(laterSchemes, scheme):
-		return notYet(scheme + "://"), "http://, https://, h2://, h2c://, grpc://, grpcs:// and unix: are"
+		return notYet(scheme + "://"), "http://, https://, h2://, h2c://, grpc://, grpcs://, tcp:// and unix: are"
 	default:
-		return "the scheme of the address is not known", "http://, https://, h2://, h2c://, grpc://, grpcs:// or unix:/path"
+		return "the scheme of the address is not known", "http://, https://, h2://, h2c://, grpc://, grpcs://, tcp:// or unix:/path"
 	}
 	authority, base := rest, ""
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
@@ -103,6 +106,23 @@ func (o *Origin) parse(s string) (message, hint string) {
 		o.Host = strings.TrimSuffix(o.Host, ":"+port)
 	}
 	o.Network, o.Address = "tcp", net.JoinHostPort(host, port)
+	return "", ""
+}
+
+// parseTCP takes the rest of an address of tcp:// apart: connections have a place to go to, and nothing else.
+func (o *Origin) parseTCP(authority string) (message, hint string) {
+	o.TCP = true
+	host, port, ok := splitAuthority(authority)
+	switch {
+	case strings.ContainsAny(authority, "/?#@"):
+		return "the address has more than host and port", "tcp://host:port"
+	case !ok:
+		return "the address has no valid host and port", "tcp://host:port, with brackets around an IPv6 address"
+	case port == "":
+		return "the address has no port", "tcp://host:port"
+	}
+	o.Network, o.Address = "tcp", net.JoinHostPort(host, port)
+	o.Host = o.Address
 	return "", ""
 }
 

@@ -189,6 +189,9 @@ func (v *validator) targets(to *Split, path string) {
 			continue
 		}
 		v.serviceUsed[t.Service] = true
+		if s, ok := v.config.Services.Get(t.Service); ok && s.TCP() {
+			v.failAt(t.Pos, where, "requests cannot be sent to a service with addresses of tcp://", "write http://, or pass its connections on: listen.*.tcp, listen.*.passthrough")
+		}
 	}
 }
 

@@ -228,7 +228,7 @@ func (*Origin) schema(g *schemaWriter, _ field) object {
 	return object{"$ref": "#/$defs/Origin"}
 }
 
-const originPattern = `^(https?://|unix:/)`
+const originPattern = `^((https?|h2c?|grpcs?|tcp)://|unix:/)`
 
 func (*Use) schema(g *schemaWriter, _ field) object {
 	return object{"anyOf": []any{plainText(), g.value(reflect.TypeFor[Policy](), field{})}}

@@ -4,13 +4,14 @@ import (
 	"crypto/x509"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 )
 
 // Service is where traffic can go: endpoints that answer alike.
 type Service struct {
-	To        List[Origin] `cfg:"to" required:"true" doc:"one address or a list: http://host:port/base, https://..., unix:/path, h2:// or grpcs:// (HTTP/2 with TLS), h2c:// or grpc:// (without), or { url, weight }"`
+	To        List[Origin] `cfg:"to" required:"true" doc:"one address or a list: http://host:port/base, https://..., unix:/path, h2:// or grpcs:// (HTTP/2 with TLS), h2c:// or grpc:// (without), tcp://host:port for connections that are passed on, or { url, weight }"`
 	Balance   Balance      `cfg:"balance" default:"round-robin" doc:"how an endpoint is chosen"`
 	Timeout   *Duration    `cfg:"timeout" doc:"how long one try may take until the response head is there; 30s by default"`
 	Timeouts  Timeouts     `cfg:"timeouts" doc:"the other timeouts"`
@@ -22,12 +23,17 @@ type Service struct {
 	_         struct{} `later:"tls" hint:"origin_tls says how https:// addresses are verified"`
 }
 
+// TCP reports whether connections are passed on to the service, instead of requests.
+func (s *Service) TCP() bool {
+	return slices.ContainsFunc(s.To, func(o Origin) bool { return o.TCP })
+}
+
 // Timeouts are the timeouts of one service. After Load, Try is never nil and Service.Timeout is the same.
 type Timeouts struct {
 	Connect Duration  `cfg:"connect" default:"2s" doc:"until a connection is there, TLS included"`
 	Try     *Duration `cfg:"try" doc:"the same as timeout"`
 	Idle    Duration  `cfg:"idle" default:"60s" doc:"silence in the middle of a body"`
-	Tunnel  Duration  `cfg:"tunnel" default:"1h" doc:"silence in an upgraded connection, such as a WebSocket"`
+	Tunnel  Duration  `cfg:"tunnel" default:"1h" doc:"silence in an upgraded connection, such as a WebSocket, and in one that is passed on"`
 }
 
 // tryDefault is Timeouts.Try where neither timeout nor timeouts.try is set.
@@ -102,6 +108,7 @@ func (v *validator) services(services Named[Service]) {
 	for _, s := range services {
 		path := joinPath("services", s.Name)
 		v.origins(s.Value, path)
+		v.tcp(&s.Value, path)
 		v.balance(s.Value, path)
 		v.originTLS(s.Value, path)
 		if s.Value.Timeout != nil && s.Value.Timeouts.Try != nil {
@@ -128,11 +135,31 @@ func (v *validator) origins(s Service, path string) {
 		if o.Network == "" {
 			continue
 		}
-		id := fmt.Sprint(o.Network, o.TLS, o.H2, o.Address, o.Base)
+		id := fmt.Sprint(o.Network, o.TCP, o.TLS, o.H2, o.Address, o.Base)
 		if pos, twice := first[id]; twice {
 			v.failAt(o.Pos, v.item(to, i), "the address stands here twice", fmt.Sprintf("first at %s; a larger share is written { url: ..., weight: 2 }", pos))
 		}
 		first[id] = o.Pos
+	}
+}
+
+// tcp checks that a service that connections are passed on to is nothing else, and has nothing that is for requests.
+func (v *validator) tcp(s *Service, path string) {
+	if !s.TCP() {
+		return
+	}
+	for i, o := range s.To {
+		if !o.TCP && o.Network != "" {
+			v.failAt(o.Pos, v.item(joinPath(path, "to"), i), "the service has addresses of tcp://, and this one is for requests", "make two services of it")
+		}
+	}
+	for _, key := range []string{"timeout", "timeouts.try", "timeouts.idle", "pool.idle", "pool.idle_for", "pool.wait", "host", "origin_tls"} {
+		if where := path + "." + key; v.written(where) {
+			v.fail(where, "is for requests, and the service has addresses of tcp://", "")
+		}
+	}
+	if on := s.Balance.On; on.By != "" && on.By != "client" {
+		v.fail(path+".balance.on", "of a connection that is passed on only the client is known", "on: client")
 	}
 }
 
@@ -151,7 +178,7 @@ func (v *validator) originTLS(s Service, path string) {
 	for _, o := range s.To {
 		encrypted = encrypted || o.TLS
 	}
-	if !encrypted {
+	if !encrypted && !s.TCP() {
 		v.fail(where, "no address of the service is https://, h2:// or grpcs://", "")
 	}
 	if !s.OriginTLS.Verify {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 )
 
@@ -50,12 +51,13 @@ func (v *validator) version(version int) {
 
 // unused warns of what nothing uses, and of a file that serves nothing. A broken route may be the one that would: so only for a file without errors.
 func (v *validator) unused() {
-	if len(v.config.Routes) == 0 {
+	takesRequests := slices.ContainsFunc(v.config.Listen, func(l Entry[Listener]) bool { return l.Value.TakesRequests() && l.Value.Redirect == "" })
+	if len(v.config.Routes) == 0 && takesRequests {
 		v.warn("routes", "there are no routes: every request is answered with 404", "")
 	}
 	for _, s := range v.config.Services {
 		if !v.serviceUsed[s.Name] {
-			v.report.warn(s.Pos, joinPath("services", s.Name), "no route uses the service", "")
+			v.report.warn(s.Pos, joinPath("services", s.Name), "nothing uses the service", "")
 		}
 	}
 	asked := false

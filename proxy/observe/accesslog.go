@@ -75,7 +75,7 @@ func (l *AccessLog) Finish(x *proxy.Exchange) { l.record(x, wire.Now(), finalSta
 // record logs x, which ended at end (wire.Now) with this status.
 func (l *AccessLog) record(x *proxy.Exchange, end int64, status int) {
 	s := l.settings.Load()
-	if s.threshold < everything && uint64(rand.Uint32()) >= s.threshold {
+	if !s.sampled() {
 		return
 	}
 	n := l.lines.Get().(*line)
@@ -91,6 +91,11 @@ func (l *AccessLog) record(x *proxy.Exchange, end int64, status int) {
 		n.text = nil
 	}
 	l.lines.Put(n)
+}
+
+// sampled reports whether a line is to be written.
+func (s *logSettings) sampled() bool {
+	return s.threshold >= everything || uint64(rand.Uint32()) < s.threshold
 }
 
 // lineKeepMax caps what a pooled line keeps, so that one large request does not stay for ever.

@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"iter"
@@ -17,6 +18,7 @@ type Metrics struct {
 	mu       sync.Mutex
 	routes   map[string]*RouteMetrics
 	services map[string]*ServiceMetrics
+	passages map[passageWay]*PassageMetrics
 	funcs    []computed   // by name
 	set      *metrics.Set // of the library: ours are exposed through it
 }
@@ -29,7 +31,7 @@ type computed struct {
 
 // New returns metrics without a route or service.
 func New() *Metrics {
-	m := &Metrics{routes: map[string]*RouteMetrics{}, services: map[string]*ServiceMetrics{}, set: metrics.NewSet()}
+	m := &Metrics{routes: map[string]*RouteMetrics{}, services: map[string]*ServiceMetrics{}, passages: map[passageWay]*PassageMetrics{}, set: metrics.NewSet()}
 	m.set.RegisterMetricsWriter(m.write)
 	return m
 }
@@ -143,6 +145,7 @@ func (m *Metrics) write(w io.Writer) {
 	e := newExposition(w)
 	writeRoutes(e, routes)
 	writeServices(e, services)
+	writePassages(e, m.sortedPassages())
 	for _, f := range funcs {
 		kind := "gauge"
 		if strings.HasSuffix(f.name, "_total") {
@@ -177,6 +180,14 @@ func (m *Metrics) totals() ([]routeTotals, []serviceTotals, []computed) {
 	return byRoute, byService, funcs
 }
 
+func (m *Metrics) sortedPassages() []*PassageMetrics {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.SortedFunc(maps.Values(m.passages), func(a, b *PassageMetrics) int {
+		return cmp.Or(strings.Compare(a.way.listener, b.way.listener), strings.Compare(a.way.service, b.way.service))
+	})
+}
+
 // The names of the metrics that this package counts itself.
 const (
 	nameRequests         = "sluice_requests_total"
@@ -190,11 +201,14 @@ const (
 	nameUpstreamRequests = "sluice_upstream_requests_total"
 	nameUpstreamDuration = "sluice_upstream_duration_seconds"
 	nameUpstreamRetries  = "sluice_upstream_retries_total"
+	namePassages         = "sluice_passages_total"
+	namePassagesOpen     = "sluice_passages_open"
+	namePassageBytes     = "sluice_passage_bytes_total"
 )
 
 var ownNames = []string{
 	nameRequests, nameDuration, nameRequestBytes, nameResponseBytes, nameInFlight, nameAborted, nameRefused, nameReports,
-	nameUpstreamRequests, nameUpstreamDuration, nameUpstreamRetries,
+	nameUpstreamRequests, nameUpstreamDuration, nameUpstreamRetries, namePassages, namePassagesOpen, namePassageBytes,
 }
 
 var (

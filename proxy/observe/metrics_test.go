@@ -72,6 +72,18 @@ func TestWritePrometheus(t *testing.T) {
 	route.finish(x, 1e9+70e9, 504)
 	service.finish(x, 1e9+70e9, 504)
 
+	db, nowhere := m.Passage("postgres", "db"), m.Passage("postgres", "")
+	passages := NewPassageObserver(nil, db, nowhere)
+	p := &proxy.Passage{Service: "db", Ended: proxy.EndedByClient}
+	passages.Begin(p)
+	passages.Begin(p)
+	passages.Moved(p, 10, 20)
+	passages.Moved(p, 1, 2)
+	passages.Finish(p)
+	p = &proxy.Passage{Ended: proxy.UnrecognizedName}
+	passages.Begin(p)
+	passages.Finish(p)
+
 	const want = `# HELP sluice_requests_total Requests finished, by the class of the status the client got; none: no status was ever sent.
 # TYPE sluice_requests_total counter
 sluice_requests_total{route="idle",class="2xx"} 0
@@ -136,6 +148,17 @@ sluice_upstream_duration_seconds_count{service="origin"} 2
 # HELP sluice_upstream_retries_total Tries beyond the first.
 # TYPE sluice_upstream_retries_total counter
 sluice_upstream_retries_total{service="origin"} 4
+# HELP sluice_passages_total Connections passed on to a service as they are, or refused, by how they ended.
+# TYPE sluice_passages_total counter
+sluice_passages_total{listener="postgres",service="",ended="unrecognized_name"} 1
+sluice_passages_total{listener="postgres",service="db",ended="client"} 1
+# HELP sluice_passages_open Connections that are passed on to a service now.
+# TYPE sluice_passages_open gauge
+sluice_passages_open{listener="postgres",service="db"} 1
+# HELP sluice_passage_bytes_total Bytes of connections that are passed on: in is from clients. They are counted within seconds.
+# TYPE sluice_passage_bytes_total counter
+sluice_passage_bytes_total{listener="postgres",service="db",direction="in"} 11
+sluice_passage_bytes_total{listener="postgres",service="db",direction="out"} 22
 # HELP sluice_connections Client connections by state.
 # TYPE sluice_connections gauge
 sluice_connections{state="idle"} 3

@@ -57,6 +57,15 @@ type Settings struct {
 	// and sent again (RFC 8470).
 	EarlyData bool
 
+	// Pass, if not nil, is where every connection is passed on to as it is, and Through, if not nil, where those are whose
+	// client asks for one of its names with TLS; others go on to TLS here, or are refused if there is none.
+	Pass    *proxy.Way
+	Through *proxy.Names
+	// Allow lists whose connections are passed on; empty: everybody's.
+	Allow []netip.Prefix
+	// Passages sees the connections that are passed on; it is there where Pass or Through is.
+	Passages proxy.PassageObserver
+
 	altSvc string // what is said
 }
 
@@ -86,7 +95,8 @@ func (s *Server) Listen(name string, nl net.Listener, settings Settings) *Listen
 func (l *Listener) Addr() net.Addr { return l.net.Addr() }
 
 // Set replaces the settings for requests that begin from now on. If it changes how connections are made, with TLS say, those that were
-// made before end as Retire ends them: they have proven less than is asked for now, or speak what is not spoken any more.
+// made before end as Retire ends them: they have proven less than is asked for now, or speak what is not spoken any more. Those that
+// are passed on go on, here as there: they are nobody's requests.
 func (l *Listener) Set(s Settings) {
 	l.server.mu.Lock()
 	s.altSvc = ""
@@ -95,7 +105,8 @@ func (l *Listener) Set(s Settings) {
 	}
 	l.server.mu.Unlock()
 	old := l.settings.Swap(&s)
-	if old.TLS != s.TLS || old.H2 != s.H2 || old.NoH1 != s.NoH1 || !slices.Equal(old.Proxied, s.Proxied) {
+	passed := (old.Pass == nil) != (s.Pass == nil) || !old.Through.Same(s.Through)
+	if passed || old.TLS != s.TLS || old.H2 != s.H2 || old.NoH1 != s.NoH1 || !slices.Equal(old.Proxied, s.Proxied) {
 		l.endConnections()
 	}
 }
@@ -216,6 +227,16 @@ func (l *Listener) countedAs(client netip.Addr) netip.Addr {
 // serve serves an accepted connection, to its end or until it is parked.
 func (l *Listener) serve(c net.Conn, from origin) {
 	settings := l.settings.Load()
+	if settings.Pass != nil {
+		l.pass(c, nil, settings.Pass, from, settings)
+		return
+	}
+	if settings.Through != nil {
+		var passed bool
+		if c, passed = l.passThrough(c, from, settings); passed {
+			return
+		}
+	}
 	h2 := settings.NoH1
 	if config := settings.TLS; config != nil {
 		tc, ja4, err := l.server.handshake(c, config, from.counted)
@@ -251,8 +272,8 @@ func (l *Listener) serve(c net.Conn, from origin) {
 // refuse ends a connection that is one too many, and says why where the client can understand it.
 func (l *Listener) refuse(c net.Conn) {
 	switch settings := l.settings.Load(); {
-	case settings.TLS != nil:
-		_ = c.Close() // nothing that it waits for could be said without a handshake
+	case settings.TLS != nil, settings.Through != nil, settings.Pass != nil:
+		_ = c.Close() // nothing that it waits for could be said without a handshake, or is for us to say
 	case settings.NoH1:
 		refuseH2(c)
 	default:

@@ -137,13 +137,9 @@ func (p *Packets) config(*quic.ClientInfo) (_ *quic.Config, err error) {
 	if streams <= 0 {
 		streams = streamsDefault
 	}
-	timeout := lim.HandshakeTimeout
-	if timeout <= 0 {
-		timeout = handshakeTimeout
-	}
 	return &quic.Config{
 		Versions:             []quic.Version{quic.Version1},
-		HandshakeIdleTimeout: timeout / 2, // all of it may take twice as long
+		HandshakeIdleTimeout: p.listener.server.handshakeTimeout() / 2, // all of it may take twice as long
 		MaxIdleTimeout:       max(lim.Idle, silenceMin),
 		// A client's uploads cost as much memory as with HTTP/2.
 		InitialStreamReceiveWindow: streamWindow, MaxStreamReceiveWindow: streamWindow,

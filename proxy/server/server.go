@@ -30,6 +30,8 @@ type Server struct {
 	open      int
 	empty     chan struct{} // closed when the last connection ends while draining
 	draining  atomic.Bool
+	tunnels   map[*tunnel]struct{} // of passages
+	cutting   bool                 // a passage that begins now is cut
 
 	accepted   atomic.Uint64
 	refused    atomic.Uint64
@@ -89,8 +91,8 @@ func (s *Server) Draining() bool { return s.draining.Load() }
 // front is to notice first that this host is going.
 func (s *Server) StartDraining() { s.draining.Store(true) }
 
-// Shutdown stops accepting, ends idle connections at once and the others after their response, and waits until all
-// are gone or ctx ends; then it cuts what is left and returns ctx's error.
+// Shutdown stops accepting, ends idle connections at once and the others after their response, and waits until all, those that
+// are passed on included, are gone or ctx ends; then it cuts what is left and returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	defer s.closeParking()
 	s.draining.Store(true)
@@ -119,6 +121,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	slog.Warn("cutting connections that did not end within the drain limit", "connections", s.Counts().Open)
+	s.cutTunnels()
 	s.sweeper.Each(func(c *wire.Conn) {
 		if e, ok := c.Owner.(edge); ok {
 			c.Kick(wire.Draining)

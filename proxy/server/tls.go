@@ -47,8 +47,15 @@ func (s *Server) Handshakes() Handshakes {
 	}
 }
 
-// handshakeTimeout is used where a snapshot has no limit of its own.
-const handshakeTimeout = 10 * time.Second
+// handshakeTimeoutDefault is used where a snapshot has no limit of its own.
+const handshakeTimeoutDefault = 10 * time.Second
+
+func (s *Server) handshakeTimeout() time.Duration {
+	if timeout := s.snapshot.Load().Limits.HandshakeTimeout; timeout > 0 {
+		return timeout
+	}
+	return handshakeTimeoutDefault
+}
 
 // errHandshakes refuses a handshake beyond limits.handshakes: a flood of them then costs neither memory nor the CPU time that the
 // clients who are connected need.
@@ -104,11 +111,7 @@ func (s *Server) handshake(c net.Conn, config *tls.Config, client netip.Addr) (t
 		}
 	}()
 	limits := &s.snapshot.Load().Limits
-	timeout := limits.HandshakeTimeout
-	if timeout <= 0 {
-		timeout = handshakeTimeout
-	}
-	_ = c.SetDeadline(time.Now().Add(timeout)) // fails only on a closed connection, as does taking it back
+	_ = c.SetDeadline(time.Now().Add(s.handshakeTimeout())) // fails only on a closed connection, as does taking it back
 	begin := func() error {
 		if began {
 			return nil

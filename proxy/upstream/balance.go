@@ -151,10 +151,19 @@ func interleave(endpoints []*endpoint, divisor int) []uint16 {
 	return order
 }
 
-// pick chooses an endpoint that was not tried. If all that are left could not be reached lately, it takes the one
-// whose time is up first: trying beats refusing.
+// pick chooses an endpoint for a request.
 func (s *Service) pick(x *proxy.Exchange, tried []*endpoint) *endpoint {
 	set := s.set.Load()
+	var key uint64
+	if s.options.Balance == Hash && len(set.endpoints) > 1 {
+		key = s.options.HashOn.Hash(x)
+	}
+	return s.choose(set, key, x.Started, tried)
+}
+
+// choose takes an endpoint that was not tried. If all that are left could not be reached lately, it takes the one whose time is
+// up first: trying beats refusing. began is when what the endpoint is for began.
+func (s *Service) choose(set *endpointSet, key uint64, began int64, tried []*endpoint) *endpoint {
 	n := len(set.endpoints)
 	if n == 0 {
 		return nil
@@ -165,7 +174,7 @@ func (s *Service) pick(x *proxy.Exchange, tried []*endpoint) *endpoint {
 		}
 		return nil
 	}
-	now := x.Started
+	now := began
 	if len(tried) > 0 {
 		now = wire.Now()
 	}
@@ -176,7 +185,7 @@ func (s *Service) pick(x *proxy.Exchange, tried []*endpoint) *endpoint {
 	case LeastRequest:
 		e = set.leastRequest(now, tried)
 	default:
-		e = set.byHash(s.options.HashOn.Hash(x), now, tried)
+		e = set.byHash(key, now, tried)
 	}
 	if e != nil {
 		return e

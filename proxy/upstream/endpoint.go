@@ -243,6 +243,9 @@ func (e *endpoint) counts() (open, idle int) {
 	if e.h2 != nil {
 		return e.h2.counts()
 	}
+	if e.target.TCP {
+		return int(e.inFlight.Load()), 0
+	}
 	return e.pool.counts()
 }
 

@@ -49,6 +49,7 @@ type Target struct {
 	Host    string // name or IP, without brackets; or the socket's path
 	Port    string
 	TLS     bool
+	TCP     bool   // connections are passed on as they are: it is for Connect, and not for Serve
 	H2      bool   // HTTP/2 is spoken: with TLS if it is negotiated by ALPN, else with prior knowledge
 	Base    string // path put in front of every request's, without a slash at its end
 	Weight  int    // 1 and up

@@ -116,12 +116,15 @@ func NewConn(c net.Conn, onReset func()) *Conn {
 	return w
 }
 
-// beneath returns the connection that c, if it is a TLS connection, encrypts.
+// beneath returns the connection that c, if it is a TLS connection, encrypts, or what it wraps in another way.
 func beneath(c net.Conn) net.Conn {
-	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
-		return t.NetConn()
+	for {
+		t, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			return c
+		}
+		c = t.NetConn()
 	}
-	return c
 }
 
 // Read reads at least one byte, or returns io.EOF.

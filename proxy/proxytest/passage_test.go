@@ -1,0 +1,605 @@
+package proxytest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"sluice/tlsterm"
+)
+
+// passageGateway passes connections on to an origin; more is appended to the configuration.
+func passageGateway(t testing.TB, service, more string) (*Gateway, *passageLog) {
+	t.Helper()
+	log := &passageLog{t: t, file: filepath.Join(t.TempDir(), "access.log")}
+	gw := Start(t, fmt.Sprintf("listen: { db: { address: \":1\", tcp: db, %s } }\nlog: { access: { to: %s } }\nservices: { db: { %s } }\n", more, log.file, service))
+	log.gw = gw
+	return gw, log
+}
+
+// passageLog is an access log of passages.
+type passageLog struct {
+	t    testing.TB
+	gw   *Gateway
+	file string
+}
+
+// lines stops the gateway and returns what it has logged, in the order of its end.
+func (l *passageLog) lines() []map[string]any {
+	l.t.Helper()
+	l.gw.Stop()
+	text, err := os.ReadFile(l.file)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	var lines []map[string]any
+	for line := range strings.Lines(string(text)) {
+		fields := map[string]any{}
+		if err := json.Unmarshal([]byte(line), &fields); err != nil {
+			l.t.Fatalf("%v: %s", err, line)
+		}
+		lines = append(lines, fields)
+	}
+	return lines
+}
+
+// want compares fields of the only line.
+func (l *passageLog) want(pairs ...any) {
+	l.t.Helper()
+	lines := l.lines()
+	if len(lines) != 1 {
+		l.t.Fatalf("%d lines: %v", len(lines), lines)
+	}
+	for i := 0; i < len(pairs); i += 2 {
+		if got := fmt.Sprint(lines[0][pairs[i].(string)]); got != fmt.Sprint(pairs[i+1]) {
+			l.t.Errorf("%s is %s, want %v, in %v", pairs[i], got, pairs[i+1], lines[0])
+		}
+	}
+}
+
+// series returns the value of a series of the metrics, or -1.
+func (g *Gateway) series(name string) float64 {
+	var b bytes.Buffer
+	if err := g.Metrics.WritePrometheus(&b); err != nil {
+		g.t.Fatal(err)
+	}
+	for line := range strings.Lines(b.String()) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			var v float64
+			if _, err := fmt.Sscan(value, &v); err != nil {
+				g.t.Fatal(err)
+			}
+			return v
+		}
+	}
+	return -1
+}
+
+// shout is an origin that answers with all that it was sent, in upper case, after the end of it.
+func shout(t testing.TB) string {
+	return RawOrigin(t, func(c *net.TCPConn) {
+		limitConn(t, c)
+		all, err := io.ReadAll(c)
+		if err == nil {
+			_, err = c.Write(bytes.ToUpper(all))
+		}
+		if err != nil {
+			t.Errorf("the origin: %v", err)
+		}
+	})
+}
+
+// echo is an origin that sends back what comes.
+func echo(t testing.TB) string {
+	return RawOrigin(t, func(c *net.TCPConn) {
+		limitConn(t, c)
+		_, _ = io.Copy(c, c) // which may be ended from either side
+		_ = c.CloseWrite()
+	})
+}
+
+func (c *Client) roundTrip(s string) {
+	c.t.Helper()
+	limitConn(c.t, c)
+	c.Send(s)
+	got := make([]byte, len(s))
+	if _, err := io.ReadFull(c.R, got); err != nil || string(got) != s {
+		c.t.Fatalf("got %q, %v; want %q", got, err, s)
+	}
+}
+
+// wantReset waits until the connection is reset.
+func (c *Client) wantReset() {
+	c.t.Helper()
+	limitConn(c.t, c)
+	if b, err := io.ReadAll(c.R); !errors.Is(err, syscall.ECONNRESET) {
+		c.t.Fatalf("got %q, %v; want a reset", b, err)
+	}
+}
+
+// wantNone dials, and waits until the connection is reset, which it may be before Dial knows that it was made.
+func (g *Gateway) wantNone(ip string) {
+	g.t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}
+	c, err := d.Dial("tcp", g.Addr)
+	if err == nil {
+		defer c.Close()
+		limitConn(g.t, c)
+		_, err = c.Read(make([]byte, 1))
+	}
+	if !errors.Is(err, syscall.ECONNRESET) {
+		g.t.Fatalf("got %v; want a reset", err)
+	}
+}
+
+// TestPassage: the ends of both sides are passed on as such, and the log and the metrics tell what was.
+func TestPassage(t *testing.T) {
+	origin := shout(t)
+	gw, log := passageGateway(t, "to: tcp://"+origin, "")
+	c := gw.Dial()
+	limitConn(t, c)
+	c.Send("hello, ")
+	c.Send("you")
+	if err := c.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(c.R); err != nil || string(got) != "HELLO, YOU" {
+		t.Fatalf("got %q, %v", got, err)
+	}
+	gw.Stop()
+	f := func(series string, want float64) {
+		t.Helper()
+		if got := gw.series(series); got != want {
+			t.Errorf("%s is %v, want %v", series, got, want)
+		}
+	}
+	f(`sluice_passages_total{listener="db",service="db",ended="client"}`, 1)
+	f(`sluice_passages_open{listener="db",service="db"}`, 0)
+	f(`sluice_passage_bytes_total{listener="db",service="db",direction="in"}`, 10)
+	f(`sluice_passage_bytes_total{listener="db",service="db",direction="out"}`, 10)
+	log.want("kind", "passage", "listener", "db", "client", "127.0.0.1", "service", "db", "endpoint", origin, "attempts", 1,
+		"bytes_in", 10, "bytes_out", 10, "ended", "client", "proto", "TCP", "cause", nil)
+}
+
+// TestPassageLarge moves much both ways at once, to a unix socket's client as well.
+func TestPassageLarge(t *testing.T) {
+	const size = 16 << 20
+	data := bytes.Repeat([]byte("0123456789abcdef"), size/16)
+	want := sha256.Sum256(data)
+	gw, _ := passageGateway(t, "to: tcp://"+echo(t), "")
+	path := filepath.Join(t.TempDir(), "s")
+	nl, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gw.Server.Listen("socket", nl, settings(gw.plan(fmt.Sprintf("listen: { db: { address: \":1\", tcp: db } }\nservices: { db: tcp://%s }\n", echo(t)))))
+	f := func(network, address string) {
+		t.Helper()
+		c, err := net.Dial(network, address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		limitConn(t, c)
+		sent := make(chan error, 1)
+		go func() {
+			_, err := c.Write(data)
+			if err == nil {
+				err = c.(interface{ CloseWrite() error }).CloseWrite()
+			}
+			sent <- err
+		}()
+		h := sha256.New()
+		if n, err := io.Copy(h, c); err != nil || n != size || [32]byte(h.Sum(nil)) != want {
+			t.Errorf("%s: %d bytes came back, %v", network, n, err)
+		}
+		if err := <-sent; err != nil {
+			t.Error(err)
+		}
+	}
+	f("tcp", gw.Addr)
+	f("unix", path)
+}
+
+// TestPassageBreaks: a side that breaks is a reset to the other one.
+func TestPassageBreaks(t *testing.T) {
+	ends := make(chan error, 1)
+	origin := RawOrigin(t, func(c *net.TCPConn) {
+		limitConn(t, c)
+		var b [5]byte
+		if _, err := io.ReadFull(c, b[:]); err != nil {
+			t.Error(err)
+			return
+		}
+		if string(b[:]) == "break" {
+			_, _ = c.Write([]byte("some"))
+			_ = c.SetLinger(0)
+			return
+		}
+		_, err := c.Read(b[:])
+		ends <- err
+	})
+	gw, log := passageGateway(t, "to: tcp://"+origin, "")
+	c := gw.Dial()
+	c.Send("break")
+	c.wantReset()
+
+	c = gw.Dial()
+	c.Send("hello")
+	if err := c.SetLinger(0); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the origin has the connection", func() bool {
+		return gw.series(`sluice_passages_open{listener="db",service="db"}`) == 1 && gw.Runtime.Services()[0].Endpoints[0].InFlight == 1
+	})
+	c.Close()
+	if err := <-ends; !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the origin sees %v, want a reset", err)
+	}
+	lines := log.lines()
+	if len(lines) != 2 || lines[0]["ended"] != "origin_reset" || lines[1]["ended"] != "client_reset" {
+		t.Errorf("the log has %v", lines)
+	}
+}
+
+// refusing returns an address at which nobody listens.
+func refusing(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	return l.Addr().String()
+}
+
+// TestPassageAnother: an endpoint that cannot be reached, or has no room, costs no connection while there is another one.
+func TestPassageAnother(t *testing.T) {
+	dead, good := refusing(t), echo(t)
+	gw, log := passageGateway(t, fmt.Sprintf("to: [tcp://%s, tcp://%s]", dead, good), "")
+	for range 4 {
+		c := gw.Dial()
+		c.roundTrip("ping")
+		c.Close()
+	}
+	for _, line := range log.lines() {
+		if line["ended"] != "client" || line["endpoint"] != good {
+			t.Errorf("the log has %v", line)
+		}
+	}
+
+	gw, log = passageGateway(t, fmt.Sprintf("to: [tcp://%s, tcp://%s]", refusing(t), dead), "")
+	gw.wantNone("127.0.0.1")
+	log.want("ended", "unreachable", "attempts", 2, "bytes_in", 0)
+
+	gw, log = passageGateway(t, fmt.Sprintf("to: [tcp://%s, tcp://%s], pool: { connections: 1 }", good, echo(t)), "")
+	one, two := gw.Dial(), gw.Dial()
+	one.roundTrip("ping")
+	two.roundTrip("ping")
+	gw.wantNone("127.0.0.1")
+	one.Close()
+	eventually(t, "there is room", func() bool { return gw.series(`sluice_passages_open{listener="db",service="db"}`) == 1 })
+	three := gw.Dial()
+	three.roundTrip("ping")
+	two.Close()
+	three.Close()
+	if lines := log.lines(); lines[0]["ended"] != "busy" {
+		t.Errorf("the log has %v", lines[0])
+	}
+}
+
+// TestPassageIdle: silence ends a passage, and a byte now and then keeps it.
+func TestPassageIdle(t *testing.T) {
+	gw, log := passageGateway(t, "to: tcp://"+echo(t)+", timeouts: { tunnel: 200ms }", "")
+	c := gw.Dial()
+	c.roundTrip("ping")
+	c.wantReset()
+	log.want("ended", "idle", "bytes_in", 4)
+
+	gw, _ = passageGateway(t, "to: tcp://"+echo(t)+", timeouts: { tunnel: 2s }", "")
+	c = gw.Dial()
+	for end := time.Now().Add(2500 * time.Millisecond); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		c.roundTrip("ping")
+	}
+}
+
+// TestPassageAllow: who is not allowed does not reach the service.
+func TestPassageAllow(t *testing.T) {
+	gw, log := passageGateway(t, "to: tcp://"+echo(t), "allow: 127.0.0.2")
+	c := gw.DialFrom("127.0.0.2")
+	c.roundTrip("ping")
+	c.Close()
+	gw.wantNone("127.0.0.3")
+	for _, line := range log.lines() {
+		if line["client"] == "127.0.0.3" && (line["ended"] != "not_allowed" || line["endpoint"] != nil) {
+			t.Errorf("the log has %v", line)
+		}
+	}
+}
+
+// TestPassageLimits: connections that are passed on count as all do, and the client is whom the PROXY header names.
+func TestPassageLimits(t *testing.T) {
+	gw := Start(t, fmt.Sprintf(`
+listen: { db: { address: ":1", tcp: db, proxy_protocol: { from: 127.0.0.9 } } }
+limits: { connections: 3, per_client: 1 }
+services: { db: tcp://%s }
+`, echo(t)))
+	one := gw.DialFrom("127.0.0.2")
+	one.roundTrip("ping")
+	if b, err := gw.DialFrom("127.0.0.2").R.ReadByte(); err == nil {
+		t.Errorf("a second connection is served: %q", b)
+	}
+	const header = "PROXY TCP4 192.0.2.9 10.0.0.1 4660 443\r\n"
+	proxied := gw.DialFrom("127.0.0.9")
+	proxied.Send(header)
+	proxied.roundTrip("ping")
+	another := gw.DialFrom("127.0.0.9")
+	another.Send(header)
+	if b, err := another.R.ReadByte(); err == nil {
+		t.Errorf("a second connection of a client behind a balancer is served: %q", b)
+	}
+	one.Close()
+	eventually(t, "the first connection is forgotten", func() bool { return gw.Server.Counts().Open == 1 })
+	one = gw.DialFrom("127.0.0.2")
+	one.roundTrip("ping")
+	one.Close()
+	proxied.Close()
+}
+
+// TestPassageReload: connections go on where they are, and new ones go where they are told now.
+func TestPassageReload(t *testing.T) {
+	named := func(name string) string {
+		return RawOrigin(t, func(c *net.TCPConn) {
+			limitConn(t, c)
+			for b := make([]byte, 1); ; {
+				if _, err := io.ReadFull(c, b); err != nil {
+					return
+				}
+				_, _ = c.Write([]byte(name)) // the test sees what is missing
+			}
+		})
+	}
+	ask := func(c *Client, want string) {
+		t.Helper()
+		limitConn(t, c)
+		c.Send("?")
+		if b, err := c.R.ReadByte(); err != nil || string(b) != want {
+			t.Errorf("got %c, %v; want %s", b, err, want)
+		}
+	}
+	const config = "listen: { db: { address: \":1\", tcp: %s } }\nservices: { %s: tcp://%s }\n"
+	gw := Start(t, fmt.Sprintf(config, "a", "a", named("a")))
+	a := gw.Dial()
+	ask(a, "a")
+	gw.Reload(fmt.Sprintf(config, "b", "b", named("b")))
+	b := gw.Dial()
+	ask(b, "b")
+	ask(a, "a")
+	if got := gw.series(`sluice_passages_open{listener="db",service="a"}`); got != -1 {
+		t.Errorf("metrics of a service that nothing is passed on to any more: %v", got)
+	}
+	gw.Reload("routes: { all: { match: /**, respond: { text: hello } } }")
+	c := gw.Dial()
+	limitConn(t, c)
+	c.Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	if line, err := c.R.ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 200") {
+		t.Errorf("got %q, %v", line, err)
+	}
+	ask(a, "a")
+	ask(b, "b")
+}
+
+// TestPassageDrain: a drain waits for passages, and cuts those that do not end.
+func TestPassageDrain(t *testing.T) {
+	gw, log := passageGateway(t, "to: tcp://"+echo(t), "")
+	short, long := gw.Dial(), gw.Dial()
+	short.roundTrip("ping")
+	long.roundTrip("ping")
+	ctx, cut := context.WithCancel(context.Background())
+	defer cut()
+	over := make(chan error, 1)
+	go func() { over <- gw.Server.Shutdown(ctx) }()
+	eventually(t, "nobody listens any more", func() bool {
+		c, err := net.Dial("tcp", gw.Addr)
+		if err == nil {
+			c.Close()
+		}
+		return err != nil
+	})
+	short.roundTrip("pong")
+	long.roundTrip("pong")
+	short.Close()
+	eventually(t, "one is left", func() bool { return gw.Server.Counts().Open == 1 })
+	select {
+	case err := <-over:
+		t.Fatalf("the drain has ended: %v", err)
+	default:
+	}
+	cut()
+	long.wantReset()
+	if err := <-over; !errors.Is(err, context.Canceled) {
+		t.Errorf("the drain ends with %v", err)
+	}
+	// The connection that found out who listens may be there as well.
+	if lines := log.lines(); len(lines) < 2 || lines[len(lines)-2]["ended"] != "client" || lines[len(lines)-1]["ended"] != "drained" {
+		t.Errorf("the log has %v", lines)
+	}
+}
+
+// tlsOrigin is an origin that ends TLS, and answers with the name that it was asked for and what it was sent.
+func tlsOrigin(t testing.TB, name string) string {
+	t.Helper()
+	term, err := tlsterm.Open(tlsterm.Options{Name: "origin", Certificates: []tlsterm.Source{{SelfSigned: []string{name}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return RawOrigin(t, func(nc *net.TCPConn) {
+		limitConn(t, nc)
+		c := tls.Server(nc, term.Config())
+		all, err := io.ReadAll(c)
+		if err != nil {
+			return // the client's business
+		}
+		fmt.Fprintf(c, "%s got %s for %s", name, all, c.ConnectionState().ServerName)
+		_ = c.CloseWrite()
+	})
+}
+
+// askTLS says hello to a name with TLS and returns the answer, or why there is none.
+func askTLS(t testing.TB, c net.Conn, name string) string {
+	t.Helper()
+	defer c.Close()
+	limitConn(t, c)
+	s := tls.Client(c, &tls.Config{InsecureSkipVerify: true, ServerName: name})
+	if err := s.Handshake(); err != nil {
+		return err.Error()
+	}
+	if _, err := io.WriteString(s, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	all, err := io.ReadAll(s)
+	if err != nil {
+		return err.Error()
+	}
+	return string(all)
+}
+
+// TestPassthrough: TLS goes on to the service of the name that the client asks for; other names are refused.
+func TestPassthrough(t *testing.T) {
+	log := &passageLog{t: t, file: filepath.Join(t.TempDir(), "access.log")}
+	gw := Start(t, fmt.Sprintf(`
+listen: { public: { address: ":1", passthrough: { DB.shop.example: db, "*.legacy.example": legacy, "*.very.legacy.example": db } } }
+log: { access: { to: %s } }
+services: { db: tcp://%s, legacy: tcp://%s }
+`, log.file, tlsOrigin(t, "db"), tlsOrigin(t, "legacy")))
+	log.gw = gw
+	f := func(name, want string) {
+		t.Helper()
+		if got := askTLS(t, gw.Dial().TCPConn, name); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+	const refused = "remote error: tls: unrecognized name"
+	f("db.shop.example", "db got hello for db.shop.example")
+	f("DB.SHOP.example", "db got hello for DB.SHOP.example")
+	f("a.legacy.example", "legacy got hello for a.legacy.example")
+	f("a.b.legacy.example", "legacy got hello for a.b.legacy.example")
+	f("a.very.legacy.example", "db got hello for a.very.legacy.example")
+	f("legacy.example", refused)
+	f("shop.example", refused)
+	f("", refused)
+	for _, line := range log.lines() {
+		if line["proto"] != "TLS" || len(fmt.Sprint(line["tls_fingerprint"])) != 36 {
+			t.Errorf("the log has %v", line)
+		}
+		if known := line["service"] != nil; known != (line["ended"] != "unrecognized_name") {
+			t.Errorf("the log has %v", line)
+		}
+	}
+	if got := gw.series(`sluice_passages_total{listener="public",service="",ended="unrecognized_name"}`); got != 3 {
+		t.Errorf("%v connections for unknown names", got)
+	}
+}
+
+// TestPassthroughBeside: names that are not passed through end here, with HTTP/1.1 and HTTP/2, on the same listener.
+func TestPassthroughBeside(t *testing.T) {
+	gw := Start(t, fmt.Sprintf(`
+listen: { public: { address: ":1", tls: self-signed, http: [h1, h2], passthrough: { db.shop.example: db } } }
+services: { db: tcp://%s }
+routes: { all: { match: /**, respond: { text: "from here" } } }
+`, tlsOrigin(t, "db")))
+	if got := askTLS(t, gw.Dial().TCPConn, "db.shop.example"); got != "db got hello for db.shop.example" {
+		t.Errorf("got %q", got)
+	}
+	f := func(protocol string) {
+		t.Helper()
+		c := gw.Dial()
+		limitConn(t, c)
+		// In pieces, as they may come.
+		s := tls.Client(&inPieces{c.TCPConn}, &tls.Config{InsecureSkipVerify: true, ServerName: "shop.example", NextProtos: []string{protocol}})
+		if err := s.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		request, want := "GET / HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n", "from here"
+		if protocol == "h2" {
+			request, want = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", "\x00\x00\x00\x04\x01"
+		}
+		if _, err := io.WriteString(s, request); err != nil {
+			t.Fatal(err)
+		}
+		var got []byte
+		for !strings.Contains(string(got), want) {
+			b := make([]byte, 1000)
+			n, err := s.Read(b)
+			got = append(got, b[:n]...)
+			if err != nil {
+				t.Fatalf("%s: got %q, %v", protocol, got, err)
+			}
+		}
+	}
+	f("http/1.1")
+	f("h2")
+}
+
+// inPieces writes a few bytes at a time.
+type inPieces struct{ *net.TCPConn }
+
+func (c *inPieces) Write(p []byte) (n int, err error) {
+	for len(p) > 0 && err == nil {
+		var m int
+		m, err = c.TCPConn.Write(p[:min(len(p), 100)])
+		n, p = n+m, p[m:]
+	}
+	return n, err
+}
+
+// TestPassthroughNoHello: who says nothing, or not what is expected, holds nothing for longer than a handshake may take.
+func TestPassthroughNoHello(t *testing.T) {
+	gw := Start(t, fmt.Sprintf(`
+listen: { public: { address: ":1", passthrough: { db.shop.example: db } } }
+limits: { handshake_timeout: 300ms }
+services: { db: tcp://%s }
+`, tlsOrigin(t, "db")))
+	f := func(sent, want string) {
+		t.Helper()
+		c := gw.Dial()
+		limitConn(t, c)
+		c.Send(sent)
+		// That of which not all was read ends in a reset.
+		if got, err := io.ReadAll(c.R); err != nil && !errors.Is(err, syscall.ECONNRESET) || !strings.HasPrefix(string(got), want) {
+			t.Errorf("%.20q: got %q, %v", sent, got, err)
+		}
+	}
+	f("", "")
+	f("\x16\x03\x01\x02\x00\x01\x00", "")
+	f("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 400 ")
+	f("\x16\x03\x01\x00\x04\x02\x00\x00\x00", "\x15\x03")
+	if got := gw.Server.Handshakes().Failed; got != 4 {
+		t.Errorf("%d handshakes failed", got)
+	}
+	eventually(t, "all are gone", func() bool { return gw.Server.Counts().Open == 0 })
+}
+
+func eventually(t testing.TB, what string, f func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !f(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}

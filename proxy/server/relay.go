@@ -1,0 +1,265 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/proxy"
+	"sluice/proxy/wire"
+)
+
+// copy copies both ways until both sides have said all. One side's end is passed on as such; the other may go on for as long as it
+// likes.
+//
+// Between sockets the kernel moves the bytes (splice(2), which net.TCPConn.ReadFrom uses): they never come into this process. A
+// side that does not read stops the other one, after what fits into the kernel's buffers.
+func (t *tunnel) copy(first []byte, silence time.Duration) {
+	t.silence, t.movedAt = silence, wire.Now()
+	t.mu.Lock()
+	t.clock = time.AfterFunc(lookEvery(silence), t.look)
+	t.mu.Unlock()
+	var down sync.WaitGroup
+	down.Go(func() { t.pour(t.client, t.origin, nil, &t.passage.BytesOut, proxy.EndedByOrigin, proxy.OriginBroke) })
+	t.pour(t.origin, t.client, first, &t.passage.BytesIn, proxy.EndedByClient, proxy.ClientBroke)
+	down.Wait()
+	t.mu.Lock()
+	t.over = true // the clock stands still from now on
+	t.clock.Stop()
+	t.mu.Unlock()
+}
+
+// pour copies one way until the source ends, then tells the sink so. If the source breaks, that ends both ways. If the sink takes
+// nothing any more, what it has said before is still to be passed on: the other way goes on, and finds its end by itself.
+func (t *tunnel) pour(to, from net.Conn, first []byte, count *atomic.Int64, ends, breaks proxy.Ending) {
+	defer func() {
+		if p := recover(); p != nil {
+			proxy.Caught(p)
+			t.cut(breaks)
+		}
+	}()
+	p := pipe{tunnel: t, to: to, from: from, count: count}
+	err := p.write(first)
+	if err == nil {
+		err = p.run()
+	}
+	var broken *sourceError
+	switch {
+	case err == nil:
+		t.end(ends, nil)
+		t.endSide(to)
+		if c, ok := to.(interface{ CloseWrite() error }); ok {
+			_ = c.CloseWrite() // an end that cannot be told to end has ended
+		}
+	case errors.As(err, &broken) && !t.isOver():
+		t.end(breaks, broken.err)
+		t.cut(breaks)
+	}
+}
+
+// endSide remembers that a side is told that nothing more will come.
+func (t *tunnel) endSide(c net.Conn) {
+	if c == t.client {
+		t.toldEnd[0].Store(true)
+	} else {
+		t.toldEnd[1].Store(true)
+	}
+}
+
+// hasToldEnd reports whether the side was told so.
+func (t *tunnel) hasToldEnd(c net.Conn) bool {
+	if c == t.client {
+		return t.toldEnd[0].Load()
+	}
+	return t.toldEnd[1].Load()
+}
+
+// pipe is one direction of a tunnel.
+type pipe struct {
+	tunnel   *tunnel
+	to, from net.Conn
+	count    *atomic.Int64
+}
+
+// sourceError is why a source broke; any other error of a pipe is the sink's.
+type sourceError struct{ err error }
+
+func (e *sourceError) Error() string { return e.err.Error() }
+
+func (p *pipe) run() error {
+	to, ok := p.to.(*net.TCPConn)
+	if ok {
+		switch from := p.from.(type) {
+		case *net.TCPConn:
+			return p.splice(to, from)
+		case *net.UnixConn:
+			return p.splice(to, from)
+		}
+	}
+	return p.ferry()
+}
+
+// spliceFor is how long the kernel is left to move bytes, before what it has moved is counted. What it moves them through is a pipe,
+// two file descriptors and memory; when nothing has come for so long, it is given back until something does.
+const spliceFor = 5 * time.Second
+
+// splice lets the kernel move bytes until the source ends.
+func (p *pipe) splice(to *net.TCPConn, from interface {
+	net.Conn
+	syscall.Conn
+}) error {
+	raw, err := from.SyscallConn()
+	if err != nil {
+		return &sourceError{err}
+	}
+	for {
+		_ = from.SetReadDeadline(time.Time{}) // fails only on a closed connection, as below
+		if p.tunnel.isOver() {
+			return errOver
+		}
+		if err := raw.Read(hasCome); err != nil {
+			return &sourceError{err}
+		}
+		_ = from.SetReadDeadline(time.Now().Add(spliceFor))
+		if p.tunnel.isOver() {
+			return errOver
+		}
+		n, err := to.ReadFrom(from)
+		p.moved(n)
+		switch {
+		case err == nil && p.wasReset():
+			return &sourceError{syscall.ECONNRESET}
+		case err == nil:
+			return nil
+		case errors.Is(err, os.ErrDeadlineExceeded) && !p.tunnel.isOver():
+		case tcpState(p.to) == tcpClosed && tcpState(p.from) != tcpClosed:
+			return err
+		default:
+			return &sourceError{err}
+		}
+	}
+}
+
+var errOver = errors.New("the connection was ended from outside")
+
+// hasCome reports whether there is anything to read, an end or an error included.
+func hasCome(fd uintptr) bool {
+	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}}
+	for {
+		n, err := unix.Poll(poll, 0)
+		if err != unix.EINTR {
+			return err != nil || n > 0
+		}
+	}
+}
+
+// ferry copies through a buffer, between connections that the kernel cannot.
+func (p *pipe) ferry() error {
+	buf := wire.GetBuf(wire.Medium)
+	defer buf.Free()
+	for {
+		n, err := p.from.Read(buf.B)
+		if err := p.write(buf.B[:n]); err != nil {
+			return err
+		}
+		switch {
+		case err == io.EOF && p.wasReset():
+			return &sourceError{syscall.ECONNRESET}
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return &sourceError{err}
+		}
+	}
+}
+
+func (p *pipe) write(b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	n, err := p.to.Write(b)
+	p.moved(int64(n))
+	return err
+}
+
+func (p *pipe) moved(n int64) {
+	p.count.Add(n)
+	p.tunnel.tell()
+}
+
+// wasReset tells a reset from an end, see the function of this name in package wire. A connection to which we have ended our side,
+// too, is closed as well; then there was nothing left to be reset.
+func (p *pipe) wasReset() bool {
+	return tcpState(p.from) == tcpClosed && !p.tunnel.hasToldEnd(p.from)
+}
+
+// tcpClosed is TCP_CLOSE.
+const tcpClosed = 7
+
+func tcpState(c net.Conn) uint8 {
+	if info := tcpInfo(c); info != nil {
+		return info.State
+	}
+	return 0
+}
+
+// tcpInfo is what the kernel knows of a connection; nil if it is none of TCP.
+func tcpInfo(c net.Conn) (info *unix.TCPInfo) {
+	tcp, ok := c.(*net.TCPConn)
+	if !ok {
+		return nil
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	_ = raw.Control(func(fd uintptr) { // fails only on a closed connection, of which nothing is known either
+		info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+	})
+	if err != nil {
+		return nil
+	}
+	return info
+}
+
+// lookEvery is how often a tunnel is looked at: a silence is noticed up to an eighth later.
+func lookEvery(silence time.Duration) time.Duration { return max(silence/8, 10*time.Millisecond) }
+
+// look ends a tunnel in which nothing has moved for too long.
+func (t *tunnel) look() {
+	moved, now := t.activity(), wire.Now()
+	t.mu.Lock()
+	if t.over {
+		t.mu.Unlock()
+		return
+	}
+	if moved != t.moved {
+		t.moved, t.movedAt = moved, now
+	}
+	silent := now-t.movedAt >= int64(t.silence)
+	if !silent {
+		t.clock.Reset(lookEvery(t.silence))
+	}
+	t.mu.Unlock()
+	if silent {
+		t.cut(proxy.EndedIdle)
+	}
+}
+
+// activity changes whenever a byte moves, also within the kernel: a slow reader takes what was moved for it long ago.
+func (t *tunnel) activity() uint64 {
+	sum := uint64(t.passage.BytesIn.Load() + t.passage.BytesOut.Load())
+	for _, c := range []net.Conn{t.client, t.origin} {
+		if info := tcpInfo(c); info != nil {
+			sum += info.Bytes_received + info.Bytes_acked
+		}
+	}
+	return sum
+}

@@ -7,6 +7,7 @@
 //   - A Guard is the common simple policy: it says yes, or no with an *Error.
 //   - A Body owns what a message carries: an in-memory prefix and a flow that is still on its way.
 //   - An Error is a refusal or failure as a value: status, stable code, side, and whether a retry is safe.
+//   - A Passage is one connection that is passed on to a service as it is, and a Carrier a service that takes such.
 //   - A Route is a name, a pattern and a chain; a Snapshot is everything one configuration compiled into.
 //
 // Rules that go with it:

@@ -11,6 +11,7 @@
 //	table.go       which certificate is for whom
 //	watch.go       reading files again when they change
 //	tickets.go     the keys of session tickets
+//	hello.go       what a client says first, for those who do not end TLS
 //	clientcert.go  authorities of clients; crl.go: what these have revoked; namerules.go: which names they are for
 //	ech.go         keys with which clients encrypt the name that they ask for; echkey.go: one of them
 //

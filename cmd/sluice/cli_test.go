@@ -195,6 +195,7 @@ func TestExplain(t *testing.T) {
 	f("nothing", "GET", "/nowhere")
 	f("options", "OPTIONS", "/teapot")
 	f("badpath", "GET", "/a%zz")
+	f("passed", "GET", "https://db.example.com/inside")
 	f("json", "GET", "http://api.example.com/items/7", "--json")
 }
 

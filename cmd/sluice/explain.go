@@ -122,6 +122,9 @@ func facts(e *compile.Explanation) [][]string {
 			rows = append(rows, []string{name, value})
 		}
 	}
+	for _, passed := range e.Passed {
+		add("passed on", passed)
+	}
 	add("route", e.Route)
 	add("match", e.Match)
 	for _, name := range slices.Sorted(maps.Keys(e.Params)) {

@@ -39,11 +39,16 @@ func newRuntime(t *testing.T) *Runtime {
 	return r
 }
 
-const top = "version: 1\nadmin: off\nlisten: { web: { address: \"127.0.0.1:8080\" } }\n"
+const top = "version: 1\nadmin: off\n"
+
+const oneListener = "listen: { web: { address: \"127.0.0.1:8080\" } }\n"
 
 // parse reads a configuration without the lines that every one begins with.
 func parse(t *testing.T, yaml string) *config.Config {
 	t.Helper()
+	if !strings.Contains("\n"+yaml, "\nlisten:") {
+		yaml = oneListener + yaml
+	}
 	c, problems := config.Parse("test.yaml", []byte(top+yaml), config.Options{})
 	if c == nil {
 		t.Fatalf("the configuration of the test is wrong:\n%v", problems)

@@ -33,6 +33,9 @@ type Explanation struct {
 	Host      string      `json:"host,omitempty"`
 	Headers   [][2]string `json:"headers,omitempty"`          // as sent, without those of the gateway itself
 	Response  [][2]string `json:"response_headers,omitempty"` // of an answer of the gateway itself
+
+	// Passed says which listeners do not see such a request, because they pass the connection on.
+	Passed []string `json:"passed,omitempty"`
 }
 
 // dryService stands for a service that is not asked.
@@ -76,6 +79,9 @@ func (p *Plan) Explain(method, target string, header [][2]string, body []byte, c
 	x.MatchedPath = x.Request.Path
 	host, _ := wire.SplitHostPort(x.Request.Host)
 	host = bytes.TrimSuffix(host, dot) // as the server does
+	if x.Request.Scheme == "https" {
+		e.Passed = p.explainPassed(string(host))
+	}
 	x.Lookup = router.Request{Method: []byte(method), Host: host, Path: x.Request.Path, Values: x}
 	e.Candidates = p.table.Explain(&x.Lookup)
 	route, outcome := p.table.Lookup(&x.Lookup, &x.Match)
@@ -129,6 +135,21 @@ func (p *Plan) explainRoute(e *Explanation, x *proxy.Exchange, route *proxy.Rout
 		e.Response = fields(&x.Response.Head)
 		e.Outcome = fmt.Sprintf("Route %s is taken; the gateway answers %d by itself.", route.Name, x.Response.Status)
 	}
+}
+
+// explainPassed lists the listeners that pass connections on by the name of a host, with the services. What is asked of the
+// routes holds for the other listeners.
+func (p *Plan) explainPassed(host string) []string {
+	var passed []string
+	for _, l := range p.Listeners {
+		if l.Through == nil {
+			continue
+		}
+		if way := l.Through.Find(host); way != nil {
+			passed = append(passed, fmt.Sprintf("by listener %s to service %s, TLS and all: no route sees what is in it", l.Name, way.Service))
+		}
+	}
+	return passed
 }
 
 // fields lists a head's fields; secret ones are shown as present, without their value.

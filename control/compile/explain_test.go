@@ -176,3 +176,33 @@ func TestDry(t *testing.T) {
 	}
 	wantRunning(t, 0)
 }
+
+// TestExplainPassed: what a listener passes on by its name, no route sees there.
+func TestExplainPassed(t *testing.T) {
+	p := mustCompile(t, New(Options{Dry: true}), `
+listen:
+  public: { address: ":1", tls: self-signed, passthrough: { db.test: db, "*.old.test": db } }
+  other: { address: ":2", passthrough: { db.test: db2 } }
+  web: { address: ":3" }
+services: { db: tcp://127.0.0.1:9, db2: tcp://127.0.0.1:10 }
+routes: { all: { match: /**, respond: {} } }
+`)
+	f := func(target, want string) {
+		t.Helper()
+		e, err := p.Explain("GET", target, nil, nil, netip.MustParseAddr("127.0.0.1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(e.Passed, "; "); got != want {
+			t.Errorf("%s: got %q, want %q", target, got, want)
+		}
+		if e.Route != "all" {
+			t.Errorf("%s: the route is %q, which other listeners would take", target, e.Route)
+		}
+	}
+	f("https://db.test/", "by listener public to service db, TLS and all: no route sees what is in it; by listener other to service db2, TLS and all: no route sees what is in it")
+	f("https://a.OLD.test:8443/x", "by listener public to service db, TLS and all: no route sees what is in it")
+	f("https://old.test/", "")
+	f("http://db.test/", "")
+	f("/", "")
+}

@@ -15,6 +15,8 @@
 // h3head.go read frames and heads, h3body.go takes what the client sends, h3stream.go serves and responds, and h3write.go writes
 // heads. What is the same for HTTP/2 is in decoded.go, which judges heads, and streamed.go, which cuts responses into pieces.
 //
+// What is passed on as it is, nobody reads: passage.go reads the name that a client asks for with TLS, and relay.go copies.
+//
 // The loop is our own, and not fasthttp.Server's: that one waits for up to 8 KiB of a body before its handler runs,
 // ends a truncated upload in a clean EOF, holds buffers on idle connections in streaming mode, and closes a response
 // body before its first byte is written. fasthttp.Server does serve the admin listener and the demo origins.

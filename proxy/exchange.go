@@ -130,6 +130,8 @@ type Client struct {
 	JA4 string
 	// ECH says that the client has encrypted ServerName (RFC 9849): an observer has seen another name.
 	ECH bool
+	// Transport is what is known about the connection beside the client.
+	Transport *Transport
 	// Certificate is what the client has shown, and the listener has verified; nil: none. Client-Cert tells the origin.
 	Certificate *Certificate
 }

@@ -70,7 +70,7 @@ func serviceOptions(name string, s *config.Service) (upstream.Options, string) {
 		Try: duration(s.Timeouts.Try), Connect: time.Duration(s.Timeouts.Connect), Idle: time.Duration(s.Timeouts.Idle),
 		Tunnel: time.Duration(s.Timeouts.Tunnel), MaxConns: s.Pool.Connections, MaxIdle: s.Pool.Idle,
 		IdleFor: time.Duration(s.Pool.IdleFor), Wait: time.Duration(s.Pool.Wait), Host: originHost(s.Host.Text),
-		Limits: responseLimits,
+		Limits: responseLimits, Proxied: proxyVersions[s.Proxied],
 	}
 	encrypted := false
 	for _, origin := range s.To {
@@ -92,6 +92,8 @@ func serviceOptions(name string, s *config.Service) (upstream.Options, string) {
 	}
 	return o, definition
 }
+
+var proxyVersions = map[string]int{"v1": 1, "v2": 2}
 
 var balances = map[string]upstream.Balance{"round-robin": upstream.RoundRobin, "least-request": upstream.LeastRequest, "hash": upstream.Hash}
 

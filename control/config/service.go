@@ -16,6 +16,7 @@ type Service struct {
 	Timeout   *Duration    `cfg:"timeout" doc:"how long one try may take until the response head is there; 30s by default"`
 	Timeouts  Timeouts     `cfg:"timeouts" doc:"the other timeouts"`
 	Pool      Pool         `cfg:"pool" doc:"the connections to each endpoint"`
+	Proxied   string       `cfg:"proxy_protocol" enum:"v1,v2" doc:"connections to the service begin with a PROXY header that names the client; each is then one client's alone"`
 	Host      Text         `cfg:"host" default:"keep" doc:"the Host that the service sees: keep (what the client sent), origin (the host of its address), or a name"`
 	OriginTLS OriginTLS    `cfg:"origin_tls" doc:"how endpoints of https://, h2:// and grpcs:// are verified"`
 	Pos       Pos

@@ -51,6 +51,10 @@ http {
 		add_header X-Seen "$http_x_seen $content_length" always;
 		location / { return 204; }
 	}
+	server {
+		listen unix:%[1]s/proxied proxy_protocol;
+		location / { return 200 $proxy_protocol_addr:$proxy_protocol_port; }
+	}
 }
 `
 
@@ -86,7 +90,7 @@ func startNginx(t testing.TB) *nginx {
 	n := &nginx{t: t, path: filepath.Join(dir, "outer")}
 	inner := filepath.Join(dir, "inner")
 	for deadline := time.Now().Add(10 * time.Second); ; {
-		if reachable(n.path) && reachable(inner) {
+		if reachable(n.path) && reachable(inner) && reachable(filepath.Join(dir, "proxied")) {
 			return n
 		}
 		select {

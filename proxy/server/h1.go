@@ -36,6 +36,7 @@ type h1 struct {
 	ja4        string
 	ech        bool
 	made       made
+	transport  *proxy.Transport
 
 	serveHeld func() bool     // serveInHold, bound once
 	inHold    bool            // nobody may read from the connection now
@@ -71,7 +72,7 @@ const (
 func newH1(nc net.Conn, l *Listener, from origin) *h1 {
 	c := &h1{
 		server: l.server, listener: l, epoch: from.epoch,
-		scheme: from.scheme(), peer: from.peer, peerText: from.text(), counted: from.counted, serverName: from.serverName, cert: from.cert, ja4: from.ja4, ech: from.ech, made: from.made,
+		scheme: from.scheme(), peer: from.peer, peerText: from.text(), counted: from.counted, serverName: from.serverName, cert: from.cert, ja4: from.ja4, ech: from.ech, made: from.made, transport: from.transport,
 	}
 	c.Conn = wire.NewConn(nc, c.reset)
 	c.Conn.Owner = c
@@ -104,7 +105,7 @@ func (c *h1) switchToH2() {
 	first := bytes.Clone(c.in.Bytes())
 	c.Disarm()
 	next := newH2(c.listener, c.Conn.Conn, first, origin{
-		peer: c.peer, counted: c.counted, tls: c.scheme == "https", serverName: c.serverName, cert: c.cert, ja4: c.ja4, ech: c.ech, made: c.made, epoch: c.epoch,
+		peer: c.peer, counted: c.counted, tls: c.scheme == "https", serverName: c.serverName, cert: c.cert, ja4: c.ja4, ech: c.ech, made: c.made, transport: c.transport, epoch: c.epoch,
 	})
 	// From here on whoever looks for connections finds the new one.
 	c.server.sweeper.Remove(c.Conn)
@@ -362,7 +363,7 @@ func (c *h1) register(x *proxy.Exchange) {
 	// Also of a request that nobody understands: the log says who sent it.
 	x.Client = proxy.Client{
 		Addr: c.peer.Addr(), Peer: c.peer, Text: c.peerText, Trusted: c.settings.trusts(c.peer.Addr()), ServerName: c.serverName,
-		Certificate: c.cert, JA4: c.ja4, ECH: c.ech,
+		Certificate: c.cert, JA4: c.ja4, ECH: c.ech, Transport: c.transport,
 	}
 	c.hello, c.out = false, 0
 	c.current.x.Store(x)

@@ -37,6 +37,7 @@ type h2 struct {
 	ja4        string
 	ech        bool
 	made       made
+	transport  *proxy.Transport
 
 	// Of the goroutine that reads.
 	first    []byte // was read before the connection came here
@@ -108,7 +109,7 @@ func (l *Listener) serveH2(nc net.Conn, first []byte, from origin) {
 func newH2(l *Listener, nc net.Conn, first []byte, from origin) *h2 {
 	c := &h2{
 		server: l.server, listener: l, first: first, epoch: from.epoch,
-		scheme: from.scheme(), peer: from.peer, peerText: from.text(), counted: from.counted, serverName: from.serverName, cert: from.cert, ja4: from.ja4, ech: from.ech, made: from.made,
+		scheme: from.scheme(), peer: from.peer, peerText: from.text(), counted: from.counted, serverName: from.serverName, cert: from.cert, ja4: from.ja4, ech: from.ech, made: from.made, transport: from.transport,
 	}
 	c.Conn = wire.NewConn(nc, nil)
 	c.Conn.Owner = c

@@ -78,7 +78,7 @@ func (st *h2stream) run() {
 	peer := st.c.peer
 	x.Client = proxy.Client{
 		Addr: peer.Addr(), Peer: peer, Text: st.c.peerText, Trusted: settings.trusts(peer.Addr()), ServerName: st.c.serverName,
-		Certificate: st.c.cert, JA4: st.c.ja4, ECH: st.c.ech,
+		Certificate: st.c.cert, JA4: st.c.ja4, ECH: st.c.ech, Transport: st.c.transport,
 	}
 	err := st.fillRequest(x, settings, version2, st.c.scheme, st.c.peerText, st.fillBody)
 	if st.refusal != nil {

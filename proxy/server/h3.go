@@ -29,6 +29,7 @@ type h3 struct {
 	ja4        string
 	ech        bool
 	made       made
+	transport  *proxy.Transport
 	epoch      uint32 // of the listener, when the connection was made
 
 	working sync.WaitGroup // goroutines of streams
@@ -91,7 +92,7 @@ func (e h3Reset) Error() string {
 func newH3(p *Packets, conn *quic.Conn, from origin) *h3 {
 	c := &h3{
 		conn: conn, packets: p, server: p.listener.server, listener: p.listener, counted: from.counted,
-		serverName: from.serverName, cert: from.cert, ja4: from.ja4, ech: from.ech, made: from.made, epoch: from.epoch,
+		serverName: from.serverName, cert: from.cert, ja4: from.ja4, ech: from.ech, made: from.made, transport: from.transport, epoch: from.epoch,
 		streams: make(map[quic.StreamID]*h3stream), goneAway: -1, idleFrom: wire.Now(),
 	}
 	c.server.mu.Lock()

@@ -94,7 +94,7 @@ func (st *h3stream) run() {
 	text := (&origin{peer: peer}).text()
 	x.Client = proxy.Client{
 		Addr: peer.Addr(), Peer: peer, Text: text, Trusted: settings.trusts(peer.Addr()), ServerName: st.c.serverName,
-		Certificate: st.c.cert, JA4: st.c.ja4, ECH: st.c.ech,
+		Certificate: st.c.cert, JA4: st.c.ja4, ECH: st.c.ech, Transport: st.c.transport,
 	}
 	early := !st.c.proven()
 	err = st.fillRequest(x, settings, version3, "https", text, func(x *proxy.Exchange) { st.fillBody(x, ends) })

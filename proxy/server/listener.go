@@ -172,6 +172,7 @@ type origin struct {
 	ja4        string // the fingerprint of the client's software
 	ech        bool   // serverName was encrypted
 	made       made
+	transport  *proxy.Transport
 	epoch      uint32 // of the listener
 }
 
@@ -192,7 +193,7 @@ func (o *origin) text() []byte {
 }
 
 func (l *Listener) handle(c net.Conn) {
-	from := origin{peer: peerOf(c), epoch: l.epoch.Load()}
+	from := origin{peer: peerOf(c), transport: &proxy.Transport{Local: addrPort(c.LocalAddr())}, epoch: l.epoch.Load()}
 	settings := l.settings.Load()
 	proxied := settings.proxied(from.peer.Addr())
 	if !proxied {
@@ -255,6 +256,9 @@ func (l *Listener) serve(c net.Conn, from origin) {
 		c, from.tls, from.serverName, from.ja4 = tc, true, state.ServerName, ja4
 		from.ech = state.ECHAccepted
 		from.made = settings.madeFor(state.ServerName)
+		from.transport = &proxy.Transport{
+			Local: from.transport.Local, TLS: tlsVersion(state.Version), ALPN: state.NegotiatedProtocol, Resumed: state.DidResume,
+		}
 		if len(state.VerifiedChains) > 0 {
 			from.cert = proxy.NewCertificate(state.PeerCertificates[0])
 		}

@@ -84,7 +84,7 @@ func (l *Listener) pass(c net.Conn, first []byte, way *proxy.Way, from origin, s
 	p.Listener, p.Started = l.Name, wire.Now()
 	p.Client = proxy.Client{
 		Addr: from.peer.Addr(), Peer: from.peer, Text: from.text(), Trusted: settings.trusts(from.peer.Addr()),
-		ServerName: from.serverName, JA4: from.ja4,
+		ServerName: from.serverName, JA4: from.ja4, Transport: from.transport,
 	}
 	if way != nil {
 		p.Service = way.Service

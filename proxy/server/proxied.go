@@ -28,8 +28,9 @@ func (l *Listener) serveProxied(c net.Conn, from origin) {
 	}
 	_ = c.SetDeadline(time.Time{})
 	from.tls, from.serverName = header.TLS, header.Authority
+	from.transport = &proxy.Transport{Local: from.transport.Local, TLS: header.TLSVersion, ALPN: header.ALPN}
 	if header.Source.IsValid() {
-		from.peer = header.Source
+		from.peer, from.transport.Local = header.Source, header.Destination
 	}
 	if from.counted, err = l.server.claim(l.countedAs(from.peer.Addr())); err != nil {
 		l.server.dismiss(netip.Addr{})

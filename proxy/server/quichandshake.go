@@ -194,10 +194,13 @@ func (p *Packets) serve(conn *quic.Conn) {
 	if !early && !h.await(conn) {
 		return
 	}
-	from := origin{peer: h.peer, counted: h.counted, tls: true, serverName: h.serverName, ja4: h.ja4, epoch: h.epoch}
+	from := origin{
+		peer: h.peer, counted: h.counted, tls: true, serverName: h.serverName, ja4: h.ja4, epoch: h.epoch,
+		transport: &proxy.Transport{Local: addrPortOf(conn.LocalAddr()), TLS: tlsVersion(tls.VersionTLS13), ALPN: alpnH3[0]},
+	}
 	if !early {
 		state := conn.ConnectionState().TLS
-		from.ech = state.ECHAccepted
+		from.ech, from.transport.Resumed = state.ECHAccepted, state.DidResume
 		from.made = h.settings.madeFor(state.ServerName)
 		if len(state.VerifiedChains) > 0 {
 			from.cert = proxy.NewCertificate(state.PeerCertificates[0])

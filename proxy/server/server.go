@@ -283,8 +283,10 @@ var (
 )
 
 // peerOf returns the other end of a connection; the zero value for a unix socket.
-func peerOf(c net.Conn) netip.AddrPort {
-	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+func peerOf(c net.Conn) netip.AddrPort { return addrPort(c.RemoteAddr()) }
+
+func addrPort(a net.Addr) netip.AddrPort {
+	if a, ok := a.(*net.TCPAddr); ok {
 		p := a.AddrPort()
 		return netip.AddrPortFrom(p.Addr().Unmap().WithZone(""), p.Port())
 	}

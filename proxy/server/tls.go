@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -157,6 +158,11 @@ func (s *Server) handshake(c net.Conn, config *tls.Config, client netip.Addr) (t
 		h.resumed.Add(1)
 	}
 	return tc, ja4, nil
+}
+
+// tlsVersion is the name of a version as OpenSSL has it, and PROXY headers.
+func tlsVersion(version uint16) string {
+	return strings.ReplaceAll(tls.VersionName(version), " ", "v")
 }
 
 // notHTTP answers who speaks HTTP to a port of HTTPS.

@@ -41,7 +41,7 @@ func (s *Service) Connect(ctx context.Context, p *proxy.Passage) (net.Conn, func
 		p.Endpoint = e.name
 		p.Attempts++
 		var c net.Conn
-		if c, err = e.open(ctx); err == nil {
+		if c, err = e.open(ctx, &p.Client); err == nil {
 			p.ConnectedAt, p.Ended = wire.Now(), ""
 			return c, done, nil
 		}
@@ -68,10 +68,14 @@ func (e *endpoint) claim() (release func(), ok bool) {
 }
 
 // open opens a connection within Options.Connect. If ctx ends first, that says nothing about the endpoint.
-func (e *endpoint) open(ctx context.Context) (net.Conn, error) {
+func (e *endpoint) open(ctx context.Context, client *proxy.Client) (net.Conn, error) {
+	header, err := e.proxyHeader(client)
+	if err != nil {
+		return nil, err
+	}
 	limited, cancel := context.WithTimeout(ctx, e.options.Connect)
 	defer cancel()
-	c, err := e.connect(limited)
+	c, err := e.connect(limited, header)
 	switch {
 	case err == nil:
 		e.reached()

@@ -5,6 +5,9 @@
 // response over one connection), pump.go (the request body, while the response is already being read) and pool.go. The same for HTTP/2 are
 // h2.go (the pool, and what is tried again), h2conn.go, h2head.go, h2stream.go and h2pump.go.
 //
+// Connections to a service may begin with a PROXY header (proxied.go). One that does is never used for what another client sends: see
+// pool.go and h2pools.go.
+//
 // Connections that are passed on as they are, and which nobody here reads, are opened by connect.go.
 //
 // A response that fits into the buffer its head came in is whole when Serve returns, and the connection is free

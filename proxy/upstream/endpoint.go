@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"crypto/tls"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -22,7 +23,7 @@ type endpoint struct {
 	host    string      // of Host: origin or literal; empty: the client's
 	tls     *tls.Config // nil: plain
 	pool    pool        // of HTTP/1.1
-	h2      *h2pool     // of HTTP/2, which is spoken instead; nil: it is not
+	h2      h2pools     // of HTTP/2, where it is spoken instead
 
 	inFlight atomic.Int64
 	requests atomic.Uint64
@@ -45,11 +46,9 @@ func newEndpoint(address string, t *Target, o *Options) *endpoint {
 		e.tls = tlsConfig(o.TLS, t.Host)
 	}
 	e.pool.endpoint = e
-	if t.H2 {
-		e.h2 = &h2pool{endpoint: e}
-		if e.tls != nil {
-			e.tls.NextProtos = []string{"h2"}
-		}
+	e.h2.init(e)
+	if t.H2 && e.tls != nil {
+		e.tls.NextProtos = []string{"h2"}
 	}
 	return e
 }
@@ -108,8 +107,12 @@ func (e *endpoint) usable(now int64) bool {
 // serve sends the request over a pooled connection or a new one. A pooled connection that turns out to be dead is
 // replaced, once, if that is safe.
 func (e *endpoint) serve(x *proxy.Exchange) error {
-	if e.h2 != nil {
-		return e.serveH2(x)
+	header, err := e.proxyHeader(&x.Client)
+	if err != nil {
+		return err
+	}
+	if e.target.H2 {
+		return e.serveH2(x, header)
 	}
 	e.inFlight.Add(1)
 	e.requests.Add(1)
@@ -120,7 +123,7 @@ func (e *endpoint) serve(x *proxy.Exchange) error {
 		if x.Waited || x.Attempts > 1 {
 			x.UpstreamAt = wire.Now()
 		}
-		c, err := e.pool.get(x, fresh)
+		c, err := e.pool.get(x, header, fresh)
 		if err != nil {
 			e.inFlight.Add(-1)
 			return err
@@ -176,7 +179,7 @@ func idempotent(method string) bool {
 }
 
 // dial opens a connection. The time allowed is Connect, or less if the exchange's deadline is nearer.
-func (e *endpoint) dial(x *proxy.Exchange) (*conn, error) {
+func (e *endpoint) dial(x *proxy.Exchange, header string) (*conn, error) {
 	limit := e.options.Connect
 	if x.Deadline != 0 {
 		limit = min(limit, time.Duration(x.Deadline-wire.Now()))
@@ -194,23 +197,31 @@ func (e *endpoint) dial(x *proxy.Exchange) (*conn, error) {
 		case <-ctx.Done():
 		}
 	}()
-	nc, err := e.connect(ctx)
+	nc, err := e.connect(ctx, header)
 	if err != nil {
 		return nil, e.dialFailed(x, err)
 	}
 	e.reached()
 	c := newConn(nc, e)
+	c.header = header
 	e.options.Sweeper.Add(c.Conn)
 	return c, nil
 }
 
-// connect opens a connection, TLS included.
-func (e *endpoint) connect(ctx context.Context) (net.Conn, error) {
+// connect opens a connection that begins with the PROXY header, if there is one, and with TLS after it.
+func (e *endpoint) connect(ctx context.Context, header string) (net.Conn, error) {
 	nc, err := e.options.Dial(ctx, e.network, e.name)
 	if err != nil {
 		return nil, err
 	}
 	wire.TuneDialled(nc)
+	if header != "" {
+		// Nothing has been written before: it fits into the socket at once, unless the connection is gone.
+		if _, err := io.WriteString(nc, header); err != nil {
+			_ = nc.Close() // what went wrong before is what counts
+			return nil, err
+		}
+	}
 	if e.tls == nil {
 		return nc, nil
 	}
@@ -224,23 +235,18 @@ func (e *endpoint) connect(ctx context.Context) (net.Conn, error) {
 
 // retire closes what is idle, and from now on every connection after its exchanges.
 func (e *endpoint) retire() {
-	if e.h2 != nil {
-		e.h2.retire()
-	}
+	e.h2.retire()
 	e.pool.retire()
 }
 
 // expire closes connections that idled too long or that the origin has closed.
 func (e *endpoint) expire(now int64) {
-	if e.h2 != nil {
-		e.h2.expire(now)
-		return
-	}
+	e.h2.expire(now)
 	e.pool.expire(now)
 }
 
 func (e *endpoint) counts() (open, idle int) {
-	if e.h2 != nil {
+	if e.target.H2 {
 		return e.h2.counts()
 	}
 	if e.target.TCP {

@@ -14,6 +14,7 @@ import (
 type conn struct {
 	*wire.Conn
 	endpoint *endpoint
+	header   string // of PROXY, which the connection began with; empty: none
 	in       wire.Reader
 	message  wire.Message
 	recall   wire.Recall

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -17,6 +18,8 @@ import (
 // for it, and those who come then wait in a queue, first come first served.
 type h2pool struct {
 	endpoint *endpoint
+	header   string // of PROXY, which its connections begin with; empty: none
+	users    int    // that have it and may be about to ask; under the lock of h2pools
 
 	mu      sync.Mutex
 	conns   []*h2conn // that take streams, the oldest first
@@ -54,14 +57,19 @@ var (
 // serveH2 is serve for an endpoint of HTTP/2. It asks again where that is safe: when the origin says, by REFUSED_STREAM or by a
 // GOAWAY with a lower stream, that it has processed nothing (RFC 9113 section 8.7), and once when a connection that had
 // been used before ends without an answer to an idempotent request. Either needs a body that lies in memory.
-func (e *endpoint) serveH2(x *proxy.Exchange) error {
+func (e *endpoint) serveH2(x *proxy.Exchange, header string) error {
+	p, err := e.h2.take(header)
+	if err != nil {
+		return err
+	}
+	defer e.h2.give(p)
 	e.inFlight.Add(1)
 	e.requests.Add(1)
 	stale := false
 	for try := 1; ; try++ {
 		x.Attempts++
 		x.UpstreamAt = wire.Now()
-		c, err := e.h2.get(x)
+		c, err := p.get(x)
 		if err != nil {
 			e.inFlight.Add(-1)
 			return err
@@ -171,7 +179,7 @@ func (p *h2pool) handOut() {
 
 // dial opens a connection for whoever waits. It belongs to no exchange: one that gives up does not take the others' with it.
 func (p *h2pool) dial() {
-	c, err := p.endpoint.dialH2()
+	c, err := p.endpoint.dialH2(p)
 	p.mu.Lock()
 	p.dialing--
 	if err != nil {
@@ -198,16 +206,16 @@ func (p *h2pool) dial() {
 
 // dialH2 opens a connection and waits until the origin has said how many streams it takes, which also shows that it speaks HTTP/2
 // at all. The time allowed is Connect.
-func (e *endpoint) dialH2() (*h2conn, error) {
+func (e *endpoint) dialH2(p *h2pool) (*h2conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), e.options.Connect)
 	defer cancel()
-	nc, err := e.connect(ctx)
+	nc, err := e.connect(ctx, p.header)
 	if err == nil {
 		if t, ok := nc.(*tls.Conn); ok && t.ConnectionState().NegotiatedProtocol != "h2" {
 			err = errNoH2
 		} else {
 			var c *h2conn
-			if c, err = greetH2(e, nc, time.Now().Add(e.options.Connect)); err == nil {
+			if c, err = greetH2(p, nc, time.Now().Add(e.options.Connect)); err == nil {
 				e.reached()
 				return c, nil
 			}
@@ -278,7 +286,21 @@ func (p *h2pool) retire() {
 	p.closeIdle(func(*h2conn) bool { return true })
 }
 
-func (p *h2pool) closeIdle(which func(c *h2conn) bool) {
+// idleSince is when the connection fell idle that has been so for the longest; math.MaxInt64 if none is.
+func (p *h2pool) idleSince() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	since := int64(math.MaxInt64)
+	for _, c := range p.conns {
+		if c.taken == 0 {
+			since = min(since, c.idleSince)
+		}
+	}
+	return since
+}
+
+// closeIdle closes those of the idle connections that which picks, and returns how many.
+func (p *h2pool) closeIdle(which func(c *h2conn) bool) int {
 	p.mu.Lock()
 	var over []*h2conn
 	p.conns = slices.DeleteFunc(p.conns, func(c *h2conn) bool {
@@ -293,6 +315,7 @@ func (p *h2pool) closeIdle(which func(c *h2conn) bool) {
 	for _, c := range over {
 		c.fail(errUnused)
 	}
+	return len(over)
 }
 
 func (p *h2pool) counts() (open, idle int) {

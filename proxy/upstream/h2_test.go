@@ -741,7 +741,7 @@ func TestH2Unread(t *testing.T) {
 		if code(err) != "upstream_timeout" {
 			t.Fatalf("got %q, %v", got, err)
 		}
-		if p := s.endpointAt(0).h2; c == nil {
+		if p := &s.endpointAt(0).h2.one; c == nil {
 			c = p.conns[0]
 		}
 	}

@@ -79,8 +79,9 @@ const (
 var errSilent = errors.New("the connection is silent, and does not answer a PING")
 
 // greetH2 speaks the client's preface and waits for the origin's, until the deadline.
-func greetH2(e *endpoint, nc net.Conn, deadline time.Time) (*h2conn, error) {
-	c := &h2conn{nc: nc, endpoint: e, pool: e.h2, most: h2StreamsMax, idleSince: wire.Now(), nextID: 1,
+func greetH2(p *h2pool, nc net.Conn, deadline time.Time) (*h2conn, error) {
+	e := p.endpoint
+	c := &h2conn{nc: nc, endpoint: e, pool: p, most: h2StreamsMax, idleSince: wire.Now(), nextID: 1,
 		sendWindow: frames.InitialWindow, recvWindow: frames.NewRecvWindow(h2ConnWindow), peerWindow: frames.InitialWindow,
 		heard: wire.Now(), encoder: frames.NewEncoder(),
 		streams: make(map[uint32]*h2stream), wake: make(chan struct{}, 1)}

@@ -11,27 +11,61 @@ import (
 
 // pool keeps an endpoint's connections. The one used last is used next, so that the surplus of a busy hour idles
 // out. When the limit is reached, requests wait in a queue, first come first served.
+//
+// A connection that began with a PROXY header is used again only for requests whose header would be the same, byte for byte: it
+// never carries what another client sends. Nobody knows whether such a request will come, so that idle connections make room for new
+// ones.
 type pool struct {
 	endpoint *endpoint
 
 	mu      sync.Mutex
-	idle    []*conn // the longest idle first
-	open    int     // idle, in use and being dialled
+	idle    []idleConn // the longest idle first
+	open    int        // idle, in use and being dialled
 	waiting []chan *conn
 	retired bool
+}
+
+// idleConn is a connection, with the hash of its PROXY header, 0 if it has none, so that those that do not fit are passed over without
+// a look at them.
+type idleConn struct {
+	*conn
+	mark uint64
+}
+
+func (p *pool) proxied() bool { return p.endpoint.options.Proxied != 0 }
+
+func headerMark(header string) uint64 {
+	if header == "" {
+		return 0
+	}
+	return hashBytes(header)
+}
+
+// fit returns the place of the connection that was used last of those that may carry a request with this header; -1: there is
+// none. The lock is held.
+func (p *pool) fit(header string, mark uint64) int {
+	if header == "" {
+		return len(p.idle) - 1 // none of them has one
+	}
+	for i := len(p.idle) - 1; i >= 0; i-- {
+		if c := &p.idle[i]; c.mark == mark && c.header == header {
+			return i
+		}
+	}
+	return -1
 }
 
 // probeAfter is from when on an idle connection is looked at before it is chosen: one system call then saves a dial.
 const probeAfter = 250 * time.Millisecond
 
-// get returns a connection for x: an idle one unless fresh is set, else a new one.
-func (p *pool) get(x *proxy.Exchange, fresh bool) (*conn, error) {
+// get returns a connection for x, with this PROXY header: an idle one unless fresh is set, else a new one.
+func (p *pool) get(x *proxy.Exchange, header string, fresh bool) (*conn, error) {
+	mark := headerMark(header)
 	for {
 		p.mu.Lock()
-		if n := len(p.idle); n > 0 && !fresh {
-			c := p.idle[n-1]
-			p.idle[n-1] = nil
-			p.idle = p.idle[:n-1]
+		if i := p.fit(header, mark); i >= 0 && !fresh {
+			c := p.idle[i].conn
+			p.idle = slices.Delete(p.idle, i, i+1)
 			p.mu.Unlock()
 			if c.wantsLook(x) && c.Speaks() {
 				p.discard(c)
@@ -44,12 +78,12 @@ func (p *pool) get(x *proxy.Exchange, fresh bool) (*conn, error) {
 		if limit == 0 || p.open < limit {
 			p.open++
 			p.mu.Unlock()
-			return p.dial(x)
+			return p.dial(x, header)
 		}
-		if fresh && len(p.idle) > 0 {
-			// At the limit with idle connections that may be as stale as the one before: make room.
-			c := p.idle[0]
-			p.idle = append(p.idle[:0], p.idle[1:]...)
+		if (fresh || p.proxied()) && len(p.idle) > 0 {
+			// At the limit with idle connections that may be as stale as the one before, or that are another client's: make room.
+			c := p.idle[0].conn
+			p.idle = slices.Delete(p.idle, 0, 1)
 			p.mu.Unlock()
 			p.discard(c)
 			continue
@@ -65,7 +99,7 @@ func (p *pool) get(x *proxy.Exchange, fresh bool) (*conn, error) {
 		if c != nil || err != nil {
 			return c, err
 		}
-		return p.dial(x) // the slot of a closed connection was handed over
+		return p.dial(x, header) // the slot of a closed connection was handed over
 	}
 }
 
@@ -88,8 +122,8 @@ func (c *conn) trusted(x *proxy.Exchange) bool {
 	return c.cleared && !c.waitedFor && 0 <= unused && unused < int64(trustFor) && idempotent(x.Request.Method)
 }
 
-func (p *pool) dial(x *proxy.Exchange) (*conn, error) {
-	c, err := p.endpoint.dial(x)
+func (p *pool) dial(x *proxy.Exchange, header string) (*conn, error) {
+	c, err := p.endpoint.dial(x, header)
 	if err != nil {
 		p.slotFree()
 	}
@@ -139,6 +173,8 @@ func (p *pool) put(c *conn) {
 	p.mu.Lock()
 	switch {
 	case p.retired:
+	case len(p.waiting) > 0 && p.proxied():
+		// Who waits is another client, most likely, and gets the place.
 	case len(p.waiting) > 0:
 		turn := p.waiting[0]
 		p.waiting = append(p.waiting[:0], p.waiting[1:]...)
@@ -146,9 +182,13 @@ func (p *pool) put(c *conn) {
 		turn <- c
 		return
 	case len(p.idle) < p.endpoint.options.MaxIdle:
-		p.idle = append(p.idle, c)
+		p.idle = append(p.idle, idleConn{c, headerMark(c.header)})
 		p.mu.Unlock()
 		return
+	case len(p.idle) > 0 && p.proxied():
+		oldest := p.idle[0].conn // its client is less likely to come back
+		p.idle = append(slices.Delete(p.idle, 0, 1), idleConn{c, headerMark(c.header)})
+		c = oldest
 	}
 	p.mu.Unlock()
 	p.discard(c)
@@ -194,7 +234,7 @@ func (p *pool) expire(now int64) {
 		good := batch[:0]
 		for _, c := range batch {
 			if c.idleSince <= oldest || c.Stale() {
-				p.discard(c)
+				p.discard(c.conn)
 			} else {
 				good = append(good, c)
 			}
@@ -203,7 +243,7 @@ func (p *pool) expire(now int64) {
 		if p.retired || len(p.waiting) > 0 {
 			p.mu.Unlock()
 			for _, c := range good {
-				p.put(c)
+				p.put(c.conn)
 			}
 			continue
 		}
@@ -222,7 +262,7 @@ func (p *pool) retire() {
 	p.idle = nil
 	p.mu.Unlock()
 	for _, c := range idle {
-		p.discard(c)
+		p.discard(c.conn)
 	}
 }
 

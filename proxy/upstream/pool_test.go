@@ -322,7 +322,7 @@ func TestTrusted(t *testing.T) {
 		}
 		end(x)
 		settled(t, s, 1, 1)
-		c := s.endpointAt(0).pool.idle[0]
+		c := s.endpointAt(0).pool.idle[0].conn
 		c.waitedFor = false
 		x = newExchange(next, "/", "")
 		defer end(x)

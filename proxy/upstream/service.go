@@ -31,6 +31,10 @@ type Options struct {
 	IdleFor  time.Duration // how long an idle connection is kept
 	Wait     time.Duration // how long a request waits for a connection when MaxConns is reached
 
+	// Proxied is the version of the PROXY header that connections begin with, 1 or 2; 0: with none. A connection then carries nothing
+	// but what the client of its header sends.
+	Proxied int
+
 	Host   string      // sent as Host: "" keeps the client's, "origin" takes the target's, else this one
 	TLS    *tls.Config // for https targets; ServerName defaults to the target's host
 	Limits wire.Limits // of response heads

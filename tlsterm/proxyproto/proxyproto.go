@@ -1,4 +1,4 @@
-// Package proxyproto reads the PROXY protocol header, version 1 or 2, that an L4 load balancer puts in front of what a client
+// Package proxyproto reads and writes the PROXY protocol header, version 1 or 2, that an L4 load balancer puts in front of what a client
 // sends, so that the client's address is known behind it (the specification is HAProxy's doc/proxy-protocol.txt).
 //
 // A header is taken from the socket to the last byte and not further: what follows it belongs to TLS or HTTP, which then
@@ -28,11 +28,20 @@ type Header struct {
 	// Source and Destination are the client's and the balancer's end; zero if the balancer does not know (UNKNOWN,
 	// UNSPEC), or for a unix socket.
 	Source, Destination netip.AddrPort
-	// TLS says that the client has spoken TLS to the balancer (PP2_TYPE_SSL).
-	TLS bool
+	// TLS says that the client has spoken TLS to the balancer (PP2_TYPE_SSL), TLSVersion which: "TLSv1.3".
+	TLS        bool
+	TLSVersion string
+	// Certificate says that the client has shown a certificate that was verified, Resumed that this was when the session was made
+	// that this connection resumes. Read leaves both out: nobody who only says so is believed.
+	Certificate, Resumed bool
 	// Authority is the name that the client has asked for (PP2_TYPE_AUTHORITY), or "".
 	Authority string
+	// ALPN is the protocol that was agreed upon with the client (PP2_TYPE_ALPN), or "".
+	ALPN string
 }
+
+// unknownTLS stands for a version that nobody knows.
+const unknownTLS = "TLS"
 
 // Limits of what is read. A header of version 1 has 107 bytes at most; one of version 2 may announce 64 KiB, of which a balancer
 // uses some hundreds.
@@ -157,12 +166,19 @@ func parse(b []byte) (Header, error) {
 		switch {
 		case tlv.Type == proxyproto.PP2_TYPE_AUTHORITY && validAuthority(tlv.Value):
 			h.Authority = string(tlv.Value)
+		case tlv.Type == proxyproto.PP2_TYPE_ALPN && validAuthority(tlv.Value):
+			h.ALPN = string(tlv.Value)
 		case tlvparse.IsSSL(tlv):
 			ssl, err := tlvparse.SSL(tlv)
 			if err != nil {
 				return Header{}, fmt.Errorf("a broken PROXY header: %w", err)
 			}
 			h.TLS = ssl.ClientSSL()
+			if version, _ := ssl.SSLVersion(); h.TLS && validAuthority([]byte(version)) {
+				h.TLSVersion = version
+			} else if h.TLS {
+				h.TLSVersion = unknownTLS
+			}
 		}
 	}
 	return h, nil
@@ -173,7 +189,7 @@ func addrPort(a *net.TCPAddr) netip.AddrPort {
 	return netip.AddrPortFrom(p.Addr().Unmap().WithZone(""), p.Port())
 }
 
-// validAuthority reports whether it can be a host name: it goes to logs and perhaps into a header.
+// validAuthority reports whether it can be a host name, or another word: it goes to logs and perhaps into a header.
 func validAuthority(b []byte) bool {
 	if len(b) == 0 || len(b) > 255 {
 		return false

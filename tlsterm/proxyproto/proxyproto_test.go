@@ -99,7 +99,7 @@ func TestRead(t *testing.T) {
 	f(v2(0, 0x11, addresses4), Header{Local: true})
 	f(v2(1, 0x31, strings.Repeat("a", 216)), Header{}) // a unix socket
 	f(v2(1, 0x11, addresses4, tlv(0x02, "shop.example"), tlv(0x20, "\x01\x00\x00\x00\x00"+tlv(0x21, "TLSv1.3")), tlv(0xe0, "custom")),
-		Header{Source: source4, Destination: destination4, TLS: true, Authority: "shop.example"})
+		Header{Source: source4, Destination: destination4, TLS: true, TLSVersion: "TLSv1.3", Authority: "shop.example"})
 	f(v2(1, 0x11, addresses4, tlv(0x20, "\x00\x00\x00\x00\x00")), Header{Source: source4, Destination: destination4})
 	f(v2(1, 0x11, addresses4, tlv(0x02, "shop example\n")), Header{Source: source4, Destination: destination4})
 	f(v2(1, 0x11, addresses4, tlv(0x04, strings.Repeat("\x00", 4000))), Header{Source: source4, Destination: destination4})

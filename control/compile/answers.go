@@ -98,8 +98,8 @@ func (b *builder) listeners() {
 		l.H1, l.H2, l.H3 = versions(&e.Value)
 		l.EarlyData = e.Value.Early == "safe"
 		l.AltSvc, l.HideH3 = e.Value.AltSvc.Text, e.Value.AltSvc.Text == "off"
-		if e.Value.Redirect == "https" {
-			l.Instead = b.toHTTPS()
+		if port := e.Value.Redirect.Port; port != 0 {
+			l.Instead = b.toHTTPS(port)
 		}
 		b.plan.Listeners = append(b.plan.Listeners, l)
 	}
@@ -118,8 +118,8 @@ func versions(l *config.Listener) (h1, h2, h3 bool) {
 // httpsRoute is the name of what answers on a listener that only redirects; like noRoute it cannot be configured.
 const httpsRoute = "-https"
 
-func (b *builder) toHTTPS() *proxy.Route {
-	p, err := respond.NewHTTPS(0)
+func (b *builder) toHTTPS(port int) *proxy.Route {
+	p, err := respond.NewHTTPS(port)
 	if err != nil {
 		panic("BUG: " + err.Error())
 	}

@@ -137,6 +137,7 @@ func TestExample(t *testing.T) {
 	f("key", users.Balance.On.By+" "+users.Balance.On.Name, "header X-User")
 	f("tls", users.To[0].TLS, true)
 	f("weight", users.To[1].Weight, 3)
+	f("redirect", fmt.Sprint(c.Listen[1].Value.Redirect.Port, c.Listen[2].Value.Redirect.Port, public.Redirect.Port), "443 8443 0")
 	postgres, _ := c.Listen.Get("postgres")
 	f("tcp", postgres.TCP.Text, "db")
 	f("allow", postgres.Allow[0].String(), "10.0.0.0/8")

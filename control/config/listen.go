@@ -10,7 +10,7 @@ import (
 type Listener struct {
 	Address  List[Address] `cfg:"address" required:"true" doc:"host:port, :port or unix:/path; one or several"`
 	Trust    List[Prefix]  `cfg:"trust" doc:"proxies in front of Sluice whose X-Forwarded-For is believed: networks or addresses"`
-	Redirect string        `cfg:"redirect" enum:"https" doc:"https answers every request with a redirect to https"`
+	Redirect ToHTTPS       `cfg:"redirect" doc:"https, or https:8443 for another port, answers every request with a redirect to https"`
 	TLS      Text          `cfg:"tls" doc:"the name of the section in tls to use, or self-signed for development; no TLS by default"`
 	HTTP     List[Text]    `cfg:"http" default:"h1" doc:"the versions of HTTP that are spoken: h1, h2 (without TLS: by prior knowledge), h3 (over UDP, with TLS)"`
 	AltSvc   Text          `cfg:"alt_svc" doc:"what responses over TCP say about h3 (RFC 7838), or off; by default that it is on the port of address"`
@@ -40,6 +40,28 @@ func (l *Listener) decodeShort(d *decoder, n *node, path string) bool {
 	}
 	d.wants(n, path, "a mapping with an address", fmt.Sprintf("{ address: %q }", address))
 	return true
+}
+
+// ToHTTPS sends clients to https, on the same host.
+type ToHTTPS struct {
+	Port int // that they are sent to; 0: they are not
+}
+
+func (r *ToHTTPS) decode(d *decoder, n *node, path string, _ field) {
+	const wanted = "https, or https:PORT for another port than 443"
+	text, ok := d.scalar(n, path, wanted)
+	if !ok {
+		return
+	}
+	scheme, port, other := strings.Cut(text, ":")
+	r.Port = 443
+	if other {
+		r.Port, ok = parsePort(port)
+	}
+	if scheme != "https" || !ok || r.Port == 0 {
+		r.Port = 0
+		d.wants(n, path, wanted, "")
+	}
 }
 
 func (v *validator) listeners(listen Named[Listener]) {
@@ -81,7 +103,7 @@ func (v *validator) listenerTLS(l *Listener, path string) {
 		return
 	}
 	path = joinPath(path, "tls")
-	if l.Redirect == "https" {
+	if l.Redirect.Port != 0 {
 		v.fail(path, "the listener redirects to https, which clients have reached already", "leave redirect out, or tls")
 	}
 	if l.TLS.Text == selfSigned {

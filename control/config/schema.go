@@ -196,6 +196,7 @@ func (*Target) schema(*schemaWriter, field) object       { return plainText() }
 func (*AccessFormat) schema(*schemaWriter, field) object { return object{"type": "string"} }
 func (*Prefix) schema(*schemaWriter, field) object       { return pattern(`^[0-9a-fA-F.:]+(/[0-9]+)?$`) }
 func (*Address) schema(*schemaWriter, field) object      { return pattern(`^unix:/|:[0-9]+$`) }
+func (*ToHTTPS) schema(*schemaWriter, field) object      { return pattern(`^https(:[0-9]+)?$`) }
 func (*JSON) schema(*schemaWriter, field) object         { return object{} }
 
 func (*Key) schema(*schemaWriter, field) object {

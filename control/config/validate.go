@@ -51,7 +51,7 @@ func (v *validator) version(version int) {
 
 // unused warns of what nothing uses, and of a file that serves nothing. A broken route may be the one that would: so only for a file without errors.
 func (v *validator) unused() {
-	takesRequests := slices.ContainsFunc(v.config.Listen, func(l Entry[Listener]) bool { return l.Value.TakesRequests() && l.Value.Redirect == "" })
+	takesRequests := slices.ContainsFunc(v.config.Listen, func(l Entry[Listener]) bool { return l.Value.TakesRequests() && l.Value.Redirect.Port == 0 })
 	if len(v.config.Routes) == 0 && takesRequests {
 		v.warn("routes", "there are no routes: every request is answered with 404", "")
 	}

@@ -1,6 +1,7 @@
 package respond
 
 import (
+	"bytes"
 	"fmt"
 
 	"sluice/proxy"
@@ -39,13 +40,38 @@ func (h *HTTPS) Serve(x *proxy.Exchange, _ *proxy.Chain) error {
 	defer buf.Free()
 	location := append(buf.B[:0], "https://"...)
 	location = append(location, host...)
-	location = append(location, h.port...)
-	if path := x.Request.Path; len(path) > 0 && path[0] == '/' {
-		start := len(location)
-		location = proxy.EscapeURLTail(x.AppendURI(location), start, &proxy.URLBytes)
-	} else {
-		location = append(location, '/') // OPTIONS *
-	}
+	location = appendTarget(append(location, h.port...), x)
 	redirect(x, 308, location)
 	return nil
 }
+
+// appendTarget appends path and query as they were received, byte for byte: what was signed stays so, and it is for whoever serves
+// https to judge them. The host is complete, and a slash follows it, so that nothing here can lead elsewhere. What can be no part of a
+// URL, or would end it, is escaped.
+func appendTarget(dst []byte, x *proxy.Exchange) []byte {
+	t := x.Received.Target
+	if len(t) > 0 && t[0] != '/' {
+		// The absolute form, whose host is that of the request by now, or the asterisk of OPTIONS.
+		_, t, _ = bytes.Cut(t, schemeEnd)
+		if end := bytes.IndexAny(t, "/?"); end >= 0 {
+			t = t[end:]
+		} else {
+			t = nil
+		}
+	}
+	if len(t) == 0 || t[0] != '/' {
+		dst = append(dst, '/')
+	}
+	start := len(dst)
+	return proxy.EscapeURLTail(append(dst, t...), start, &targetBytes)
+}
+
+var schemeEnd = []byte("://")
+
+// targetBytes is what is left as it is: what is visible, but for the beginning of a fragment.
+var targetBytes = func() (s proxy.ByteSet) {
+	for c := '!'; c <= '~'; c++ {
+		s[c] = c != '#'
+	}
+	return s
+}()

@@ -36,6 +36,11 @@ func TestHTTPS(t *testing.T) {
 	f(0, "shop.example", "//evil.example/%2F", "https://shop.example//evil.example/%2F")
 	f(0, "shop.example", "/\xc3\xa9?\xc3\xa9=%zz", "https://shop.example/%C3%A9?%C3%A9=%zz")
 
+	f(0, "shop.example", "/a/../b/./c?d=/../e", "https://shop.example/a/../b/./c?d=/../e")
+	f(0, "shop.example", "/%7Ea/%41?%7E", "https://shop.example/%7Ea/%41?%7E")
+	f(0, "shop.example", "/a[1]{x}|^`<>\"'?b[]=\\{}", "https://shop.example/a[1]{x}|^`<>\"'?b[]=\\{}")
+	f(0, "shop.example", "/a?b#c", "https://shop.example/a?b%23c")
+
 	f(0, "", "/a", "")
 	f(0, ":80", "/a", "")
 	f(0, "user@evil.example", "/a", "")
@@ -48,18 +53,28 @@ func TestHTTPS(t *testing.T) {
 	}
 }
 
-func TestHTTPSOfWholeServer(t *testing.T) {
-	x := newExchange(t, "/**", "OPTIONS", "/")
-	defer x.Release()
-	x.Request.Path = []byte("*")
-	h, err := NewHTTPS(0)
-	if err != nil {
-		t.Fatal(err)
+// TestHTTPSTarget: the forms that are not a path have one all the same.
+func TestHTTPSTarget(t *testing.T) {
+	f := func(target, want string) {
+		t.Helper()
+		x := newExchange(t, "/**", "OPTIONS", "/")
+		defer x.Release()
+		x.Received.Target = []byte(target)
+		h, err := NewHTTPS(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := serve(t, h, x); err != nil {
+			t.Fatal(err)
+		}
+		if got := answer(x); got != `308 [Location: https://shop.example`+want+`] 0 ""` {
+			t.Errorf("%q: unexpected answer %s", target, got)
+		}
 	}
-	if err := serve(t, h, x); err != nil {
-		t.Fatal(err)
-	}
-	if got, want := answer(x), `308 [Location: https://shop.example/] 0 ""`; got != want {
-		t.Fatalf("unexpected answer\n got: %s\nwant: %s", got, want)
-	}
+	f("*", "/")
+	f("", "/")
+	f("http://other.example", "/")
+	f("http://other.example/", "/")
+	f("HTTP://other.example:80/a//b?c", "/a//b?c")
+	f("http://other.example?a=http://b/c", "/?a=http://b/c")
 }

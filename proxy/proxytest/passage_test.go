@@ -9,13 +9,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 
 	"sluice/tlsterm"
 )
@@ -47,7 +51,9 @@ func (l *passageLog) lines() []map[string]any {
 	var lines []map[string]any
 	for line := range strings.Lines(string(text)) {
 		fields := map[string]any{}
-		if err := json.Unmarshal([]byte(line), &fields); err != nil {
+		d := json.NewDecoder(strings.NewReader(line))
+		d.UseNumber()
+		if err := d.Decode(&fields); err != nil {
 			l.t.Fatalf("%v: %s", err, line)
 		}
 		lines = append(lines, fields)
@@ -95,7 +101,7 @@ func shout(t testing.TB) string {
 		if err == nil {
 			_, err = c.Write(bytes.ToUpper(all))
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("the origin: %v", err)
 		}
 	})
@@ -600,6 +606,169 @@ func eventually(t testing.TB, what string, f func() bool) {
 	for deadline := time.Now().Add(20 * time.Second); !f(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// TestPassageBackpressure: a side that does not read stops the other one, after what fits into buffers.
+func TestPassageBackpressure(t *testing.T) {
+	over := make(chan struct{})
+	origin := RawOrigin(t, func(c *net.TCPConn) { <-over })
+	gw, _ := passageGateway(t, "to: tcp://"+origin, "")
+	c := gw.Dial()
+	defer close(over)
+	const most = 64 << 20
+	sent := 0
+	for b := make([]byte, 1<<20); sent < most; {
+		if err := c.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		n, err := c.Write(b)
+		sent += n
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if sent >= most {
+		t.Errorf("%d bytes went to an origin that reads none", sent)
+	}
+}
+
+// TestPassageLastWords: what a side has said before it ends reaches the other, whatever that still says.
+func TestPassageLastWords(t *testing.T) {
+	const size = 1 << 20
+	origin := RawOrigin(t, func(c *net.TCPConn) {
+		limitConn(t, c)
+		if _, err := c.Write(make([]byte, size)); err != nil {
+			t.Error(err)
+		}
+		_ = c.CloseWrite()
+		_, _ = io.Copy(io.Discard, c) // until the client ends
+	})
+	gw, log := passageGateway(t, "to: tcp://"+origin, "")
+	c := gw.Dial()
+	limitConn(t, c)
+	c.Send("one")
+	if n, err := io.Copy(io.Discard, c.R); n != size || err != nil {
+		t.Errorf("got %d bytes, %v", n, err)
+	}
+	c.Send("two")
+	if err := c.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is over", func() bool { return gw.Server.Counts().Open == 0 })
+	log.want("ended", "origin", "bytes_in", 6, "bytes_out", size)
+}
+
+// TestPassageHash: the connections of one client go to one endpoint.
+func TestPassageHash(t *testing.T) {
+	gw, log := passageGateway(t, fmt.Sprintf("to: [tcp://%s, tcp://%s, tcp://%s], balance: { by: hash, on: client }", echo(t), echo(t), echo(t)), "")
+	for i := range 24 {
+		c := gw.DialFrom(fmt.Sprintf("127.0.0.%d", 1+i%8))
+		c.roundTrip("ping")
+		c.Close()
+		eventually(t, "it is over", func() bool { return gw.Server.Counts().Open == 0 })
+	}
+	endpoints, used := map[any]any{}, map[any]bool{}
+	for _, line := range log.lines() {
+		if before := endpoints[line["client"]]; before != nil && before != line["endpoint"] {
+			t.Errorf("%v goes to %v and to %v", line["client"], before, line["endpoint"])
+		}
+		endpoints[line["client"]] = line["endpoint"]
+		used[line["endpoint"]] = true
+	}
+	if len(used) < 2 {
+		t.Errorf("8 clients go to %d endpoint", len(used))
+	}
+}
+
+// TestPassageStorm: connections that end in every way, all at once and while the configuration changes, leave nothing behind.
+func TestPassageStorm(t *testing.T) { passageStorm(t, 200) }
+
+// TestSoakPassageStorm is the same for longer.
+func TestSoakPassageStorm(t *testing.T) {
+	if os.Getenv("SLUICE_SOAK") == "" {
+		t.Skip("SLUICE_SOAK is not set")
+	}
+	passageStorm(t, 20_000)
+}
+
+func passageStorm(t *testing.T, connections int) {
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, before) })
+	config := "listen: { db: { address: \":1\", tcp: db } }\nlimits: { per_client: off }\nservices: { db: { to: [" +
+		fmt.Sprintf("tcp://%s, tcp://%s, tcp://%s], ", echo(t), shout(t), refusing(t)) + "pool: { connections: off }, timeouts: { tunnel: %s } } }\n"
+	gw := Start(t, fmt.Sprintf(config, "1h"))
+	const seed = 20261126
+	var clients sync.WaitGroup
+	for worker := range 8 {
+		clients.Go(func() {
+			random := rand.New(rand.NewPCG(seed, uint64(worker)))
+			for range connections / 8 {
+				d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(worker))}}
+				nc, err := d.Dial("tcp", gw.Addr)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				stormOne(t, nc.(*net.TCPConn), random)
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		clients.Wait()
+	}()
+	for n := 1; ; n++ {
+		select {
+		case <-done:
+			eventually(t, "all connections are gone", func() bool {
+				inFlight := int64(0)
+				for _, e := range gw.Runtime.Services()[0].Endpoints {
+					inFlight += e.InFlight
+				}
+				return gw.Server.Counts().Open == 0 && inFlight == 0 && gw.series(`sluice_passages_open{listener="db",service="db"}`) == 0
+			})
+			return
+		case <-time.After(20 * time.Millisecond):
+			gw.Reload(fmt.Sprintf(config, fmt.Sprintf("%dm", 1+n%50))) // another service each time
+		}
+	}
+}
+
+// stormOne does with a connection what a client may do.
+func stormOne(t *testing.T, c *net.TCPConn, random *rand.Rand) {
+	defer c.Close()
+	limitConn(t, c)
+	data := make([]byte, random.IntN(200<<10))
+	switch random.IntN(5) {
+	case 0: // at once
+	case 1:
+		_ = c.SetLinger(0)
+	case 2:
+		_, _ = c.Write(data) // it is none of this one's business whether somebody takes it
+		_ = c.SetLinger(0)
+	case 3:
+		_, _ = c.Write(data)
+	default:
+		wrote := make(chan error, 1)
+		go func() {
+			_, err := c.Write(data)
+			if err == nil {
+				err = c.CloseWrite()
+			}
+			wrote <- err
+		}()
+		got, err := io.ReadAll(c)
+		if err != nil || len(got) != len(data) {
+			t.Errorf("%d of %d bytes came back, %v", len(got), len(data), err)
+		}
+		if err := <-wrote; err != nil {
+			t.Error(err)
 		}
 	}
 }

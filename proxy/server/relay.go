@@ -107,7 +107,8 @@ func (p *pipe) run() error {
 }
 
 // spliceFor is how long the kernel is left to move bytes, before what it has moved is counted. What it moves them through is a pipe,
-// two file descriptors and memory; when nothing has come for so long, it is given back until something does.
+// two file descriptors and memory; when nothing has come for so long, it goes back to the pool that package net has of them, until
+// something does.
 const spliceFor = 5 * time.Second
 
 // splice lets the kernel move bytes until the source ends.

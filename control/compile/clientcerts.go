@@ -30,7 +30,7 @@ func (b *builder) clientCerts() {
 	any := false
 	for i := range b.config.Listen {
 		l := &b.config.Listen[i]
-		if l.Value.Redirect != "" {
+		if l.Value.Redirect.Port != 0 {
 			continue
 		}
 		a := asking{listener: l.Name}

@@ -27,7 +27,9 @@ type Error struct {
 	Unsent bool // no byte of the request was written: trying elsewhere is safe
 	// RetryAfter in seconds is told to the client if above 0.
 	RetryAfter int
-	Cause      error // for the log, never for the client
+	// GRPC is the status that a call of gRPC is told; 0: the one that Status stands for.
+	GRPC  uint8
+	Cause error // for the log, never for the client
 }
 
 func (e *Error) Error() string {

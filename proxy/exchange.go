@@ -43,10 +43,11 @@ type Exchange struct {
 	BytesOut    int64 // bytes written to the client, head included
 	Err         *Error
 	ErrCause    error
-	FailedAt    string // the policy that refused or failed
-	Aborted     bool   // the response was cut short
-	WouldRefuse string // a guard in report mode that would have refused
-	Bucket      uint32 // which part of a sticky split the client belongs to
+	FailedAt    string   // the policy that refused or failed
+	Aborted     bool     // the response was cut short
+	WouldRefuse string   // a guard in report mode that would have refused
+	Bucket      uint32   // which part of a sticky split the client belongs to
+	GRPCWeb     GRPCForm // what the client speaks whose call was translated to gRPC; NotGRPC: none was
 
 	finishers []Finisher
 	editors   []HeadEditor
@@ -84,13 +85,6 @@ type Request struct {
 	Trailers      wire.Head
 	// Decided names the fields that policies have set or removed: a trailer does not get past them. See FinalTrailers.
 	Decided []string
-}
-
-// GRPC reports whether the request is a call of gRPC or one of its kin, whose failures are told by a status of gRPC.
-func (r *Request) GRPC() bool {
-	const name = "application/grpc"
-	t := r.Head.GetKnown(wire.ContentType)
-	return len(t) >= len(name) && wire.EqualFold(t[:len(name)], name)
 }
 
 // Response is the response as the chain sees it.
@@ -332,6 +326,7 @@ func (x *Exchange) Release() {
 	x.Lookup = router.Request{}
 	x.Service, x.Endpoint, x.Attempts, x.UpstreamAt, x.HeadAt, x.EndedAt, x.BytesIn, x.BytesOut = "", "", 0, 0, 0, 0, 0, 0
 	x.Err, x.ErrCause, x.FailedAt, x.Aborted, x.WouldRefuse, x.Bucket = nil, nil, "", false, "", 0
+	x.GRPCWeb = NotGRPC
 	x.finishers, x.editors = x.finishers[:0], x.editors[:0]
 	x.heldCount, x.scratch = 0, x.scratch[:0]
 	x.jsonState.reset()

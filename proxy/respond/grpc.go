@@ -42,13 +42,22 @@ func grpcStatus(status int) uint64 {
 	return grpcUnknown
 }
 
+// The media types of answers, by how the client speaks.
+var grpcTypes = [...]string{
+	proxy.PlainGRPC: "application/grpc", proxy.WebGRPC: "application/grpc-web+proto", proxy.WebTextGRPC: "application/grpc-web-text+proto",
+}
+
 // renderGRPC answers a call of gRPC: status 200, and a head that is trailers as well, since nothing follows it ("Trailers-Only" in
-// gRPC over HTTP/2). A client would not look at any other body.
+// gRPC over HTTP/2, and the same in gRPC-Web). A client would not look at any other body.
 func renderGRPC(x *proxy.Exchange, err *proxy.Error) {
 	r := &x.Response
 	r.Status = 200
-	set(x, "application/grpc", nil)
-	r.Head.Add("grpc-status", wire.AppendUint(x.Scratch(), grpcStatus(err.Status)))
+	set(x, grpcTypes[x.ClientGRPC()], nil)
+	code := uint64(err.GRPC)
+	if code == 0 {
+		code = grpcStatus(err.Status)
+	}
+	r.Head.Add("grpc-status", wire.AppendUint(x.Scratch(), code))
 	message := appendGRPCMessage(x.Scratch(), err.Detail)
 	message = append(message, " ("...)
 	message = append(message, err.Code...)

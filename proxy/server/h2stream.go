@@ -183,10 +183,26 @@ func (st *h2stream) respond(x *proxy.Exchange) {
 		x.ErrCause = err
 	}
 	code := http2.ErrCodeInternal
-	if err == errSlowReader {
+	switch {
+	case err == errSlowReader:
 		code = http2.ErrCodeEnhanceYourCalm
+	case x.ClientGRPC() == proxy.PlainGRPC:
+		code = codeForCall(err)
 	}
 	st.reset(code)
+}
+
+// codeForCall passes the reasons on for which a server of gRPC resets a call that it has begun to answer: clients make statuses of
+// them. That it was not processed is no longer true.
+func codeForCall(err error) http2.ErrCode {
+	var reset http2.StreamError
+	if errors.As(err, &reset) {
+		switch reset.Code {
+		case http2.ErrCodeCancel, http2.ErrCodeEnhanceYourCalm, http2.ErrCodeInadequateSecurity:
+			return reset.Code
+		}
+	}
+	return http2.ErrCodeInternal
 }
 
 // pieceSize is how large a piece of the body is worth having: as large as the windows let it go out soon. A client that asks for much

@@ -439,9 +439,27 @@ func (c *h2conn) takeReset(f *http2.RSTStreamFrame) error {
 	if refused {
 		why = errNotTaken
 	}
+	why = why.With(http2.StreamError{StreamID: f.StreamID, Code: f.ErrCode})
+	why.GRPC = grpcOfReset(f.ErrCode)
 	// After a whole response it only says that the rest of the request is not needed (section 8.1).
-	st.fail(why.With(http2.StreamError{StreamID: f.StreamID, Code: f.ErrCode}), refused)
+	st.fail(why, refused)
 	return nil
+}
+
+// grpcOfReset is the status of a call that its server has reset ("Errors" in gRPC over HTTP/2; what that leaves out, as gRPC's
+// clients have it).
+func grpcOfReset(code http2.ErrCode) uint8 {
+	switch code {
+	case http2.ErrCodeRefusedStream:
+		return 14 // UNAVAILABLE
+	case http2.ErrCodeCancel:
+		return 1 // CANCELLED
+	case http2.ErrCodeEnhanceYourCalm:
+		return 8 // RESOURCE_EXHAUSTED
+	case http2.ErrCodeInadequateSecurity:
+		return 7 // PERMISSION_DENIED
+	}
+	return 13 // INTERNAL
 }
 
 // takeGoAway ends the connection for new streams. Those above the last one that the origin names were not processed.

@@ -94,9 +94,22 @@ func (st *h2stream) roundTrip() (err error) {
 	}
 	returned = true
 	if err != nil {
-		return st.abort(err)
+		return st.abort(st.late(err))
 	}
 	return nil
+}
+
+// late tells the reset of a call whose time is over from any other, as gRPC's own clients do: a server that knows the deadline
+// cancels at the same moment as the client gives up.
+func (st *h2stream) late(err error) error {
+	var reset http2.StreamError
+	if !st.x.Request.GRPC() || !errors.As(err, &reset) || reset.Code != http2.ErrCodeCancel {
+		return err
+	}
+	if limit, ok := st.x.Request.GRPCTimeout(); ok && time.Duration(wire.Now()-st.x.Started) >= limit {
+		return errTimeout.With(err)
+	}
+	return err
 }
 
 // open sends the head, and the body if it lies in memory and the windows have room for it.

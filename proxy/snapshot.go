@@ -42,6 +42,7 @@ type Route struct {
 	BodyLimit int64         // of the request body; 0: Limits.BodyBytes
 	Errors    ErrorRenderer
 	Observer  Observer
+	Pages     Pages // nil: there are none that the route cares about
 }
 
 // Configured reports whether the route stands in the configuration. The gateway's own ones have names that begin with a
@@ -52,6 +53,13 @@ func (r *Route) Configured() bool { return r.Name != "" && r.Name[0] != '-' }
 type Observer interface {
 	Begin(x *Exchange)
 	Finisher
+}
+
+// Pages knows which pages of other origins may call a route from a browser (Fetch standard, "CORS protocol").
+type Pages interface {
+	// Meet registers what the head of every response to x has to say to the page that has caused it, those of requests included that
+	// are refused before the chain runs: a page that must not read why sees nothing but a failed connection.
+	Meet(x *Exchange)
 }
 
 // ErrorRenderer turns an error into a response body.

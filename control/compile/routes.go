@@ -10,6 +10,7 @@ import (
 	"sluice/control/config"
 	"sluice/proxy"
 	"sluice/proxy/observe"
+	"sluice/proxy/transcode"
 	"sluice/proxy/upstream"
 	"sluice/router"
 )
@@ -160,9 +161,15 @@ func duration(d *config.Duration) time.Duration {
 	return time.Duration(*d)
 }
 
-// links returns a route's policies in their order: the list, then rewriting, then what answers.
+// links returns a route's policies in their order: what translates for clients, the list, then rewriting, then what answers.
 func (b *builder) links(route *proxy.Route, r *config.Route, path string) ([]proxy.Link, string) {
 	var links []proxy.Link
+	if w := r.GRPCWeb; w != nil {
+		o := transcode.CORS{Origins: texts(w.Origins), Credentials: w.Credentials, MaxAge: time.Duration(w.MaxAge)}
+		web := transcode.NewGRPCWeb(o)
+		route.Pages = web.Pages()
+		links = append(links, proxy.Link{Name: "grpc_web", Policy: web})
+	}
 	for _, u := range b.config.Chain(r) {
 		if link, ok := b.policy(u, &route.Pattern, path+".use"); ok {
 			links = append(links, link)

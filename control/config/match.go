@@ -171,6 +171,18 @@ func (v *validator) shortMatch(pattern Text, path string) {
 	v.matchedPath(Text{target, pattern.Pos}, path)
 }
 
+// takes reports whether requests of a method match.
+func (m *Match) takes(method string) bool {
+	var methods []string
+	for _, t := range m.Methods {
+		methods = append(methods, t.Text)
+	}
+	if words, _ := splitShort(m.Pattern.Text); len(words) > 0 {
+		methods = strings.Split(words[0], "|")
+	}
+	return len(methods) == 0 || slices.Contains(methods, method)
+}
+
 // splitShort takes the words in front of the path off the short form, and the host off the path.
 func splitShort(pattern string) (words []string, path string) {
 	before, path, found := strings.Cut(pattern, "/")

@@ -16,6 +16,7 @@ type Route struct {
 	Respond   *Respond   `cfg:"respond" doc:"answers here and now"`
 	Redirect  *Redirect  `cfg:"redirect" doc:"sends the client elsewhere"`
 	Sticky    *Key       `cfg:"sticky" doc:"keeps a client on its side of a split: client, cookie NAME or header NAME"`
+	GRPCWeb   *GRPCWeb   `cfg:"grpc_web" doc:"lets browsers call a service of gRPC: true, or { origins: [https://shop.example] }"`
 	Rewrite   *Rewrite   `cfg:"rewrite" doc:"changes the request on its way to the service"`
 	Timeout   *Duration  `cfg:"timeout" off:"true" doc:"from the request until the response head, retries included"`
 	BodyLimit *Size      `cfg:"body_limit" off:"true" doc:"the largest request body"`
@@ -116,6 +117,7 @@ func (v *validator) route(r *Route, path string) {
 	v.respond(r.Respond, path+".respond")
 	v.redirect(r.Redirect, path+".redirect")
 	v.sticky(r, path+".sticky")
+	v.grpcWeb(r, path+".grpc_web")
 	v.rewrite(r.Rewrite, path+".rewrite")
 	v.prefixes(r, path+".rewrite")
 	v.errors(r.Errors, path+".errors")
@@ -143,7 +145,7 @@ func (v *validator) action(r *Route, path string) {
 	case r.To != nil:
 		return
 	}
-	for _, key := range []string{"rewrite", "timeout"} {
+	for _, key := range []string{"grpc_web", "rewrite", "timeout"} {
 		if v.written(joinPath(path, key)) {
 			v.fail(joinPath(path, key), fmt.Sprintf("has no effect beside %s", actions[0]), "it belongs to a route with to")
 		}

@@ -25,6 +25,7 @@ type grpcServer struct {
 	testpb.UnimplementedTestServiceServer
 	waiting  chan struct{} // a call waits for its end
 	canceled chan error    // and this is how it has ended
+	next     chan struct{} // lets a stream with "step" send its next message
 }
 
 // UnaryCall echoes the payload, and the metadata "say" as header and trailer. With "wait" it waits for the call's end.
@@ -60,9 +61,18 @@ func (s *grpcServer) StreamingInputCall(stream testpb.TestService_StreamingInput
 	}
 }
 
-// StreamingOutputCall sends messages of the sizes that are asked for.
+// StreamingOutputCall sends messages of the sizes that are asked for; with the metadata "step" each when it is told to.
 func (s *grpcServer) StreamingOutputCall(in *testpb.StreamingOutputCallRequest, stream testpb.TestService_StreamingOutputCallServer) error {
+	md, _ := metadata.FromIncomingContext(stream.Context())
 	for _, p := range in.ResponseParameters {
+		if len(md.Get("step")) > 0 {
+			select {
+			case <-s.next:
+			case <-stream.Context().Done():
+				s.canceled <- stream.Context().Err()
+				return stream.Context().Err()
+			}
+		}
 		if err := stream.Send(&testpb.StreamingOutputCallResponse{Payload: sevens(int(p.Size))}); err != nil {
 			return err
 		}
@@ -106,7 +116,7 @@ const grpcMessageMax = 32 << 20
 
 func newGRPCStage(t *testing.T, yaml string) *grpcStage {
 	t.Helper()
-	s := &grpcStage{grpcServer: &grpcServer{waiting: make(chan struct{}, 1), canceled: make(chan error, 1)}}
+	s := &grpcStage{grpcServer: &grpcServer{waiting: make(chan struct{}, 1), canceled: make(chan error, 1), next: make(chan struct{})}}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -16,7 +16,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// resettingOrigin resets each call with the code that its field "reset" says: at once, or with "headed" after the head.
+// resettingOrigin resets each call with the code that its field "reset" says: at once, or with "headed" after the head
+// and an empty message.
 func resettingOrigin(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -71,6 +72,7 @@ func resetAll(c net.Conn) {
 					_ = e.WriteField(hpack.HeaderField{Name: ":status", Value: "200"})
 					_ = e.WriteField(hpack.HeaderField{Name: "content-type", Value: "application/grpc"})
 					_ = fr.WriteHeaders(http2.HeadersFrameParam{StreamID: f.StreamID, BlockFragment: block.Bytes(), EndHeaders: true})
+					_ = fr.WriteData(f.StreamID, false, make([]byte, 5))
 				}
 			}
 			_ = fr.WriteRSTStream(f.StreamID, http2.ErrCode(code))

@@ -36,6 +36,31 @@ func TestGRPC(t *testing.T) {
 	f("application/grpc", 403, "50 % of\tmöre\n~ ", "grpc-status: 7\r\ngrpc-message: 50 %25 of%09m%C3%B6re%0A~  (code, request 7)\r\n")
 }
 
+// TestGRPCForms: the answer is of the kind that the client speaks, also when its call was translated by then, and says what the
+// error says of gRPC.
+func TestGRPCForms(t *testing.T) {
+	f := func(contentType string, translated proxy.GRPCForm, e proxy.Error, want string) {
+		t.Helper()
+		x := proxy.Acquire()
+		defer x.Release()
+		x.ID, x.GRPCWeb = []byte("7"), translated
+		x.Request.Head.AddString("Content-Type", contentType)
+		NewProblems(Auto, nil).Render(x, &e)
+		got := string(x.Response.Head.Get("content-type")) + " " + string(x.Response.Head.Get("grpc-status"))
+		if got != want || x.Response.Body.Size() != 0 {
+			t.Errorf("%s, %d: got %s, want %s", contentType, translated, got, want)
+		}
+	}
+	denied := proxy.Error{Status: 403}
+	f("application/grpc-web", proxy.NotGRPC, denied, "application/grpc-web+proto 7")
+	f("application/grpc-web-text+proto", proxy.NotGRPC, denied, "application/grpc-web-text+proto 7")
+	f("application/grpc", proxy.WebGRPC, denied, "application/grpc-web+proto 7")
+	f("application/grpc", proxy.WebTextGRPC, denied, "application/grpc-web-text+proto 7")
+	f("application/grpc+proto", proxy.NotGRPC, denied, "application/grpc 7")
+	f("application/grpc-kin", proxy.NotGRPC, denied, "application/grpc 7")
+	f("application/grpc", proxy.NotGRPC, proxy.Error{Status: 502, GRPC: 1}, "application/grpc 1")
+}
+
 // TestNotGRPC: every other request gets what it got.
 func TestNotGRPC(t *testing.T) {
 	f := func(contentType string) {

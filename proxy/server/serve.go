@@ -105,6 +105,9 @@ func (s *Server) begin(x *proxy.Exchange, route *proxy.Route) {
 		o.Begin(x)
 		x.OnFinish(o)
 	}
+	if p := route.Pages; p != nil {
+		p.Meet(x)
+	}
 }
 
 // run runs the route's chain. A panic in a policy is a bug: it costs its own request an error 500 and no other's.

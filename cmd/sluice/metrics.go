@@ -142,9 +142,32 @@ func (g *gateway) registerEndpoints() {
 	m.Func("sluice_upstream_endpoint_left_out", "1 while an endpoint is left out because it could not be reached.", one(func(e *upstream.EndpointStatus) float64 {
 		return number(e.LeftOut)
 	}))
+	g.registerHealth()
 	m.Func("sluice_upstream_connect_failures_total", "Connections to an endpoint that could not be made.", one(func(e *upstream.EndpointStatus) float64 {
 		return float64(e.Failures)
 	}))
+}
+
+// registerHealth is about the endpoints that are checked, and no others.
+func (g *gateway) registerHealth() {
+	checked := func(samples func(e *upstream.EndpointStatus, labels func(...string) string, yield func(string, float64) bool) bool) iter.Seq2[string, float64] {
+		return g.endpoints(func(e *upstream.EndpointStatus, labels func(...string) string, yield func(string, float64) bool) bool {
+			return e.Health == "" || samples(e, labels, yield)
+		})
+	}
+	m := g.metrics
+	m.Func("sluice_upstream_endpoint_healthy", "1 while an endpoint passes its checks, or was not checked yet; 0 while it fails them.", checked(
+		func(e *upstream.EndpointStatus, labels func(...string) string, yield func(string, float64) bool) bool {
+			return yield(labels(), number(e.Health != "unhealthy"))
+		}))
+	m.Func("sluice_upstream_health_checks_total", "Checks of an endpoint, by their result.", checked(
+		func(e *upstream.EndpointStatus, labels func(...string) string, yield func(string, float64) bool) bool {
+			return yield(labels("result", "passed"), float64(e.Passed)) && yield(labels("result", "failed"), float64(e.Failed))
+		}))
+	m.Func("sluice_upstream_health_changes_total", "How often an endpoint has become unhealthy or healthy again.", checked(
+		func(e *upstream.EndpointStatus, labels func(...string) string, yield func(string, float64) bool) bool {
+			return yield(labels(), float64(e.Changes))
+		}))
 }
 
 // endpointsMax bounds the series of one service and metric: addresses may come from the DNS, which no configuration

@@ -37,10 +37,14 @@ var responseLimits = wire.Limits{HeadBytes: 256 << 10, TargetBytes: 1, Fields: 1
 // side by side: each may wait for the DNS.
 func (b *builder) startServices() {
 	b.plan.services = make(map[string]*service)
+	used := make(map[string]bool)
+	for _, u := range b.uses {
+		used[u.service] = true
+	}
 	var starting sync.WaitGroup
 	for i := range b.config.Services {
 		e := &b.config.Services[i]
-		options, definition := serviceOptions(e.Name, &e.Value)
+		options, definition := serviceOptions(e.Name, &e.Value, used[e.Name])
 		if old := b.running[e.Name]; old != nil && old.definition == definition {
 			b.plan.services[e.Name] = old
 			continue
@@ -63,14 +67,18 @@ func (b *builder) startServices() {
 	}
 }
 
-// serviceOptions returns the options, and a text that is the same exactly if they are.
-func serviceOptions(name string, s *config.Service) (upstream.Options, string) {
+// serviceOptions returns the options, and a text that is the same exactly if they are. A service that no route uses is not checked: it
+// starts anew, checks and all, when one does.
+func serviceOptions(name string, s *config.Service, used bool) (upstream.Options, string) {
 	o := upstream.Options{
 		Name: name, Balance: balances[s.Balance.By], HashOn: hashKey(s.Balance.On),
 		Try: duration(s.Timeouts.Try), Connect: time.Duration(s.Timeouts.Connect), Idle: time.Duration(s.Timeouts.Idle),
 		Tunnel: time.Duration(s.Timeouts.Tunnel), MaxConns: s.Pool.Connections, MaxIdle: s.Pool.Idle,
 		IdleFor: time.Duration(s.Pool.IdleFor), Wait: time.Duration(s.Pool.Wait), Host: originHost(s.Host.Text),
 		Limits: responseLimits, Proxied: proxyVersions[s.Proxied],
+	}
+	if used {
+		o.Health = health(s.Health)
 	}
 	encrypted := false
 	for _, origin := range s.To {
@@ -94,6 +102,27 @@ func serviceOptions(name string, s *config.Service) (upstream.Options, string) {
 }
 
 var proxyVersions = map[string]int{"v1": 1, "v2": 2}
+
+func health(h *config.Health) upstream.Health {
+	if h == nil {
+		return upstream.Health{}
+	}
+	o := upstream.Health{
+		Kind: upstream.HealthHTTP, Path: h.Get.Text, Host: h.Host.Text, Every: time.Duration(h.Every), Timeout: duration(h.Timeout),
+		HealthyAfter: h.HealthyAfter, UnhealthyAfter: h.UnhealthyAfter,
+	}
+	if h.IsGRPC() {
+		o.Kind, o.Service = upstream.HealthGRPC, h.GRPC.Text
+		return o
+	}
+	for _, r := range h.Status {
+		o.Statuses = append(o.Statuses, upstream.StatusRange{From: r.From, To: r.To})
+	}
+	if len(o.Statuses) == 0 {
+		o.Statuses = []upstream.StatusRange{{From: 200, To: 299}}
+	}
+	return o
+}
 
 var balances = map[string]upstream.Balance{"round-robin": upstream.RoundRobin, "least-request": upstream.LeastRequest, "hash": upstream.Hash}
 

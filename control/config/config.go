@@ -135,5 +135,9 @@ func (c *Config) inherit() {
 			s.Timeouts.Try = &try
 		}
 		s.Timeout = s.Timeouts.Try
+		if h := s.Health; h != nil && h.Timeout == nil {
+			limit := min(healthTimeout, h.Every)
+			h.Timeout = &limit
+		}
 	}
 }

@@ -18,9 +18,10 @@ type Service struct {
 	Pool      Pool         `cfg:"pool" doc:"the connections to each endpoint"`
 	Proxied   string       `cfg:"proxy_protocol" enum:"v1,v2" doc:"connections to the service begin with a PROXY header that names the client; each is then one client's alone"`
 	Host      Text         `cfg:"host" default:"keep" doc:"the Host that the service sees: keep (what the client sent), origin (the host of its address), or a name"`
+	Health    *Health      `cfg:"health" doc:"how endpoints are checked: GET /healthz, grpc, grpc shop.Orders, or { get: /healthz, every: 5s }; not at all by default"`
 	OriginTLS OriginTLS    `cfg:"origin_tls" doc:"how endpoints of https://, h2:// and grpcs:// are verified"`
 	Pos       Pos
-	_         struct{} `later:"health,discover,retry,eject,limit,protos"`
+	_         struct{} `later:"discover,retry,eject,limit,protos"`
 	_         struct{} `later:"tls" hint:"origin_tls says how https:// addresses are verified"`
 }
 
@@ -112,6 +113,7 @@ func (v *validator) services(services Named[Service]) {
 		v.tcp(&s.Value, path)
 		v.balance(s.Value, path)
 		v.originTLS(s.Value, path)
+		v.health(&s.Value, joinPath(path, "health"))
 		if s.Value.Timeout != nil && s.Value.Timeouts.Try != nil {
 			v.fail(joinPath(path, "timeout"), "timeout and timeouts.try say the same", "keep one of them")
 		}
@@ -154,7 +156,7 @@ func (v *validator) tcp(s *Service, path string) {
 			v.failAt(o.Pos, v.item(joinPath(path, "to"), i), "the service has addresses of tcp://, and this one is for requests", "make two services of it")
 		}
 	}
-	for _, key := range []string{"timeout", "timeouts.try", "timeouts.idle", "pool.idle", "pool.idle_for", "pool.wait", "host", "origin_tls"} {
+	for _, key := range []string{"timeout", "timeouts.try", "timeouts.idle", "pool.idle", "pool.idle_for", "pool.wait", "host", "health", "origin_tls"} {
 		if where := path + "." + key; v.written(where) {
 			v.fail(where, "is for requests, and the service has addresses of tcp://", "")
 		}

@@ -14,7 +14,8 @@ import (
 // Balance is how a service chooses among its endpoints.
 type Balance uint8
 
-// The balancers. All leave out endpoints that could not be reached a moment ago while others are left.
+// The balancers. All leave out endpoints that could not be reached a moment ago while others are left; those that are not healthy
+// are not among what they choose from, see publish.
 const (
 	RoundRobin   Balance = iota // in turn, by weight, interleaved
 	LeastRequest                // the better of two chosen at random, by requests in flight per weight
@@ -95,9 +96,7 @@ const (
 )
 
 func newSet(endpoints []*endpoint, b Balance) *endpointSet {
-	if len(endpoints) > setMax {
-		endpoints = endpoints[:setMax]
-	}
+	endpoints = endpoints[:min(len(endpoints), setMax)]
 	s := &endpointSet{endpoints: endpoints}
 	divisor, weights := 0, 0
 	for _, e := range endpoints {

@@ -31,6 +31,9 @@ type endpoint struct {
 	// After a failed connection the endpoint is left out until this moment, and longer the next time.
 	leftOutUntil atomic.Int64
 	leftOutFor   atomic.Int64
+
+	checks  checks
+	isProbe bool // it is for checks: that it cannot be reached is their business
 }
 
 func newEndpoint(address string, t *Target, o *Options) *endpoint {
@@ -75,6 +78,9 @@ const (
 // failed leaves the endpoint out for a time that grows with every failure in a row, give or take a quarter, so
 // that endpoints that fell together do not come back together. The log hears of the first one.
 func (e *endpoint) failed(why error) {
+	if e.isProbe {
+		return
+	}
 	e.failures.Add(1)
 	now := wire.Now()
 	if now < e.leftOutUntil.Load() {
@@ -107,7 +113,11 @@ func (e *endpoint) usable(now int64) bool {
 // serve sends the request over a pooled connection or a new one. A pooled connection that turns out to be dead is
 // replaced, once, if that is safe.
 func (e *endpoint) serve(x *proxy.Exchange) error {
-	header, err := e.proxyHeader(&x.Client)
+	client := &x.Client
+	if e.isProbe {
+		client = nil
+	}
+	header, err := e.proxyHeader(client)
 	if err != nil {
 		return err
 	}
@@ -235,6 +245,9 @@ func (e *endpoint) connect(ctx context.Context, header string) (net.Conn, error)
 
 // retire closes what is idle, and from now on every connection after its exchanges.
 func (e *endpoint) retire() {
+	if e.checks.cancel != nil {
+		e.checks.cancel()
+	}
 	e.h2.retire()
 	e.pool.retire()
 }

@@ -129,23 +129,24 @@ func (s *Service) rebuild(found [][]string) {
 		address string
 	}
 	old := make(map[key]*endpoint)
-	for _, e := range s.set.Load().endpoints {
+	for _, e := range s.endpoints() {
 		old[key{e.target, e.name}] = e
 	}
 	var endpoints []*endpoint
 	for i := range s.options.Targets {
 		t := &s.options.Targets[i]
-		for _, address := range found[i] {
+		for _, address := range found[i][:min(len(found[i]), setMax-len(endpoints))] {
 			k := key{t, address}
 			e := old[k]
 			if e == nil {
 				e = newEndpoint(address, t, &s.options)
+				s.startChecks(e)
 			}
 			delete(old, k)
 			endpoints = append(endpoints, e)
 		}
 	}
-	s.set.Store(newSet(endpoints, s.options.Balance))
+	s.publish(endpoints)
 	for _, gone := range old {
 		gone.retire()
 	}

@@ -38,6 +38,7 @@ type Options struct {
 	Host   string      // sent as Host: "" keeps the client's, "origin" takes the target's, else this one
 	TLS    *tls.Config // for https targets; ServerName defaults to the target's host
 	Limits wire.Limits // of response heads
+	Health Health
 
 	Sweeper  *wire.Sweeper
 	Resolver Resolver // for host names; nil: the system's
@@ -85,28 +86,41 @@ func bracketed(ip string) string {
 // made it as long as its definition is unchanged. Safe for concurrent use.
 type Service struct {
 	options Options
-	set     atomic.Pointer[endpointSet]
-	turn    atomic.Uint64 // of round robin
+	set     atomic.Pointer[endpointSet] // to choose from
+	all     atomic.Pointer[[]*endpoint] // healthy or not
+	turn    atomic.Uint64               // of round robin
 
-	update  sync.Mutex // serialises changes of set
-	retired atomic.Bool
-	life    context.Context // ends with Retire
-	end     context.CancelFunc
-	running sync.WaitGroup
+	probing  Options // of the endpoints that checks are made with
+	ask      func(life context.Context, e *endpoint) error
+	checking chan struct{} // a place for each check under way
+	changing atomic.Bool   // somebody will publish another set soon
+
+	update    sync.Mutex // serialises changes of set and all
+	desperate bool       // no endpoint is healthy
+	retired   atomic.Bool
+	life      context.Context // ends with Retire
+	end       context.CancelFunc
+	running   sync.WaitGroup
 }
 
 // New starts a service: it looks host names up, for at most a second, and goes on looking them up as their records
 // expire. A name that cannot be resolved yet leaves the service without endpoints and is not an error.
 func New(o Options) *Service {
+	s := newService(o, func(life context.Context, e *endpoint) error { return e.checks.probe.check(life, &o.Health) })
+	s.running.Add(1)
+	go s.maintain()
+	return s
+}
+
+// newService starts what finds endpoints and asks them whether they are well.
+func newService(o Options, ask func(life context.Context, e *endpoint) error) *Service {
 	if o.Dial == nil {
 		o.Dial = new(net.Dialer).DialContext
 	}
-	s := &Service{options: o}
+	s := &Service{options: o, probing: probeOptions(o), ask: ask, checking: make(chan struct{}, checksAtOnce)}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.set.Store(newSet(nil, o.Balance))
 	s.resolveAll()
-	s.running.Add(1)
-	go s.maintain()
 	return s
 }
 
@@ -123,7 +137,7 @@ func (s *Service) Retire() {
 	s.running.Wait()
 	s.update.Lock()
 	defer s.update.Unlock()
-	for _, e := range s.set.Load().endpoints {
+	for _, e := range s.endpoints() {
 		e.retire()
 	}
 }
@@ -187,7 +201,7 @@ func (s *Service) maintain() {
 			return
 		case <-t.C:
 		}
-		for _, e := range s.set.Load().endpoints {
+		for _, e := range s.endpoints() {
 			e.expire(wire.Now())
 		}
 		t.Reset(every)
@@ -211,18 +225,27 @@ type EndpointStatus struct {
 	LeftOut  bool   `json:"left_out"` // unreachable a moment ago, see endpoint.failed
 	Requests uint64 `json:"requests"`
 	Failures uint64 `json:"connect_failures"`
+	// Of endpoints that are checked.
+	Health  string `json:"health,omitempty"`            // healthy, unhealthy or unchecked
+	Reason  string `json:"last_check_failed,omitempty"` // why
+	Passed  uint64 `json:"checks_passed,omitempty"`
+	Failed  uint64 `json:"checks_failed,omitempty"`
+	Changes uint64 `json:"health_changes,omitempty"`
 }
 
 // Status returns the state of every endpoint.
 func (s *Service) Status() Status {
-	set := s.set.Load()
-	st := Status{Name: s.options.Name, Endpoints: make([]EndpointStatus, 0, len(set.endpoints))}
+	all := s.endpoints()
+	st := Status{Name: s.options.Name, Endpoints: make([]EndpointStatus, 0, len(all))}
 	now := wire.Now()
-	for _, e := range set.endpoints {
+	for _, e := range all {
 		open, idle := e.counts()
+		c := &e.checks
+		health, reason := c.state()
 		st.Endpoints = append(st.Endpoints, EndpointStatus{
 			Address: e.name, Target: e.target.URL, Weight: e.target.Weight, InFlight: e.inFlight.Load(), Open: open, Idle: idle,
 			LeftOut: !e.usable(now), Requests: e.requests.Load(), Failures: e.failures.Load(),
+			Health: health, Reason: reason, Passed: c.passed.Load(), Failed: c.failed.Load(), Changes: c.changes.Load(),
 		})
 	}
 	return st

@@ -96,3 +96,59 @@ func (x *Exchange) ClientGRPC() GRPCForm {
 	}
 	return form
 }
+
+// The statuses of gRPC that the gateway's own errors become.
+const (
+	grpcCanceled          = 1
+	grpcUnknown           = 2
+	grpcDeadlineExceeded  = 4
+	grpcPermissionDenied  = 7
+	grpcResourceExhausted = 8
+	grpcUnimplemented     = 12
+	grpcInternal          = 13
+	grpcUnavailable       = 14
+	grpcUnauthenticated   = 16
+)
+
+// GRPCStatus is the status that a call is told: the error's own, or else what its status of HTTP means to a client of gRPC that got nothing
+// else (gRPC's http-grpc-status-mapping), and what that leaves to UNKNOWN and the gateway knows better.
+func (e *Error) GRPCStatus() uint8 {
+	if e.GRPC != 0 {
+		return e.GRPC
+	}
+	switch e.Status {
+	case 400, 500:
+		return grpcInternal
+	case 401:
+		return grpcUnauthenticated
+	case 403:
+		return grpcPermissionDenied
+	case 404:
+		return grpcUnimplemented
+	case 408, 504:
+		return grpcDeadlineExceeded
+	case 413, 429:
+		return grpcResourceExhausted
+	case 499:
+		return grpcCanceled
+	case 502, 503:
+		return grpcUnavailable
+	}
+	return grpcUnknown
+}
+
+// AppendGRPCMessage appends what a call is told beside the status, with what is not printable ASCII, and "%", encoded as gRPC over
+// HTTP/2 wants it (Percent-Encoded).
+func (x *Exchange) AppendGRPCMessage(dst []byte, e *Error) []byte {
+	const digits = "0123456789ABCDEF"
+	for i := 0; i < len(e.Detail); i++ {
+		if c := e.Detail[i]; c < ' ' || c > '~' || c == '%' {
+			dst = append(dst, '%', digits[c>>4], digits[c&15])
+		} else {
+			dst = append(dst, c)
+		}
+	}
+	dst = append(append(dst, " ("...), e.Code...)
+	dst = append(append(dst, ", request "...), x.ID...)
+	return append(dst, ')')
+}

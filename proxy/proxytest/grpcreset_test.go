@@ -17,7 +17,7 @@ import (
 )
 
 // resettingOrigin resets each call with the code that its field "reset" says: at once, or with "headed" after the head
-// and an empty message.
+// and an empty message, or half of one.
 func resettingOrigin(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -72,7 +72,7 @@ func resetAll(c net.Conn) {
 					_ = e.WriteField(hpack.HeaderField{Name: ":status", Value: "200"})
 					_ = e.WriteField(hpack.HeaderField{Name: "content-type", Value: "application/grpc"})
 					_ = fr.WriteHeaders(http2.HeadersFrameParam{StreamID: f.StreamID, BlockFragment: block.Bytes(), EndHeaders: true})
-					_ = fr.WriteData(f.StreamID, false, make([]byte, 5))
+					_ = fr.WriteData(f.StreamID, false, make([]byte, map[string]int{"yes": 5, "half": 3}[field.Value]))
 				}
 			}
 			_ = fr.WriteRSTStream(f.StreamID, http2.ErrCode(code))

@@ -340,10 +340,14 @@ func TestGRPCWeb_ends(t *testing.T) {
 func TestGRPCWeb_breaksOff(t *testing.T) {
 	yaml := strings.Replace(webYAML, "ORIGIN", resettingOrigin(t), 1)
 	eachWebClient(t, yaml, func(t *testing.T, _ *grpcStage, c *webClient) {
-		for _, code := range []string{"0", "2", "8"} {
+		for code, want := range map[string]string{"0": "13", "2": "13", "7": "14", "8": "1", "11": "8"} {
 			n, told, err := c.must(t, "UnaryCall", map[string]string{"reset": code, "headed": "yes"}, &testpb.SimpleRequest{}).end()
-			if err == nil || err == io.EOF || told != nil || n > 1 {
+			if err != nil || n != 1 || told["grpc-status"] != want {
 				t.Errorf("reset with %s after a message: %d messages, %v, %v", code, n, told, err)
+			}
+			n, told, err = c.must(t, "UnaryCall", map[string]string{"reset": code, "headed": "half"}, &testpb.SimpleRequest{}).end()
+			if err == nil || err == io.EOF || told != nil || n != 0 {
+				t.Errorf("reset with %s in a message: %d messages, %v, %v", code, n, told, err)
 			}
 		}
 		if n, told, err := c.must(t, "UnaryCall", map[string]string{"reset": "8"}, &testpb.SimpleRequest{}).end(); err != nil || n != 0 || told["grpc-status"] != "1" {

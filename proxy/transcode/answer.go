@@ -9,7 +9,9 @@ import (
 )
 
 // answer is the flow of an answer: the messages of the service as they come, then its trailers as one more frame. An answer that breaks
-// off has no such frame: it ends in an error, and is cut short by the edge. It must never look like one that has ended well.
+// off must never look like one that has ended well: after a whole message the frame says what has happened, and in the middle of one
+// there is none, but an error, so that the edge cuts the response short. Clients that do not notice such a cut are why the frame
+// is there.
 type answer struct {
 	x        *proxy.Exchange
 	messages proxy.Body
@@ -25,13 +27,18 @@ func (a *answer) Read(p []byte) (int, error) {
 		if !a.frames.pass(p[:n]) {
 			return 0, errFrames
 		}
-		if err != io.EOF {
-			return n, err
-		}
-		if !a.frames.between() {
+		switch {
+		case err == nil:
+			return n, nil
+		case !a.frames.between() && err == io.EOF:
 			return n, errFrames.With(io.ErrUnexpectedEOF)
+		case err == io.EOF:
+			a.end()
+		case !a.frames.between() || a.x.Canceled() != nil:
+			return n, err
+		default:
+			a.breakOff(err)
 		}
-		a.end()
 		if n > 0 {
 			return n, nil
 		}
@@ -53,15 +60,35 @@ func (a *answer) end() {
 	a.ended = true
 	r := &a.x.Response
 	trailers := proxy.FinalTrailers(&r.Trailers, r.Decided)
-	known := a.told || trailers.Has("grpc-status")
-	if trailers.Len() > 0 || !known {
-		a.last = appendTrailers(nil, trailers)
-		if !known {
-			a.last = append(a.last, "grpc-status: 2\r\ngrpc-message: The origin ended the call without a status.\r\n"...)
-		}
-		binary.BigEndian.PutUint32(a.last[1:frameHead], uint32(len(a.last)-frameHead))
+	if known := a.told || trailers.Has("grpc-status"); !known {
+		a.say(trailers, errNoStatus)
+	} else if trailers.Len() > 0 {
+		a.say(trailers, nil)
 	}
 	r.Trailers.Reset() // they are in the body now
+}
+
+var errNoStatus = &proxy.Error{Status: 502, Code: "upstream_no_status", Detail: "The origin ended the call without a status.", Side: proxy.ByUpstream, GRPC: 2}
+
+// breakOff makes the last frame of an answer that has none.
+func (a *answer) breakOff(err error) {
+	a.ended = true
+	if a.x.ErrCause == nil {
+		a.x.ErrCause = err
+	}
+	a.say(new(wire.Head), proxy.AsError(err))
+}
+
+// say makes the last frame: the trailers, and what went wrong if they do not say it.
+func (a *answer) say(trailers *wire.Head, wrong *proxy.Error) {
+	a.last = appendTrailers(nil, trailers)
+	if wrong != nil {
+		a.last = append(a.last, "grpc-status: "...)
+		a.last = wire.AppendUint(a.last, uint64(wrong.GRPCStatus()))
+		a.last = append(a.last, "\r\ngrpc-message: "...)
+		a.last = append(a.x.AppendGRPCMessage(a.last, wrong), "\r\n"...)
+	}
+	binary.BigEndian.PutUint32(a.last[1:frameHead], uint32(len(a.last)-frameHead))
 }
 
 const (

@@ -206,7 +206,7 @@ func TestAnswer(t *testing.T) {
 	// A control byte does not make another line.
 	f(nil, []string{"grpc-status", "5", "evil", "x\r\ngrpc-status: 0"}, frame(0x80, "grpc-status: 5\r\nevil: x  grpc-status: 0\r\n"))
 	// A service that says nothing about how the call went has not said that it went well.
-	unknown := "grpc-status: 2\r\ngrpc-message: The origin ended the call without a status.\r\n"
+	unknown := "grpc-status: 2\r\ngrpc-message: The origin ended the call without a status. (upstream_no_status, request )\r\n"
 	f([]string{a}, nil, a, frame(0x80, unknown))
 	f([]string{a}, []string{"other", "1"}, a, frame(0x80, "other: 1\r\n"+unknown))
 }
@@ -272,32 +272,58 @@ func TestAnswerLarge(t *testing.T) {
 	}
 }
 
-// TestAnswerBreaksOff: what breaks off ends in an error and has no trailers, wherever that happens.
+// TestAnswerBreaksOff: what breaks off never looks as if it had ended well. After a whole message the client is told what has happened, in
+// the middle of one the answer ends in an error.
 func TestAnswerBreaksOff(t *testing.T) {
 	body := message("aaaa") + message("b")
+	closed := &proxy.Error{Status: 502, Code: "closed", Detail: "Gone.", GRPC: 14}
+	f := func(contentType string, cut int, failure error, canceled bool, want string) {
+		t.Helper()
+		x := call(contentType, "")
+		defer x.Release()
+		err := serve(NewGRPCWeb(CORS{}), x, func(x *proxy.Exchange) error {
+			err := answers(nil)(x)
+			p := &pieces{x: x, left: [][]byte{[]byte(body[:cut])}, err: failure, trailers: []string{"grpc-status", "0"}}
+			if failure != nil {
+				p.trailers = nil
+			}
+			x.Response.Body.SetFlow(nil, p, -1)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if canceled {
+			x.Cancel(proxy.ErrClientGone)
+		}
+		got, err := io.ReadAll(&x.Response.Body)
+		text := string(got)
+		if contentType != "application/grpc-web" {
+			text = untext(t, text)
+		}
+		if err != nil {
+			text += code(err)
+		}
+		if contentType == "application/grpc-web" && text != body[:cut]+want || !strings.HasSuffix(text, want) {
+			t.Errorf("%s cut at %d with %v: %q, want %q", contentType, cut, failure, text, want)
+		}
+		if failure != nil && !canceled && err == nil && x.ErrCause != failure {
+			t.Errorf("the log hears of %v", x.ErrCause)
+		}
+	}
 	for _, contentType := range []string{"application/grpc-web", "application/grpc-web-text"} {
 		for cut := range len(body) + 1 {
-			for _, failure := range []error{errors.New("broken"), nil} {
-				x := call(contentType, "")
-				err := serve(NewGRPCWeb(CORS{}), x, func(x *proxy.Exchange) error {
-					err := answers([]string{body[:cut]}, "grpc-status", "0")(x)
-					p := &pieces{x: x, left: [][]byte{[]byte(body[:cut])}, err: failure, trailers: []string{"grpc-status", "0"}}
-					x.Response.Body.SetFlow(nil, p, -1)
-					return err
-				})
-				if err != nil {
-					t.Fatal(err)
-				}
-				got, err := io.ReadAll(&x.Response.Body)
-				text := string(got)
-				if contentType != "application/grpc-web" {
-					text = untext(t, text)
-				}
-				whole := failure == nil && (cut == 0 || cut == len(message("aaaa")) || cut == len(body))
-				if whole != (err == nil) || whole != strings.Contains(text, "grpc-status") {
-					t.Errorf("%s cut at %d with %v: %q, %v", contentType, cut, failure, text, err)
-				}
-				x.Release()
+			good, gone, broken := "upstream_messages", "closed", "<nil>"
+			if cut == 0 || cut == len(message("aaaa")) || cut == len(body) {
+				good = frame(0x80, "grpc-status: 0\r\n")
+				gone = frame(0x80, "grpc-status: 14\r\ngrpc-message: Gone. (closed, request )\r\n")
+				broken = frame(0x80, "grpc-status: 13\r\ngrpc-message: The gateway failed to handle this request. (internal, request )\r\n")
+			}
+			f(contentType, cut, nil, false, good)
+			f(contentType, cut, closed, false, gone)
+			f(contentType, cut, closed, true, "closed") // nobody is there
+			if broken != "<nil>" {
+				f(contentType, cut, errors.New("broken"), false, broken)
 			}
 		}
 	}

@@ -252,7 +252,8 @@ func TestReloadsQueue(t *testing.T) {
 // TestMetrics also lints the names: one that is not fit panics when it is registered.
 func TestMetrics(t *testing.T) {
 	file := writeFile(t, filepath.Join(t.TempDir(), "sluice.yaml"), listenBlock("127.0.0.1:0")+
-		"services: { one: { to: [\"http://127.0.0.1:1\", \"http://127.0.0.1:2\"] } }\nroutes: { r: { match: /r, to: one } }\n")
+		"services: { one: { to: [\"http://127.0.0.1:1\", \"http://127.0.0.1:2\"] }, two: { to: \"http://127.0.0.1:3\", health: GET / } }\n"+
+		"routes: { r: { match: /r, to: one }, s: { match: /s, to: two } }\n")
 	g := startGateway(t, file)
 	if status, _ := get("http://" + g.Status().Listen[0] + "/r"); status != 502 && status != 503 {
 		t.Errorf("an unreachable service gives %d", status)
@@ -286,4 +287,10 @@ func TestMetrics(t *testing.T) {
 	f("sluice_upstream_in_flight{service=\"one\",endpoint=\"127.0.0.1:1\"} 0\n")
 	f("sluice_upstream_endpoint_left_out{service=\"one\",endpoint=\"127.0.0.1:1\"} 1\n")
 	f("sluice_upstream_connect_failures_total{service=\"one\",endpoint=\"127.0.0.1:2\"} 1\n")
+	f("sluice_upstream_endpoint_healthy{service=\"two\",endpoint=\"127.0.0.1:3\"} ")
+	f("sluice_upstream_health_checks_total{service=\"two\",endpoint=\"127.0.0.1:3\",result=\"passed\"} 0\n")
+	f("sluice_upstream_health_changes_total{service=\"two\",endpoint=\"127.0.0.1:3\"} ")
+	if strings.Contains(b.String(), "sluice_upstream_endpoint_healthy{service=\"one\"") {
+		t.Error("a service that is not checked is said to be healthy")
+	}
 }

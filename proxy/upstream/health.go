@@ -161,7 +161,7 @@ func (s *Service) judge(e *endpoint, err error) bool {
 	c.sick.Store(err != nil)
 	c.changes.Add(1)
 	if err != nil {
-		slog.Warn("an endpoint is unhealthy and gets no requests", "service", s.options.Name, "endpoint", e.name, "error", reasonOf(err))
+		slog.Warn("an endpoint is unhealthy and leaves the balancing", "service", s.options.Name, "endpoint", e.name, "error", reasonOf(err))
 	} else {
 		slog.Info("an endpoint is healthy again", "service", s.options.Name, "endpoint", e.name)
 	}

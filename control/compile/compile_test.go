@@ -18,9 +18,11 @@ import (
 	"time"
 
 	"sluice/control/config"
+	"sluice/proxy"
 	"sluice/proxy/observe"
 	"sluice/proxy/upstream"
 	"sluice/proxy/wire"
+	"sluice/router"
 )
 
 // newRuntime returns a runtime that ends with the test.
@@ -120,7 +122,13 @@ func TestCompile_keepsServices(t *testing.T) {
 	f(one, "{ to: [{ url: http://127.0.0.1:1, weight: 1 }] }", true)
 	f(one, "{ timeout: 30s, to: http://127.0.0.1:1, balance: round-robin }", true) // the defaults
 	f("{ to: http://127.0.0.1:1, timeout: 1s }", "{ to: http://127.0.0.1:1, timeouts: { try: 1000ms } }", true)
+	f("{ to: http://127.0.0.1:1, health: GET /h }",
+		"{ to: http://127.0.0.1:1, health: { get: /h, every: 5s, timeout: 1s, status: 2xx, healthy_after: 2, unhealthy_after: 3 } }", true)
 
+	f(one, "{ to: http://127.0.0.1:1, health: GET /h }", false)
+	f("{ to: http://127.0.0.1:1, health: GET /h }", "{ to: http://127.0.0.1:1, health: GET /i }", false)
+	f("{ to: http://127.0.0.1:1, health: GET /h }", "{ to: http://127.0.0.1:1, health: { get: /h, status: 204 } }", false)
+	f("{ to: grpc://127.0.0.1:1, health: grpc }", "{ to: grpc://127.0.0.1:1, health: grpc a }", false)
 	f(one, "{ to: http://127.0.0.1:3 }", false)
 	f(one, "{ to: http://127.0.0.2:1 }", false)
 	f(one, "{ to: http://127.0.0.1:1/base }", false)
@@ -186,6 +194,32 @@ func TestCompile_certificates(t *testing.T) {
 	if service() == first {
 		t.Fatal("the service goes on with a certificate that is no longer in the file")
 	}
+}
+
+// TestCompile_grpcWeb: the translation comes before all policies, those of the defaults included, and the edge knows the pages.
+func TestCompile_grpcWeb(t *testing.T) {
+	f := func(web string, pages bool) {
+		t.Helper()
+		r := newRuntime(t)
+		p := mustCompile(t, r, `
+services: { a: grpc://127.0.0.1:1 }
+policies: { own: { addresses: { deny: 192.0.2.1 } }, all: { addresses: { deny: 192.0.2.2 } } }
+defaults: { use: [all, route] }
+routes: { a: { match: "/**", use: [own], to: a, grpc_web: `+web+` } }
+`)
+		r.Commit(p)
+		if got := strings.Join(p.Routes[0].Policies, ", "); got != "grpc_web, all, own, service a" {
+			t.Errorf("the policies are %s", got)
+		}
+		var x proxy.Exchange
+		x.Lookup = router.Request{Method: []byte("POST"), Host: []byte("a"), Path: []byte("/"), Values: &x}
+		route, outcome := p.Snapshot.Table.Lookup(&x.Lookup, &x.Match)
+		if outcome != router.Found || (route.Pages != nil) != pages {
+			t.Errorf("%s: found is %v, and there are pages: %v", web, outcome, route.Pages)
+		}
+	}
+	f("true", false)
+	f("{ origins: https://shop.example }", true)
 }
 
 func TestCommit(t *testing.T) {

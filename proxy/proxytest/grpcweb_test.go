@@ -294,12 +294,16 @@ func TestGRPCWeb_ends(t *testing.T) {
 		}
 	}
 	eachWebClient(t, webYAML, func(t *testing.T, s *grpcStage, c *webClient) {
-		n, told, err := c.must(t, "UnaryCall", map[string]string{"wait": "yes", "grpc-timeout": "100m"}, &testpb.SimpleRequest{}).end()
+		n, told, err := c.must(t, "UnaryCall", map[string]string{"wait": "yes", "grpc-timeout": "500m"}, &testpb.SimpleRequest{}).end()
 		if err != nil || n != 0 || told["grpc-status"] != "4" {
 			t.Errorf("after its deadline: %d messages, %v, %v", n, told, err)
 		}
-		<-s.waiting
-		ended(t, s)
+		select {
+		case <-s.waiting:
+			ended(t, s)
+		case <-time.After(10 * time.Second):
+			t.Error("the server was not asked")
+		}
 
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -354,6 +358,34 @@ func TestGRPCWeb_breaksOff(t *testing.T) {
 			t.Errorf("canceled before the head: %d messages, %v, %v", n, told, err)
 		}
 	})
+}
+
+// TestGRPCWeb_badText: what turns out not to be base64 while it comes ends the call on both sides.
+func TestGRPCWeb_badText(t *testing.T) {
+	s := newGRPCStage(t, webYAML)
+	f := func(first, then string) {
+		t.Helper()
+		c := s.gateway.Dial()
+		c.Send("POST " + testService + "FullDuplexCall HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc-web-text\r\nTransfer-Encoding: chunked\r\n\r\n")
+		for _, chunk := range []string{first, then} {
+			c.Send(fmt.Sprintf("%x\r\n%s\r\n", len(chunk), chunk))
+		}
+		resp, err := http.ReadResponse(c.R, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := resp.Header.Get("Grpc-Status"); got != "3" || !strings.Contains(resp.Header.Get("Grpc-Message"), "bad_base64") {
+			t.Errorf("after %q: %v", then, resp.Header)
+		}
+	}
+	f("AAAA", "AA*A")
+	f("AAAAA", "A=AA")
+	f("AAAA", "AAA=AAA\r")
+	select {
+	case <-s.canceled:
+	case <-time.After(10 * time.Second):
+		t.Error("the server's call goes on")
+	}
 }
 
 // TestGRPCWeb_notGRPC: a server of HTTP that is none of gRPC is reported in gRPC-Web.

@@ -55,6 +55,7 @@ func TestGRPCForms(t *testing.T) {
 	f("application/grpc-web", proxy.NotGRPC, denied, "application/grpc-web+proto 7")
 	f("application/grpc-web-text+proto", proxy.NotGRPC, denied, "application/grpc-web-text+proto 7")
 	f("application/grpc", proxy.WebGRPC, denied, "application/grpc-web+proto 7")
+	f("changed/by-a-policy", proxy.WebGRPC, denied, "application/grpc-web+proto 7")
 	f("application/grpc", proxy.WebTextGRPC, denied, "application/grpc-web-text+proto 7")
 	f("application/grpc+proto", proxy.NotGRPC, denied, "application/grpc 7")
 	f("application/grpc-kin", proxy.NotGRPC, denied, "application/grpc 7")

@@ -63,7 +63,7 @@ func escapeFor(contentType string) proxy.Escape {
 // Render sets Content-Type and body of x's response for err. A call of gRPC is told a status of gRPC, whatever the format and
 // bodies are.
 func (p *Problems) Render(x *proxy.Exchange, err *proxy.Error) {
-	if x.Request.GRPC() {
+	if x.ClientGRPC() != proxy.NotGRPC {
 		renderGRPC(x, err)
 		return
 	}

@@ -33,7 +33,7 @@ func decodeBody(x *proxy.Exchange) error {
 	return nil
 }
 
-var errText = &proxy.Error{Status: 400, Code: "bad_base64", Detail: "The call is not in base64, as its type says.", Side: proxy.ByClient}
+var errText = &proxy.Error{Status: 400, Code: "bad_base64", Detail: "The call is not in base64, as its type says.", Side: proxy.ByClient, GRPC: 3}
 
 const (
 	quantum  = 4 // characters that stand for

@@ -31,7 +31,7 @@
 //
 // One order at a time in a folder, of five minutes at most. An authority that does not answer is asked by one host a minute. A
 // host whose order failed is tried again after 1 minute, 10 minutes, 1, 3, 6 and from then on every 12 hours, each time a tenth
-// more or less; while a certificate lasts, after a quarter of what is left of it at the latest. A new certificate is left alone for
+// more or less, and every hour if the authority was not reached; while a certificate lasts, after a quarter of what is left of it at the latest. A new certificate is left alone for
 // an hour. A response of the authority has at most 1 MiB. Whoever asks for the answer to a challenge that is not under way gets
 // nothing.
 package acme

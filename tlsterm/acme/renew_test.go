@@ -1,10 +1,13 @@
 package acme
 
 import (
+	"context"
 	"crypto/x509"
 	"math/big"
 	"testing"
 	"time"
+
+	"github.com/mholt/acmez/v3/acme"
 )
 
 // TestThirdOf: certificates are renewed in the last third of their life or up to a thirtieth earlier, not all at the same time, and by
@@ -48,4 +51,21 @@ func TestPauses(t *testing.T) {
 	f(6, 20*time.Minute, 5*time.Minute, 5*time.Minute)
 	f(6, time.Second, 54*time.Second, 66*time.Second)
 	f(6, -time.Second, 648*time.Minute, 792*time.Minute) // it has ended: there is nothing to be in time for
+}
+
+// TestUnreached: an authority that was down for long is asked again within an hour or so; what it has refused for long is not.
+func TestUnreached(t *testing.T) {
+	at := time.Unix(0, 0).UTC()
+	m := &manager{
+		Options: &Options{Directory: LetsEncrypt, Folder: t.TempDir()}, counts: &Counts{}, now: func() time.Time { return at }, pause: pauseAfter,
+	}
+	f := func(err error, reason string, least, most time.Duration) {
+		t.Helper()
+		m.failed("a.test", need{}, retry{Failures: 100, Next: at.Add(pauseAfter(100))}, err)
+		if r := m.readRetry("a.test"); r.Reason != reason || r.Next.Before(at.Add(least)) || r.Next.After(at.Add(most)) || r.Failures != 100 {
+			t.Errorf("%v: noted: %+v", err, r)
+		}
+	}
+	f(context.DeadlineExceeded, "server", 54*time.Minute, 66*time.Minute)
+	f(acme.Problem{Type: acme.ProblemTypeCAA}, "caa", 648*time.Minute, 792*time.Minute)
 }

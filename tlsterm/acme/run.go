@@ -72,7 +72,7 @@ func (m *manager) look(ctx context.Context) {
 			return
 		}
 		m.ask(ctx, host)
-		if m.needs(host).why == "" || m.now().Before(m.readRetry(host).Next) {
+		if m.now().Before(m.readRetry(host).Next) || m.needs(host).why == "" {
 			continue
 		}
 		if reached := m.renew(ctx, host); !reached {
@@ -157,10 +157,16 @@ func (m *manager) issue(ctx context.Context, host string, need need) (err error)
 	return nil
 }
 
+// unreachedMax is after how many failures in a row the pause does not grow any more if the authority was not reached: an hour.
+const unreachedMax = 3
+
 // failed notes why. Without an authority, or a folder, there is nothing to do for other hosts either.
 func (m *manager) failed(host string, need need, attempt retry, err error) (goOn bool) {
 	reason := because(err)
 	m.counts.Failed[reason].Add(1)
+	if reason == becauseServer { // which no limit of an authority counts, and which may be over soon
+		attempt.Next = m.now().Add(m.pauseOf(min(attempt.Failures, unreachedMax), need))
+	}
 	attributes := []any{"host", host, "reason", Reasons[reason], "failures", attempt.Failures, "next", attempt.Next.Format(time.RFC3339), "error", err}
 	if need.replaces != nil {
 		attributes = append(attributes, "expires", need.replaces.NotAfter.Format(time.RFC3339))

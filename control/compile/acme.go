@@ -59,7 +59,12 @@ func (b *builder) orders(path string, set *config.TLS, o *tlsterm.Options) {
 }
 
 func (b *builder) hasPlain() bool {
-	return slices.ContainsFunc(b.config.Listen, func(l config.Entry[config.Listener]) bool { return l.Value.TLS.Text == "" })
+	return slices.ContainsFunc(b.config.Listen, func(l config.Entry[config.Listener]) bool { return isPlain(&l.Value) })
+}
+
+// isPlain tells listeners that speak HTTP without TLS, and do not pass connections on as they are.
+func isPlain(l *config.Listener) bool {
+	return l.TLS.Text == "" && l.TCP.Text == "" && len(l.Passing) == 0
 }
 
 // acmeRoute is the name of what answers authorities; like noRoute it cannot be configured.
@@ -97,7 +102,7 @@ func (b *builder) answerChallenges() {
 		return nil
 	}
 	for i := range b.plan.Listeners {
-		if b.config.Listen[i].Value.TLS.Text == "" {
+		if isPlain(&b.config.Listen[i].Value) {
 			b.plan.Listeners[i].Ahead = ahead
 		}
 	}

@@ -14,7 +14,7 @@ import (
 func compileACME(t *testing.T, state, listen, certificates string) (*Plan, config.Problems) {
 	t.Helper()
 	c, problems := config.Parse("test.yaml", []byte("version: 1\nadmin: off\nstate: "+state+"\nlisten: { edge: { address: \":443\", tls: edge }"+listen+" }\n"+
-		"tls: { edge: { certificates: ["+certificates+"] } }\nroutes: {}\n"), config.Options{})
+		"services: { db: tcp://127.0.0.1:5432 }\ntls: { edge: { certificates: ["+certificates+"] } }\nroutes: {}\n"), config.Options{})
 	if c == nil {
 		t.Fatalf("the configuration of the test is wrong:\n%v", problems)
 	}
@@ -63,7 +63,8 @@ func TestACME_challenges(t *testing.T) {
 	f(plain, ", challenges: http-01", "a.test http plain other")
 	f(plain, ", challenges: tls-alpn-01", "a.test tls")
 	f(plain, ", challenges: [tls-alpn-01, http-01]", "a.test http tls plain other")
-	f("", ", challenges: http-01", "test.yaml:5:70: tls.edge.certificates[0].acme.challenges: http-01 needs a listener without TLS, and there is none")
+	f("", ", challenges: http-01", "test.yaml:6:70: tls.edge.certificates[0].acme.challenges: http-01 needs a listener without TLS, and there is none")
+	f(", db: { address: \":82\", tcp: db }", "", "a.test tls")
 	f("", ", ca: /nowhere.pem", "/nowhere.pem: it cannot be read")
 }
 

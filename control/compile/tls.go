@@ -70,6 +70,7 @@ func (b *builder) startTLS() {
 			b.packetKeys(&b.plan.Listeners[i], o.Tickets)
 		}
 	}
+	b.answerChallenges()
 }
 
 // packetKeys derives keys that survive a restart from what survives it. Hosts share one of them, as they share sessions; the other
@@ -87,7 +88,6 @@ func (b *builder) packetKeys(l *Listener, t *tlsterm.Tickets) {
 	if err != nil {
 		b.fail(config.JoinPath("listen", l.Name, "http"), err.Error())
 	}
-	b.answerChallenges()
 }
 
 func (b *builder) terminator(path, key string, set *config.TLS, o tlsterm.Options) *terminator {

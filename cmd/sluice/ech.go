@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"sluice/control/compile"
@@ -27,7 +29,7 @@ type echCommand struct {
 func (echCommand) Help() string {
 	return example("Prints the HTTPS records (RFC 9460) for the names of the certificates of each section of tls that has ech, ready for a zone file. "+
 		"Before that it does what is due: it makes a key if there is none, or if the last one is older than rotate, and removes those that decrypt no more. "+
-		"A running gateway notices by itself. Let the same user run it as the gateway, once a day say, and copy the folder to all hosts behind a balancer "+
+		"A running gateway notices by itself. Let the user of the gateway run it, or root, once a day say, and copy the folder to all hosts behind a balancer "+
 		"before the DNS gets the records.", "sluice ech -c sluice.yaml\nsluice ech -c sluice.yaml --print --json")
 }
 
@@ -115,10 +117,55 @@ func addECHKey(o tlsterm.ECH, others []tlsterm.ECHFile, last tlsterm.ECHFile, no
 	if base := filepath.Base(last.File); last.File != "" && base >= name {
 		return fmt.Errorf("the key %s sorts after the name of a new one, %s, which would therefore not be published: rename it", last.File, name)
 	}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+	if err := makePrivate(o.Dir); err != nil {
 		return fmt.Errorf("cannot make the folder of the keys: %w", err)
 	}
-	return writeAtomically(filepath.Join(o.Dir, name), text, 0o600)
+	return fillAtomically(filepath.Join(o.Dir, name), 0o600, func(w io.Writer) error {
+		owner, err := os.Stat(o.Dir)
+		if err == nil {
+			err = giveTo(owner, w.(*os.File).Chown)
+		}
+		if err == nil {
+			_, err = w.Write(text)
+		}
+		return err
+	})
+}
+
+// makePrivate makes a folder for one user, and those that it lies in, if they are not there.
+func makePrivate(dir string) error {
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	parent := filepath.Dir(dir)
+	if err := makePrivate(parent); err != nil {
+		return err
+	}
+	// The folder is the same in all three steps: whoever it belongs to could put a link in its place, to have something else given.
+	root, err := os.OpenRoot(parent)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	name := filepath.Base(dir)
+	if err := root.Mkdir(name, 0o700); err != nil {
+		return err
+	}
+	owner, err := root.Stat(".")
+	if err != nil {
+		return err
+	}
+	return giveTo(owner, func(uid, gid int) error { return root.Lchown(name, uid, gid) })
+}
+
+// giveTo makes what root has made belong to the owner of the folder that it lies in: a gateway that runs as somebody else could not
+// read it. Whoever is not root owns what he makes, and could give nothing away.
+func giveTo(folder os.FileInfo, chown func(uid, gid int) error) error {
+	owner, ok := folder.Sys().(*syscall.Stat_t)
+	if !ok || os.Geteuid() != 0 {
+		return nil
+	}
+	return chown(int(owner.Uid), int(owner.Gid))
 }
 
 // published is what the DNS is to say about the hosts of a section.

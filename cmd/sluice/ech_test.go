@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -243,6 +244,32 @@ func TestECHCommand(t *testing.T) {
 	_, stderr, code := sluice(t, h.dir, "ech", "-c", "sluice.yaml", "--new")
 	if code != 1 || !strings.Contains(stderr, "holds 8 keys that decrypt, which is the most: the oldest one does until ") {
 		t.Errorf("a ninth key: exit code %d: %s", code, stderr)
+	}
+}
+
+// TestECHOwner: a gateway that is not root reads what root has made for it.
+func TestECHOwner(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("nobody but root can give a file away")
+	}
+	h := newECHHost(t)
+	const somebody = 12345
+	state := filepath.Join(h.dir, "state")
+	if err := os.Mkdir(state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(state, somebody, somebody+1); err != nil {
+		t.Fatal(err)
+	}
+	h.ech()
+	for _, name := range []string{"ech", "ech/edge", "ech/edge/" + h.keys()[0]} {
+		info, err := os.Stat(filepath.Join(state, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if owner := info.Sys().(*syscall.Stat_t); owner.Uid != somebody || owner.Gid != somebody+1 {
+			t.Errorf("%s belongs to %d:%d", name, owner.Uid, owner.Gid)
+		}
 	}
 }
 

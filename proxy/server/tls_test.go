@@ -474,6 +474,11 @@ func TestSetEndsConnections(t *testing.T) {
 func TestDrainSilent(t *testing.T) {
 	gw := proxytest.Start(t, securedGateway+"routes: { own: { match: /, respond: { text: own } } }\n")
 	c := gw.Dial() // no handshake as yet
+	for end := time.Now().Add(patience); gw.Server.Counts().Open == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the connection was not accepted")
+		}
+	}
 	done := make(chan error, 1)
 	began := time.Now()
 	go func() {

@@ -37,6 +37,7 @@ const (
 	OriginBroke      Ending = "origin_reset"      // the endpoint's connection broke
 	EndedIdle        Ending = "idle"              // neither side has said anything for the time that the service allows
 	EndedDraining    Ending = "drained"           // the process went down, and the drain limit has passed
+	EndedByBug       Ending = "internal_error"    // of the gateway
 	NotAllowed       Ending = "not_allowed"       // the client's address is not in the listener's allow list
 	UnrecognizedName Ending = "unrecognized_name" // the client asked for a name that nobody here has
 	Unreachable      Ending = "unreachable"       // no endpoint could be reached

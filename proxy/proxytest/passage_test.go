@@ -663,6 +663,42 @@ func TestPassageLastWords(t *testing.T) {
 	log.want("ended", "origin", "bytes_in", 6, "bytes_out", size)
 }
 
+// TestPassageHalfBreaks: who has said all still learns that the answer is cut short.
+func TestPassageHalfBreaks(t *testing.T) {
+	origin := RawOrigin(t, func(c *net.TCPConn) {
+		limitConn(t, c)
+		if _, err := io.ReadAll(c); err != nil {
+			t.Error(err)
+		}
+		_, _ = c.Write([]byte("half an ans"))
+		_ = c.SetLinger(0)
+	})
+	gw, log := passageGateway(t, "to: tcp://"+origin, "")
+	c := gw.Dial()
+	c.Send("question")
+	if err := c.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	c.wantReset()
+	log.want("ended", "origin_reset", "bytes_in", 8)
+
+	over := make(chan struct{})
+	defer close(over)
+	gw, log = passageGateway(t, "to: tcp://"+RawOrigin(t, func(c *net.TCPConn) {
+		limitConn(t, c)
+		_, _ = io.ReadAll(c)
+		_, _ = c.Write([]byte("half an ans"))
+		<-over
+	})+", timeouts: { tunnel: 300ms }", "")
+	c = gw.Dial()
+	c.Send("question")
+	if err := c.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	c.wantReset()
+	log.want("ended", "idle", "bytes_out", 11)
+}
+
 // TestPassageHash: the connections of one client go to one endpoint.
 func TestPassageHash(t *testing.T) {
 	gw, log := passageGateway(t, fmt.Sprintf("to: [tcp://%s, tcp://%s, tcp://%s], balance: { by: hash, on: client }", echo(t), echo(t), echo(t)), "")

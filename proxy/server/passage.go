@@ -79,8 +79,8 @@ func (c *begun) NetConn() net.Conn { return c.Conn }
 // pass passes a connection on to way's service; nil: the client has asked for a name that there is not. first is what has been
 // read from it already. The connection is closed and dismissed when pass returns.
 func (l *Listener) pass(c net.Conn, first []byte, way *proxy.Way, from origin, settings *Settings) {
-	t := &tunnel{server: l.server, observer: settings.Passages, client: c}
-	p := &t.passage
+	r := &relay{server: l.server, observer: settings.Passages, client: c}
+	p := &r.passage
 	p.Listener, p.Started = l.Name, wire.Now()
 	p.Client = proxy.Client{
 		Addr: from.peer.Addr(), Peer: from.peer, Text: from.text(), Trusted: settings.trusts(from.peer.Addr()),
@@ -89,26 +89,26 @@ func (l *Listener) pass(c net.Conn, first []byte, way *proxy.Way, from origin, s
 	if way != nil {
 		p.Service = way.Service
 	}
-	t.observer.Begin(p)
+	r.observer.Begin(p)
 	defer l.server.dismiss(from.counted)
-	defer t.finish()
+	defer r.finish()
 	switch {
 	case len(settings.Allow) > 0 && !contains(settings.Allow, from.peer.Addr()):
-		t.end(proxy.NotAllowed, nil)
+		r.end(proxy.NotAllowed, nil)
 	case way == nil:
 		_ = c.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
 		_, _ = c.Write(unrecognizedName) // if it does not fit into the socket at once it is not worth waiting for
-		t.end(proxy.UnrecognizedName, nil)
+		r.end(proxy.UnrecognizedName, nil)
 	default:
-		t.run(way.To, first)
+		r.run(way.To, first)
 	}
 }
 
 // unrecognizedName is the alert unrecognized_name, fatal (RFC 6066 section 3, RFC 8446 section 6).
 var unrecognizedName = []byte{21, 3, 3, 0, 2, 2, 112}
 
-// tunnel is a passage on its way. Two goroutines copy, one for each direction.
-type tunnel struct {
+// relay is a passage on its way. Two goroutines copy, one for each direction.
+type relay struct {
 	server         *Server
 	observer       proxy.PassageObserver
 	passage        proxy.Passage
@@ -130,102 +130,104 @@ type tunnel struct {
 }
 
 // run connects and copies until both sides have said all, or something else ends it.
-func (t *tunnel) run(to proxy.Carrier, first []byte) {
+func (r *relay) run(to proxy.Carrier, first []byte) {
 	defer func() {
 		if p := recover(); p != nil {
 			proxy.Caught(p)
-			t.end(proxy.ClientBroke, proxy.ErrInternal)
+			r.end(proxy.EndedByBug, proxy.ErrInternal)
 		}
 	}()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	t.cancel = cancel
-	if !t.server.enter(t) {
-		t.end(proxy.EndedDraining, nil)
+	r.cancel = cancel
+	if !r.server.enter(r) {
+		r.end(proxy.EndedDraining, nil)
 		return
 	}
-	defer t.server.leave(t)
-	origin, done, err := to.Connect(ctx, &t.passage)
+	defer r.server.leave(r)
+	origin, done, err := to.Connect(ctx, &r.passage)
 	if err != nil {
-		t.end(t.passage.Ended, err)
+		r.end(r.passage.Ended, err)
 		return
 	}
 	defer done()
 	defer func() { _ = origin.Close() }() // nothing is left that a failure could lose
-	t.mu.Lock()
-	t.origin = origin
-	over := t.over
-	t.mu.Unlock()
+	r.mu.Lock()
+	r.origin = origin
+	over := r.over
+	r.mu.Unlock()
 	if !over {
-		t.copy(first, to.Silence())
+		r.copy(first, to.Silence())
 	}
-	if t.broken() {
+	if r.broken() {
 		resetOnClose(origin)
 	}
 }
 
-// end says why the passage is over. What is said first counts.
-func (t *tunnel) end(why proxy.Ending, err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.ended == "" {
-		t.ended, t.err = why, err
+// end says why the passage is over. What is said first counts, but that one side has said all is nothing beside what breaks while
+// the other still speaks.
+func (r *relay) end(why proxy.Ending, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended == "" || whole(r.ended) && !whole(why) {
+		r.ended, r.err = why, err
 	}
 }
 
+// whole reports whether what a side has got is all there was for it. Else it has to see a reset, or it might take it for that.
+func whole(e proxy.Ending) bool {
+	return e == proxy.EndedByClient || e == proxy.EndedByOrigin || e == proxy.UnrecognizedName
+}
+
 // cut ends a passage from outside.
-func (t *tunnel) cut(why proxy.Ending) {
-	t.end(why, nil)
-	t.mu.Lock()
-	t.over = true
-	origin := t.origin
-	t.mu.Unlock()
-	t.cancel()
+func (r *relay) cut(why proxy.Ending) {
+	r.end(why, nil)
+	r.mu.Lock()
+	r.over = true
+	origin := r.origin
+	r.mu.Unlock()
+	r.cancel()
 	past := time.Unix(1, 0)
-	_ = t.client.SetDeadline(past) // fails only on a closed connection
+	_ = r.client.SetDeadline(past) // fails only on a closed connection
 	if origin != nil {
 		_ = origin.SetDeadline(past)
 	}
 }
 
 // isOver reports whether the passage was cut. Who sets a deadline asks afterwards: it may have been that of cut.
-func (t *tunnel) isOver() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.over
+func (r *relay) isOver() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.over
 }
 
-// broken reports whether a side might take what it has for all there was, unless it sees a reset.
-func (t *tunnel) broken() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	switch t.ended {
-	case proxy.EndedByClient, proxy.EndedByOrigin, proxy.UnrecognizedName:
-		return false
-	}
-	return true
+// broken reports whether both sides have to see a reset.
+func (r *relay) broken() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !whole(r.ended)
 }
 
-func (t *tunnel) finish() {
-	if t.broken() {
-		resetOnClose(t.client)
+func (r *relay) finish() {
+	if r.broken() {
+		resetOnClose(r.client)
 	}
-	_ = t.client.Close() // nothing is left that a failure could lose
-	p := &t.passage
-	t.tell()
-	p.Ended, p.Err, p.EndedAt = t.ended, t.err, wire.Now()
-	t.observer.Finish(p)
+	_ = r.client.Close() // nothing is left that a failure could lose
+	p := &r.passage
+	r.tell()
+	p.Ended, p.Err, p.EndedAt = r.ended, r.err, wire.Now()
+	r.observer.Finish(p)
 }
 
 // tell tells the observer of what has been moved since the last time.
-func (t *tunnel) tell() {
-	t.mu.Lock()
-	in, out := t.passage.BytesIn.Load(), t.passage.BytesOut.Load()
-	newIn, newOut := in-t.told[0], out-t.told[1]
-	t.told = [2]int64{in, out}
-	t.mu.Unlock()
+func (r *relay) tell() {
+	r.mu.Lock()
+	in, out := r.passage.BytesIn.Load(), r.passage.BytesOut.Load()
+	newIn, newOut := in-r.told[0], out-r.told[1]
+	r.told = [2]int64{in, out}
+	r.mu.Unlock()
 	if newIn != 0 || newOut != 0 {
-		t.observer.Moved(&t.passage, newIn, newOut)
+		r.observer.Moved(&r.passage, newIn, newOut)
 	}
 }
 
@@ -237,35 +239,35 @@ func resetOnClose(c net.Conn) {
 }
 
 // enter makes a passage known, so that Shutdown can cut it, and reports false if that is over already.
-func (s *Server) enter(t *tunnel) bool {
+func (s *Server) enter(r *relay) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.cutting {
 		return false
 	}
-	if s.tunnels == nil {
-		s.tunnels = make(map[*tunnel]struct{})
+	if s.relays == nil {
+		s.relays = make(map[*relay]struct{})
 	}
-	s.tunnels[t] = struct{}{}
+	s.relays[r] = struct{}{}
 	return true
 }
 
-func (s *Server) leave(t *tunnel) {
+func (s *Server) leave(r *relay) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.tunnels, t)
+	delete(s.relays, r)
 }
 
-// cutTunnels ends the passages that there are, and those that come.
-func (s *Server) cutTunnels() {
+// cutRelays ends the passages that there are, and those that come.
+func (s *Server) cutRelays() {
 	s.mu.Lock()
 	s.cutting = true
-	tunnels := make([]*tunnel, 0, len(s.tunnels))
-	for t := range s.tunnels {
-		tunnels = append(tunnels, t)
+	relays := make([]*relay, 0, len(s.relays))
+	for r := range s.relays {
+		relays = append(relays, r)
 	}
 	s.mu.Unlock()
-	for _, t := range tunnels {
-		t.cut(proxy.EndedDraining)
+	for _, r := range relays {
+		r.cut(proxy.EndedDraining)
 	}
 }

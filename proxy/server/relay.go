@@ -21,31 +21,31 @@ import (
 //
 // Between sockets the kernel moves the bytes (splice(2), which net.TCPConn.ReadFrom uses): they never come into this process. A
 // side that does not read stops the other one, after what fits into the kernel's buffers.
-func (t *tunnel) copy(first []byte, silence time.Duration) {
-	t.silence, t.movedAt = silence, wire.Now()
-	t.mu.Lock()
-	t.clock = time.AfterFunc(lookEvery(silence), t.look)
-	t.mu.Unlock()
+func (r *relay) copy(first []byte, silence time.Duration) {
+	r.silence, r.movedAt = silence, wire.Now()
+	r.mu.Lock()
+	r.clock = time.AfterFunc(lookEvery(silence), r.look)
+	r.mu.Unlock()
 	var down sync.WaitGroup
-	down.Go(func() { t.pour(t.client, t.origin, nil, &t.passage.BytesOut, proxy.EndedByOrigin, proxy.OriginBroke) })
-	t.pour(t.origin, t.client, first, &t.passage.BytesIn, proxy.EndedByClient, proxy.ClientBroke)
+	down.Go(func() { r.pour(r.client, r.origin, nil, &r.passage.BytesOut, proxy.EndedByOrigin, proxy.OriginBroke) })
+	r.pour(r.origin, r.client, first, &r.passage.BytesIn, proxy.EndedByClient, proxy.ClientBroke)
 	down.Wait()
-	t.mu.Lock()
-	t.over = true // the clock stands still from now on
-	t.clock.Stop()
-	t.mu.Unlock()
+	r.mu.Lock()
+	r.over = true // the clock stands still from now on
+	r.clock.Stop()
+	r.mu.Unlock()
 }
 
 // pour copies one way until the source ends, then tells the sink so. If the source breaks, that ends both ways. If the sink takes
 // nothing any more, what it has said before is still to be passed on: the other way goes on, and finds its end by itself.
-func (t *tunnel) pour(to, from net.Conn, first []byte, count *atomic.Int64, ends, breaks proxy.Ending) {
+func (r *relay) pour(to, from net.Conn, first []byte, count *atomic.Int64, ends, breaks proxy.Ending) {
 	defer func() {
 		if p := recover(); p != nil {
 			proxy.Caught(p)
-			t.cut(breaks)
+			r.cut(proxy.EndedByBug)
 		}
 	}()
-	p := pipe{tunnel: t, to: to, from: from, count: count}
+	p := pipe{relay: r, to: to, from: from, count: count}
 	err := p.write(first)
 	if err == nil {
 		err = p.run()
@@ -53,37 +53,37 @@ func (t *tunnel) pour(to, from net.Conn, first []byte, count *atomic.Int64, ends
 	var broken *sourceError
 	switch {
 	case err == nil:
-		t.end(ends, nil)
-		t.endSide(to)
+		r.end(ends, nil)
+		r.endSide(to)
 		if c, ok := to.(interface{ CloseWrite() error }); ok {
 			_ = c.CloseWrite() // an end that cannot be told to end has ended
 		}
-	case errors.As(err, &broken) && !t.isOver():
-		t.end(breaks, broken.err)
-		t.cut(breaks)
+	case errors.As(err, &broken) && !r.isOver():
+		r.end(breaks, broken.err)
+		r.cut(breaks)
 	}
 }
 
 // endSide remembers that a side is told that nothing more will come.
-func (t *tunnel) endSide(c net.Conn) {
-	if c == t.client {
-		t.toldEnd[0].Store(true)
+func (r *relay) endSide(c net.Conn) {
+	if c == r.client {
+		r.toldEnd[0].Store(true)
 	} else {
-		t.toldEnd[1].Store(true)
+		r.toldEnd[1].Store(true)
 	}
 }
 
 // hasToldEnd reports whether the side was told so.
-func (t *tunnel) hasToldEnd(c net.Conn) bool {
-	if c == t.client {
-		return t.toldEnd[0].Load()
+func (r *relay) hasToldEnd(c net.Conn) bool {
+	if c == r.client {
+		return r.toldEnd[0].Load()
 	}
-	return t.toldEnd[1].Load()
+	return r.toldEnd[1].Load()
 }
 
-// pipe is one direction of a tunnel.
+// pipe is one direction of a relay.
 type pipe struct {
-	tunnel   *tunnel
+	relay    *relay
 	to, from net.Conn
 	count    *atomic.Int64
 }
@@ -122,14 +122,14 @@ func (p *pipe) splice(to *net.TCPConn, from interface {
 	}
 	for {
 		_ = from.SetReadDeadline(time.Time{}) // fails only on a closed connection, as below
-		if p.tunnel.isOver() {
+		if p.relay.isOver() {
 			return errOver
 		}
 		if err := raw.Read(hasCome); err != nil {
 			return &sourceError{err}
 		}
 		_ = from.SetReadDeadline(time.Now().Add(spliceFor))
-		if p.tunnel.isOver() {
+		if p.relay.isOver() {
 			return errOver
 		}
 		n, err := to.ReadFrom(from)
@@ -139,7 +139,7 @@ func (p *pipe) splice(to *net.TCPConn, from interface {
 			return &sourceError{syscall.ECONNRESET}
 		case err == nil:
 			return nil
-		case errors.Is(err, os.ErrDeadlineExceeded) && !p.tunnel.isOver():
+		case errors.Is(err, os.ErrDeadlineExceeded) && !p.relay.isOver():
 		case tcpState(p.to) == tcpClosed && tcpState(p.from) != tcpClosed:
 			return err
 		default:
@@ -192,13 +192,13 @@ func (p *pipe) write(b []byte) error {
 
 func (p *pipe) moved(n int64) {
 	p.count.Add(n)
-	p.tunnel.tell()
+	p.relay.tell()
 }
 
 // wasReset tells a reset from an end, see the function of this name in package wire. A connection to which we have ended our side,
 // too, is closed as well; then there was nothing left to be reset.
 func (p *pipe) wasReset() bool {
-	return tcpState(p.from) == tcpClosed && !p.tunnel.hasToldEnd(p.from)
+	return tcpState(p.from) == tcpClosed && !p.relay.hasToldEnd(p.from)
 }
 
 // tcpClosed is TCP_CLOSE.
@@ -230,34 +230,34 @@ func tcpInfo(c net.Conn) (info *unix.TCPInfo) {
 	return info
 }
 
-// lookEvery is how often a tunnel is looked at: a silence is noticed up to an eighth later.
+// lookEvery is how often a relay is looked at: a silence is noticed up to an eighth later.
 func lookEvery(silence time.Duration) time.Duration { return max(silence/8, 10*time.Millisecond) }
 
-// look ends a tunnel in which nothing has moved for too long.
-func (t *tunnel) look() {
-	moved, now := t.activity(), wire.Now()
-	t.mu.Lock()
-	if t.over {
-		t.mu.Unlock()
+// look ends a relay in which nothing has moved for too long.
+func (r *relay) look() {
+	moved, now := r.activity(), wire.Now()
+	r.mu.Lock()
+	if r.over {
+		r.mu.Unlock()
 		return
 	}
-	if moved != t.moved {
-		t.moved, t.movedAt = moved, now
+	if moved != r.moved {
+		r.moved, r.movedAt = moved, now
 	}
-	silent := now-t.movedAt >= int64(t.silence)
+	silent := now-r.movedAt >= int64(r.silence)
 	if !silent {
-		t.clock.Reset(lookEvery(t.silence))
+		r.clock.Reset(lookEvery(r.silence))
 	}
-	t.mu.Unlock()
+	r.mu.Unlock()
 	if silent {
-		t.cut(proxy.EndedIdle)
+		r.cut(proxy.EndedIdle)
 	}
 }
 
 // activity changes whenever a byte moves, also within the kernel: a slow reader takes what was moved for it long ago.
-func (t *tunnel) activity() uint64 {
-	sum := uint64(t.passage.BytesIn.Load() + t.passage.BytesOut.Load())
-	for _, c := range []net.Conn{t.client, t.origin} {
+func (r *relay) activity() uint64 {
+	sum := uint64(r.passage.BytesIn.Load() + r.passage.BytesOut.Load())
+	for _, c := range []net.Conn{r.client, r.origin} {
 		if info := tcpInfo(c); info != nil {
 			sum += info.Bytes_received + info.Bytes_acked
 		}

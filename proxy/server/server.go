@@ -30,8 +30,8 @@ type Server struct {
 	open      int
 	empty     chan struct{} // closed when the last connection ends while draining
 	draining  atomic.Bool
-	tunnels   map[*tunnel]struct{} // of passages
-	cutting   bool                 // a passage that begins now is cut
+	relays    map[*relay]struct{} // of passages
+	cutting   bool                // a passage that begins now is cut
 
 	accepted   atomic.Uint64
 	refused    atomic.Uint64
@@ -121,7 +121,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	slog.Warn("cutting connections that did not end within the drain limit", "connections", s.Counts().Open)
-	s.cutTunnels()
+	s.cutRelays()
 	s.sweeper.Each(func(c *wire.Conn) {
 		if e, ok := c.Owner.(edge); ok {
 			c.Kick(wire.Draining)

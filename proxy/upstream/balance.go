@@ -168,7 +168,8 @@ func (s *Service) choose(set *endpointSet, key uint64, began int64, tried []*end
 		return nil
 	}
 	if n == 1 {
-		if e := set.endpoints[0]; len(tried) == 0 {
+		// It may not be the one that was tried: the set may have been another one then.
+		if e := set.endpoints[0]; !contains(tried, e) {
 			return e
 		}
 		return nil

@@ -113,6 +113,21 @@ func TestTried(t *testing.T) {
 	}
 }
 
+// TestTriedOfAnotherSet: what a request has tried may be gone by the time that it tries again, and what is left need not have been tried.
+func TestTriedOfAnotherSet(t *testing.T) {
+	x := newExchange("GET", "/", "")
+	defer end(x)
+	for _, b := range []Balance{RoundRobin, LeastRequest, Hash} {
+		before := bareService(b, 1, 1)
+		for n := 1; n <= 3; n++ {
+			s := bareService(b, []int{1, 1, 1}[:n]...)
+			if e := s.pick(x, before.set.Load().endpoints[:1]); e == nil {
+				t.Errorf("%d: of %d endpoints that were not tried none was picked", b, n)
+			}
+		}
+	}
+}
+
 func TestLeastRequest(t *testing.T) {
 	x := newExchange("GET", "/", "")
 	defer end(x)

@@ -150,15 +150,15 @@ const attemptsMax = 3
 func (s *Service) Serve(x *proxy.Exchange, _ *proxy.Chain) error {
 	x.Service = s.options.Name
 	var tried [attemptsMax]*endpoint
+	var err error = errNoEndpoint
 	for n := 0; ; n++ {
 		e := s.pick(x, tried[:n])
 		if e == nil {
-			return errNoEndpoint
+			return err // there is none, or what was left a moment ago is gone
 		}
 		tried[n] = e
 		x.Endpoint = e.name
-		err := e.serve(x)
-		if err == nil {
+		if err = e.serve(x); err == nil {
 			return nil
 		}
 		if n+1 == attemptsMax || !proxy.AsError(err).Unsent || x.Canceled() != nil || expired(x) || !s.another(tried[:n+1]) {

@@ -1,12 +1,22 @@
 package proxytest
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	testpb "google.golang.org/grpc/interop/grpc_testing"
 
 	"sluice/proxy/upstream"
 )
@@ -62,13 +72,7 @@ routes:
 	gw := Start(t, yaml("100ms", ""))
 	become := func(state string) {
 		t.Helper()
-		deadline := time.Now().Add(20 * time.Second)
-		for gw.endpointStatus("both", 1).Health != state {
-			if time.Now().After(deadline) {
-				t.Fatalf("the endpoint is %+v, want it %s", gw.endpointStatus("both", 1), state)
-			}
-			time.Sleep(5 * time.Millisecond)
-		}
+		until(t, "an endpoint that is "+state, func() bool { return gw.endpointStatus("both", 1).Health == state })
 	}
 	// get sends requests; they are answered, whoever is ill.
 	get := func(n int) (toIll int64) {
@@ -87,12 +91,7 @@ routes:
 		return ill.requests.Load() - before
 	}
 	become("unhealthy")
-	deadline := time.Now().Add(20 * time.Second)
-	for get(4) != 0 {
-		if time.Now().After(deadline) {
-			t.Fatal("an unhealthy endpoint gets requests")
-		}
-	}
+	until(t, "requests that pass by the ill", func() bool { return get(4) == 0 })
 	gw.Reload(yaml("100ms", "b: { match: /b, respond: {} }"))
 	if st := gw.endpointStatus("both", 1); st.Health != "unhealthy" || get(10) != 0 {
 		t.Errorf("after a reload the endpoint is %+v", st)
@@ -119,4 +118,189 @@ routes: { a: { match: "/**", respond: {} } }
 			t.Fatalf("%d checks more after the service is gone", n-checks)
 		}
 	}
+}
+
+// TestHealth_rollingRestart: an origin that fails its checks before it goes is restarted without an error, with requests coming all the time.
+func TestHealth_rollingRestart(t *testing.T) {
+	var addresses []string
+	var origins []*restarted
+	for range 2 {
+		o := &restarted{t: t, at: "127.0.0.1:0"}
+		o.start()
+		t.Cleanup(o.stop)
+		origins = append(origins, o)
+		addresses = append(addresses, `"http://`+o.at+`"`)
+	}
+	gw := Start(t, fmt.Sprintf(`
+services: { both: { to: [%s], health: { get: /healthz, every: 100ms, healthy_after: 1, unhealthy_after: 1 } } }
+routes: { a: { match: "/**", to: both } }
+`, strings.Join(addresses, ", ")))
+	var clients sync.WaitGroup
+	over := make(chan struct{})
+	var sent atomic.Int64
+	for range 4 {
+		clients.Go(func() {
+			for {
+				select {
+				case <-over:
+					return
+				default:
+				}
+				resp, err := http.Get("http://" + gw.Addr + "/")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				resp.Body.Close()
+				if resp.StatusCode != 200 {
+					t.Errorf("the answer is %d", resp.StatusCode)
+				}
+				sent.Add(1)
+			}
+		})
+	}
+	for i, o := range origins {
+		healthy := func(want string) func() bool {
+			return func() bool { return gw.endpointStatus("both", i).Health == want }
+		}
+		until(t, "the first check", healthy("healthy"))
+		o.ill.Store(true)
+		until(t, "the check that fails", healthy("unhealthy"))
+		until(t, "requests that all go to the other", func() bool {
+			asked, before := o.asked.Load(), sent.Load()
+			until(t, "more requests", func() bool { return sent.Load() > before+20 })
+			return o.asked.Load() == asked && gw.endpointStatus("both", i).InFlight == 0
+		})
+		o.stop()
+		before := sent.Load()
+		until(t, "more requests", func() bool { return sent.Load() > before+20 })
+		o.ill.Store(false)
+		o.start()
+		until(t, "the check that passes", healthy("healthy"))
+		asked := o.asked.Load()
+		until(t, "requests to who is back", func() bool { return o.asked.Load() > asked })
+	}
+	close(over)
+	clients.Wait()
+}
+
+// restarted is an origin that comes back to its address.
+type restarted struct {
+	t      *testing.T
+	at     string
+	ill    atomic.Bool
+	asked  atomic.Int64
+	server *http.Server
+	served chan error
+}
+
+func (o *restarted) start() {
+	o.t.Helper()
+	l, err := net.Listen("tcp", o.at)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	o.at = l.Addr().String()
+	o.served = make(chan error, 1)
+	o.server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path != "/healthz":
+			o.asked.Add(1)
+		case o.ill.Load():
+			w.WriteHeader(503)
+		}
+	})}
+	server, served := o.server, o.served
+	go func() { served <- server.Serve(l) }()
+}
+
+func (o *restarted) stop() {
+	if o.server == nil {
+		return
+	}
+	o.server.Close()
+	if err := <-o.served; err != http.ErrServerClosed {
+		o.t.Error(err)
+	}
+	o.server = nil
+}
+
+// TestHealth_grpc: servers of gRPC that say that they do not serve get no calls, nor do those that do not know the question; if there are
+// no others, they do.
+func TestHealth_grpc(t *testing.T) {
+	type server struct {
+		at    string
+		calls atomic.Int64
+		state *health.Server
+	}
+	newServer := func(knows bool) *server {
+		s := &server{state: health.NewServer()}
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.at = `"grpc://` + l.Addr().String() + `"`
+		g := grpc.NewServer(grpc.UnaryInterceptor(func(ctx context.Context, in any, i *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
+			if strings.HasPrefix(i.FullMethod, testService) {
+				s.calls.Add(1)
+			}
+			return h(ctx, in)
+		}))
+		testpb.RegisterTestServiceServer(g, &grpcServer{})
+		if knows {
+			healthpb.RegisterHealthServer(g, s.state)
+			s.state.SetServingStatus("shop.Orders", healthpb.HealthCheckResponse_SERVING)
+		}
+		served := make(chan error, 1)
+		go func() { served <- g.Serve(l) }()
+		t.Cleanup(func() {
+			g.Stop()
+			if err := <-served; err != nil {
+				t.Error(err)
+			}
+		})
+		return s
+	}
+	a, b, c := newServer(true), newServer(true), newServer(false)
+	gw := Start(t, listen2(fmt.Sprintf(`
+services: { calls: { to: [%s, %s, %s], health: { grpc: shop.Orders, every: 100ms, healthy_after: 1, unhealthy_after: 1 } } }
+routes: { calls: { match: "/**", to: calls } }
+`, a.at, b.at, c.at)))
+	conn, err := grpc.NewClient("passthrough:///"+gw.Addr, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableRetry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	client := testpb.NewTestServiceClient(conn)
+	// becomes waits until calls go to these servers and no others.
+	becomes := func(want string) {
+		t.Helper()
+		until(t, "calls that go to "+want, func() bool {
+			before := []int64{a.calls.Load(), b.calls.Load(), c.calls.Load()}
+			for range 12 {
+				if _, err := client.UnaryCall(grpcContext(t), &testpb.SimpleRequest{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got := ""
+			for i, s := range []*server{a, b, c} {
+				if s.calls.Load() > before[i] {
+					got += string(rune('a' + i))
+				}
+			}
+			return got == want
+		})
+	}
+	becomes("ab")
+	if st := gw.endpointStatus("calls", 2); !strings.Contains(st.Reason, "UNIMPLEMENTED") {
+		t.Errorf("the server that does not know the question: %+v", st)
+	}
+	a.state.SetServingStatus("shop.Orders", healthpb.HealthCheckResponse_NOT_SERVING)
+	becomes("b")
+	b.state.Shutdown()
+	becomes("abc")
+	b.state.Resume()
+	becomes("b")
+	a.state.SetServingStatus("shop.Orders", healthpb.HealthCheckResponse_SERVING)
+	becomes("ab")
 }

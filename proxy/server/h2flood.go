@@ -42,12 +42,12 @@ func (f *flood) talk() error  { return f.talked.Spend(wire.Now(), talkMax, talkE
 func (f *flood) reset() error { return f.resets.Spend(wire.Now(), resetsMax, resetEvery) }
 
 // head says that a head was taken or sent.
-func (f *flood) head() { f.talked.Earn(talkEarned, talkEvery) }
+func (f *flood) head() { f.talked.Earn(talkEarned) }
 
 // body says that a frame with n bytes of a body was taken, or sent; all: no window has cut it short.
 func (f *flood) body(n int, all bool) {
 	if all || n >= crumbBytes {
-		f.talked.Earn(bodyEarned+n/128, talkEvery)
+		f.talked.Earn(bodyEarned + n/128)
 	}
 }
 
@@ -63,14 +63,14 @@ type grudges struct {
 const grudgesMax = 4096
 
 func (g *grudges) bear(client netip.Addr, resets frames.Allowance) {
-	if now := wire.Now(); client.IsValid() && int64(resets) > now {
+	if now := wire.Now(); client.IsValid() && !resets.Whole(now) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		if g.resets == nil {
 			g.resets = make(map[netip.Addr]frames.Allowance)
 		}
 		if len(g.resets) >= grudgesMax {
-			maps.DeleteFunc(g.resets, func(_ netip.Addr, a frames.Allowance) bool { return int64(a) <= now })
+			maps.DeleteFunc(g.resets, func(_ netip.Addr, a frames.Allowance) bool { return a.Whole(now) })
 		}
 		for other := range g.resets {
 			if len(g.resets) < grudgesMax {
@@ -78,7 +78,7 @@ func (g *grudges) bear(client netip.Addr, resets frames.Allowance) {
 			}
 			delete(g.resets, other)
 		}
-		g.resets[client] = max(g.resets[client], resets)
+		g.resets[client] = frames.Worse(g.resets[client], resets)
 	}
 }
 

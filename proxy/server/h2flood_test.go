@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"sluice/proxy/wire"
-	"sluice/proxy/wire/frames"
 )
 
 // TestGrudges: who was told to calm down does not begin anew by connecting again.
@@ -28,14 +27,16 @@ func TestGrudges(t *testing.T) {
 		}
 	}
 	// What has been earned back is no grudge, and what is borne is bounded.
-	g.bear(two, frames.Allowance(wire.Now()-1))
+	var past flood
+	_ = past.resets.Spend(wire.Now()-int64(time.Hour), resetsMax, resetEvery)
+	g.bear(two, past.resets)
 	if len(g.resets) != 1 {
 		t.Errorf("%d grudges are borne", len(g.resets))
 	}
 	a := netip.MustParseAddr("198.51.100.0")
 	for range 3 * grudgesMax {
 		a = a.Next()
-		g.bear(a, frames.Allowance(wire.Now()+int64(time.Hour)))
+		g.bear(a, f.resets)
 	}
 	if len(g.resets) > grudgesMax {
 		t.Errorf("%d grudges are borne", len(g.resets))

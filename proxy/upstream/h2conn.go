@@ -361,7 +361,7 @@ func (c *h2conn) talk() error {
 }
 
 // earn is for a head, or a frame of n bytes of a body. The lock is held.
-func (c *h2conn) earn(n int) { c.talked.Earn(h2TalkEarned+n/128, h2TalkEvery) }
+func (c *h2conn) earn(n int) { c.talked.Earn(h2TalkEarned + n/128) }
 
 // takeSettings acknowledges settings. It returns how many streams the connection takes, or -1 if they do not say. Under mu, once
 // the connection is shared.

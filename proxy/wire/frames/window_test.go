@@ -89,11 +89,19 @@ func TestAllowance(t *testing.T) {
 	now += int64(time.Hour)
 	spend(5, nil)
 	spend(1, ErrCalm)
-	a.Earn(4, time.Second)
-	spend(3, nil)
+	// What messages earn is, within bounds.
+	a.Earn(100)
+	spend(100, nil)
 	spend(1, ErrCalm)
-	// Nor is what messages earn.
-	a.Earn(100, time.Second)
-	spend(5, nil)
+	a.Earn(EarnedMax)
+	a.Earn(EarnedMax)
+	spend(EarnedMax, nil)
 	spend(1, ErrCalm)
+
+	if a.Whole(now) || !a.Whole(now+int64(time.Hour)) {
+		t.Error("what was spent is there, or is not there after an hour")
+	}
+	if Worse(a, Allowance{}) != a || Worse(Allowance{}, a) != a {
+		t.Error("one of which nothing was spent is worse")
+	}
 }

@@ -80,8 +80,8 @@ func flood(t *testing.T, part int, atLeast time.Duration, limits string) {
 		{name: "CONTINUATION", storm: stormContinuation, calmed: true},
 		{name: "rapid reset", storm: stormReset, calmed: true},
 		{name: "SETTINGS and PING", storm: stormTalk, calmed: true},
-		{name: "streams without a window", hold: 4_000, streams: 100, eachMax: 192 * kib, open: openWindowless("/big")},
-		{name: "streams without a window, origin of HTTP/2", hold: 4_000, streams: 100, eachMax: 512 * kib, open: openWindowless("/h2/big")},
+		{name: "streams without a window", hold: 4_000, streams: 100, eachMax: 96 * kib, open: openWindowless("/big")},
+		{name: "streams without a window, origin of HTTP/2", hold: 4_000, streams: 100, eachMax: 192 * kib, open: openWindowless("/h2/big")},
 		{name: "slow readers over TLS", hold: 1_000, eachMax: 384 * kib, open: openReader},
 	} {
 		if !a.soak || part == 1 {
@@ -249,8 +249,11 @@ func (a *attack) openAll(f *attacked, part int) int {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		f.t.Fatal(err)
 	}
-	// A stream takes two files in this process, its own and the origin's, if it is one of HTTP/1.1.
-	if most := (int(limit.Cur) - 500) / (streams + 1); connections > most {
+	files := 1 // of this process, for each connection
+	if a.streams > 0 {
+		files += streams // which the origin has, if it speaks HTTP/1.1
+	}
+	if most := (int(limit.Cur) - 500) / files; connections > most {
 		f.t.Logf("the limit of open files allows %d connections only", most)
 		connections = most
 	}

@@ -227,8 +227,9 @@ func (c *h1) awaitRequest() bool {
 			if c.unused = c.Hold(&c.in, c.serveHeld) == wire.ErrIdle; c.unused {
 				c.recall.Forget()
 			}
-		} else {
-			_ = c.in.Fill()
+		} else if c.unused = c.in.FillOrIdle() == wire.ErrIdle; c.unused {
+			c.in.Unpin()
+			c.recall.Forget()
 		}
 	}
 	if c.over || c.unused {

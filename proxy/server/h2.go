@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -44,6 +45,7 @@ type h2 struct {
 	in       wire.Reader
 	decoder  *hpack.Decoder
 	block    headBlock
+	begun    bool
 	starting *h2stream // waits for the rest of what has arrived: its body may be whole
 	settled  bool      // the client's first SETTINGS have come
 	rates    proxy.Limits
@@ -69,6 +71,8 @@ type h2 struct {
 	outBuf   *wire.Buf // they lie in it, if they fit
 	outReady sync.Cond
 	written  chan struct{} // closed when the writer has ended
+	resting  bool          // the writer is to end when all is written
+	parked   bool          // nobody reads or writes
 
 	idleFrom  int64 // wire.Now when there was last something to do
 	headUntil int64 // by when the head under way has to be there; 0: none is
@@ -114,13 +118,12 @@ func newH2(l *Listener, nc net.Conn, first []byte, from origin) *h2 {
 	c.Conn = wire.NewConn(nc, nil)
 	c.Conn.Owner = c
 	c.in.Init(c.Conn, wire.Medium)
-	c.framer = frames.NewFramer((*h2output)(c), (*h2input)(c))
+	c.framer = c.newFramer()
 	c.decoder = hpack.NewDecoder(frames.TableSize, c.emit)
 	c.encoder = frames.NewEncoder()
 	c.streams = make(map[uint32]*h2stream)
 	c.recvWindow, c.sendWindow, c.peerWindow = frames.NewRecvWindow(connWindow), frames.InitialWindow, frames.InitialWindow
 	c.outReady.L = &c.mu
-	c.written = make(chan struct{})
 	c.idleFrom = wire.Now()
 	c.flood.resets = c.server.grudges.against(c.counted)
 	c.rates = c.server.snapshot.Load().Limits
@@ -132,33 +135,93 @@ func newH2(l *Listener, nc net.Conn, first []byte, from origin) *h2 {
 	return c
 }
 
-// run serves the connection to its end.
+// run serves the connection to its end, or until it is parked: then the parking, or somebody who has something to write, calls run
+// again.
 func (c *h2) run() {
-	go c.write()
-	defer c.close()
+	if !c.serveUntilUnused() {
+		c.close()
+	}
+}
+
+// serveUntilUnused returns true when the connection is parked, and somebody else may have it already, and false at its end.
+func (c *h2) serveUntilUnused() (parked bool) {
 	defer func() {
 		if p := recover(); p != nil { // outside any stream, which has its own recover
 			proxy.Caught(p)
 		}
 	}()
-	c.greet()
+	c.wake()
 	err := c.readFrames()
 	switch e := err.(type) {
 	case http2.ConnectionError:
 		c.fail(http2.ErrCode(e))
 	default:
+		if err == errParked {
+			return true
+		}
 		if c.Kicked() != wire.Expired || !c.endIdleTime() {
-			return // the client has gone, or was cut: there is nobody to tell
+			return false // the client has gone, or was cut: there is nobody to tell
 		}
 	}
 	c.linger()
+	return false
+}
+
+// wake starts the writer.
+func (c *h2) wake() {
+	c.mu.Lock() // whoever has parked it has let go by then
+	defer c.mu.Unlock()
+	c.parked = false
+	c.startWriter()
+	if !c.begun {
+		c.greet()
+	}
+}
+
+func (c *h2) startWriter() {
+	c.written = make(chan struct{})
+	go c.write()
+}
+
+// errParked says that the connection is not the reader's any more.
+var errParked = errors.New("parked")
+
+// rest parks a connection on which nothing has come for long, if nothing is under way, and reports whether it has. It then keeps
+// neither goroutines nor buffers, nor the table of what it said before.
+func (c *h2) rest() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.streams) > 0 || c.running > 0 || !c.settled || c.headUntil != 0 || c.noticed || c.endBy != 0 || c.broken {
+		return false
+	}
+	c.resting = true
+	c.outReady.Signal()
+	c.mu.Unlock()
+	<-c.written
+	c.mu.Lock()
+	c.resting = false
+	if c.broken {
+		return false
+	}
+	if len(c.out) == 0 && c.endBy == 0 {
+		c.in.Unpin()
+		c.first, c.block = nil, headBlock{}
+		c.framer = c.newFramer()
+		c.encoder.Forget()
+		c.streams = make(map[uint32]*h2stream)
+		c.parked = true
+		if c.server.park(c.Conn) {
+			return true
+		}
+		c.parked = false
+	}
+	c.startWriter()
+	return false
 }
 
 // greet sends the server's preface: its settings, and the connection's window.
 func (c *h2) greet() {
 	lim := &c.rates
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.headUntil = wire.Now() + int64(lim.HeadTimeout)
 	c.arm()
 	// Writing into memory cannot fail, here and below.
@@ -175,14 +238,20 @@ func (c *h2) greet() {
 
 // readFrames returns why there are no more: an http2.ConnectionError of the client's, or why nothing can be read.
 func (c *h2) readFrames() error {
-	var preface [len(http2.ClientPreface)]byte
-	if _, err := io.ReadFull((*h2input)(c), preface[:]); err != nil {
-		return err
-	}
-	if string(preface[:]) != http2.ClientPreface {
-		return frames.ErrProtocol
+	if !c.begun {
+		c.begun = true
+		var preface [len(http2.ClientPreface)]byte
+		if _, err := io.ReadFull((*h2input)(c), preface[:]); err != nil {
+			return err
+		}
+		if string(preface[:]) != http2.ClientPreface {
+			return frames.ErrProtocol
+		}
 	}
 	for {
+		if err := c.awaitFrame(); err != nil {
+			return err
+		}
 		f, err := frames.Read(c.framer)
 		if err == nil {
 			err = c.take(f)
@@ -194,6 +263,23 @@ func (c *h2) readFrames() error {
 			return err
 		}
 	}
+}
+
+// awaitFrame waits for the first bytes of a frame. It returns errParked if the connection was parked instead.
+func (c *h2) awaitFrame() error {
+	for len(c.first) == 0 && c.in.Buffered() == 0 {
+		c.start()
+		c.in.Unpin()
+		err := c.in.FillOrIdle()
+		if err == wire.ErrIdle {
+			if c.rest() {
+				return errParked
+			}
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // take does what a frame asks for. An error is an http2.StreamError or an http2.ConnectionError.

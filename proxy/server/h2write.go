@@ -9,6 +9,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"sluice/proxy/wire"
+	"sluice/proxy/wire/frames"
 )
 
 // refuseH2 is refuseConnection for a listener on which HTTP/2 alone is spoken.
@@ -57,22 +58,30 @@ func (w *h2output) Write(p []byte) (int, error) {
 	}
 	if len(c.out) == 0 {
 		c.outReady.Signal()
+		if c.parked {
+			c.Unpark()
+		}
 	}
 	c.out = append(c.out, p...)
 	return len(p), nil
 }
 
-// write is the goroutine that writes, to the connection's end. What many streams have to say goes out together.
+func (c *h2) newFramer() *http2.Framer { return frames.NewFramer((*h2output)(c), (*h2input)(c)) }
+
+// write is the goroutine that writes, to the connection's end, or until it rests. What many streams have to say goes out together.
 func (c *h2) write() {
-	defer close(c.written)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	defer close(c.written)
 	patience := c.readerPatience()
 	for {
-		for len(c.out) == 0 && c.endBy == 0 && !c.broken {
+		for len(c.out) == 0 && c.endBy == 0 && !c.broken && !c.resting {
 			c.outReady.Wait()
 		}
 		if c.broken {
+			break
+		}
+		if len(c.out) == 0 && c.endBy == 0 {
 			break
 		}
 		if len(c.out) == 0 {

@@ -171,6 +171,7 @@ func (s *Server) eachQUIC(f func(e edge)) {
 
 // edge is what a client's connection does for those who find it in the sweeper, or among those of QUIC. Safe for concurrent use.
 type edge interface {
+	run()                    // serves it, to its end or until it is parked
 	of(l *Listener) bool     // it came over l
 	leaving() bool           // it is to carry no more requests than it does
 	endIdle()                // it is to carry no more requests
@@ -180,7 +181,7 @@ type edge interface {
 // park leaves an unused connection to the parking, if it can.
 func (s *Server) park(c *wire.Conn) bool {
 	s.parkingOnce.Do(func() {
-		p, err := wire.NewParking(func(c *wire.Conn) { go c.Owner.(*h1).run() })
+		p, err := wire.NewParking(func(c *wire.Conn) { go c.Owner.(edge).run() })
 		if err != nil {
 			slog.Warn("idle connections go on taking a goroutine each", "error", err)
 			return

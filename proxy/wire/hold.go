@@ -45,10 +45,10 @@ const (
 	waits   = 8
 )
 
-// idleTicks is after how many ticks without a byte Hold returns ErrIdle.
+// idleTicks is after how many ticks without a byte ErrIdle is returned.
 const idleTicks = int32(5 * time.Second / Tick)
 
-// ErrIdle is what Hold returns when nothing has come for long: the connection is as good as before, and may be parked.
+// ErrIdle is what Hold and FillOrIdle return when nothing has come for long: the connection is as good as before, and may be parked.
 var ErrIdle = errors.New("idle for long")
 
 // Holds reports whether Hold can be used: the connection is a socket, and nothing decrypts what it carries.

@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"syscall"
@@ -27,14 +28,17 @@ type Parking struct {
 	conns    []*Conn // by file descriptor
 	n        int
 	least    int // of n, since memory was last given back
+	seen     int // n when it was last about to be
 	released time.Time
 	release  *time.Timer // that will give it back
 }
 
-// Stacks that nobody uses any more are the runtime's, which keeps much of them for long. They are given back to the system
-// when so many more connections are parked as to be worth it, a moment after that, and not too often: it costs a collection.
+// Stacks that nobody uses any more are the runtime's, which keeps much of them for long; buffers are the pools'. They are given back to the system
+// when so many more connections are parked as to be worth it, a moment after that, when hardly more come, and not too often: it
+// costs two collections.
 const (
 	releaseAfter = 1024
+	releaseFew   = releaseAfter / 16
 	releaseSoon  = 2 * time.Second
 	releaseEvery = time.Minute
 )
@@ -78,14 +82,15 @@ func (p *Parking) Len() int {
 	return p.n
 }
 
-// Park takes over a connection on which nobody reads or writes. If it returns true the caller must not touch the connection any
-// more: another goroutine may have it already. False says that it cannot be parked, and nothing has changed.
+// Park takes over a connection on which nobody reads or writes, and which was found to be idle (ErrIdle): what lies above the
+// socket holds nothing that could be read. If it returns true the caller must not touch the connection any more: another
+// goroutine may have it already. False says that it cannot be parked, and nothing has changed.
 func (p *Parking) Park(c *Conn) bool {
-	if c.raw == nil {
+	if c.socket == nil {
 		return false
 	}
 	parked := false
-	err := c.raw.Control(func(fd uintptr) { parked = p.add(int(fd), c) })
+	err := c.socket.Control(func(fd uintptr) { parked = p.add(int(fd), c) })
 	if err != nil || !parked {
 		return false
 	}
@@ -110,6 +115,7 @@ func (p *Parking) add(fd int, c *Conn) bool {
 	p.n++
 	c.parking.Store(p)
 	if p.n-p.least >= releaseAfter && p.release == nil {
+		p.seen = p.n
 		p.release = time.AfterFunc(max(releaseSoon, releaseEvery-time.Since(p.released)), p.giveBack)
 	}
 	return true
@@ -117,8 +123,15 @@ func (p *Parking) add(fd int, c *Conn) bool {
 
 func (p *Parking) giveBack() {
 	p.mu.Lock()
+	if p.n-p.seen > releaseFew {
+		p.seen = p.n
+		p.release.Reset(releaseSoon)
+		p.mu.Unlock()
+		return
+	}
 	p.least, p.released, p.release = p.n, time.Now(), nil
 	p.mu.Unlock()
+	runtime.GC() // pools hold what was put back until the second collection
 	debug.FreeOSMemory()
 }
 
@@ -144,6 +157,9 @@ func (p *Parking) control(op, fd int, e *unix.EpollEvent) error {
 	err := p.raw.Control(func(epoll uintptr) { failed = unix.EpollCtl(int(epoll), op, fd, e) })
 	return errors.Join(err, failed)
 }
+
+// Unpark has the connection back, if it is parked: somebody has something to write.
+func (c *Conn) Unpark() { c.unpark() }
 
 // unpark hands the connection back, if it is parked.
 func (c *Conn) unpark() {

@@ -1,6 +1,9 @@
 package wire
 
-import "io"
+import (
+	"io"
+	"net"
+)
 
 // Reader buffers what comes from a connection. While nothing is buffered or pinned it holds no buffer: an idle
 // connection costs its socket and a parked goroutine. Not safe for concurrent use.
@@ -105,6 +108,33 @@ func (r *Reader) Fill() error {
 		err = s.err
 	}
 	return c.cause(err)
+}
+
+// FillOrIdle is Fill for a wait that may be long, where a Hold cannot be used. It returns ErrIdle when nothing has come for long, and
+// then nothing is there that could be read, also not between TLS and the socket: at most the beginning of a record.
+func (r *Reader) FillOrIdle() error {
+	c := r.conn
+	if c.socket == nil {
+		return r.Fill()
+	}
+	h := &c.holding
+	for {
+		c.parkOnTrust()
+		err := r.Fill()
+		nudged := c.untrust()
+		tired := h.tired
+		h.tired = false
+		if err == nil || !nudged || c.Kicked() != 0 || c.stopped.Load() {
+			return err
+		}
+		// A read that a nudge has ended may be repeated, of TLS as well.
+		if t, ok := err.(net.Error); !ok || !t.Timeout() {
+			return err
+		}
+		if tired {
+			return ErrIdle
+		}
+	}
 }
 
 // TryFill is Fill without waiting. It reports whether bytes are buffered now.

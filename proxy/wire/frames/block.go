@@ -22,6 +22,9 @@ func (b *Block) Decode(d *hpack.Decoder, p []byte, last bool, headBytes int) err
 	if b.bytes > 2*headBytes || b.frames > BlockFramesMax {
 		return ErrCalm
 	}
+	if cap(p) > 4<<10 {
+		p = bytes.Clone(p) // the decoder goes on pointing to it, which must not keep a large frame's buffer in memory
+	}
 	if _, err := d.Write(p); err != nil {
 		return ErrCompression
 	}
@@ -36,23 +39,45 @@ func (b *Block) Frames() int { return b.frames }
 
 // Encoder makes blocks of fields. They share a table of what was said before, so that each block has to be sent, in order.
 type Encoder struct {
-	hpack *hpack.Encoder
+	hpack *hpack.Encoder // nil until it is needed
 	block bytes.Buffer
+	limit uint32 // of the table, that the other side has set
+	empty bool   // the other side has to be told that the table is empty
 }
 
 // NewEncoder returns an encoder for a new connection.
-func NewEncoder() *Encoder {
-	e := new(Encoder)
-	e.hpack = hpack.NewEncoder(&e.block)
-	e.hpack.SetMaxDynamicTableSizeLimit(TableSize)
-	return e
-}
+func NewEncoder() *Encoder { return &Encoder{limit: TableSize} }
 
 // Limit takes what the other side says about the size of its table.
-func (e *Encoder) Limit(size uint32) { e.hpack.SetMaxDynamicTableSize(min(size, TableSize)) }
+func (e *Encoder) Limit(size uint32) {
+	e.limit = min(size, TableSize)
+	if e.hpack != nil {
+		e.hpack.SetMaxDynamicTableSize(e.limit)
+	}
+}
+
+// Forget gives the memory of the table back, between blocks. The next block tells the other side (RFC 7541 section 4.2).
+func (e *Encoder) Forget() {
+	e.empty = e.empty || e.hpack != nil
+	e.hpack, e.block = nil, bytes.Buffer{}
+}
 
 // Begin begins a block.
-func (e *Encoder) Begin() { e.block.Reset() }
+func (e *Encoder) Begin() {
+	e.block.Reset()
+	if e.hpack != nil {
+		return
+	}
+	e.hpack = hpack.NewEncoder(&e.block)
+	e.hpack.SetMaxDynamicTableSizeLimit(TableSize)
+	if e.empty {
+		e.hpack.SetMaxDynamicTableSize(0)
+	}
+	if e.empty || e.limit != TableSize {
+		e.hpack.SetMaxDynamicTableSize(e.limit)
+	}
+	e.empty = false
+}
 
 // Add adds a field, in lower case. One that is once will not come again, or must not be guessed by trying (RFC 7541 section 7.1):
 // it is kept out of the table.

@@ -55,7 +55,13 @@ func startHolder(ctx context.Context, t target, connections int) (*holder, error
 	}
 	h := &holder{connections: connections}
 	ctx, h.cancel = context.WithCancel(ctx)
-	h.command = exec.CommandContext(ctx, "taskset", "-c", t.cores, self, "hold", t.proxy.listen, t.path, strconv.Itoa(connections))
+	arguments := []string{"-c", t.cores, self, "hold", t.proxy.listen, t.path, strconv.Itoa(connections)}
+	for _, word := range []string{"tls", "h2"} {
+		if t.proxy.has(word) {
+			arguments = append(arguments, "--"+word)
+		}
+	}
+	h.command = exec.CommandContext(ctx, "taskset", arguments...)
 	h.command.Stderr = &h.said
 	in, err := h.command.StdinPipe()
 	if err != nil {
@@ -105,20 +111,21 @@ type holdCommand struct {
 	Address     string `arg:""`
 	Path        string `arg:""`
 	Connections int    `arg:""`
+	TLS         bool   `name:"tls"`
+	H2          bool   `name:"h2"` // over TLS
 }
 
 func (c *holdCommand) Run() error {
-	request := []byte("GET " + c.Path + " HTTP/1.1\r\nHost: " + c.Address + "\r\nUser-Agent: hold\r\n\r\n")
 	began := time.Now()
-	var fds []int
+	var held []waiting
 	for range c.Connections {
-		fd, err := dial(c.Address)
+		w, err := c.open()
 		if err != nil {
-			return fmt.Errorf("connection %d: %w", len(fds)+1, err)
+			return fmt.Errorf("connection %d: %w", len(held)+1, err)
 		}
-		fds = append(fds, fd)
-		if err := ask(fd, request); err != nil {
-			return fmt.Errorf("connection %d: %w", len(fds), err)
+		held = append(held, w)
+		if err := w.ask(); err != nil {
+			return fmt.Errorf("connection %d: %w", len(held), err)
 		}
 	}
 	if _, err := fmt.Println("open"); err != nil {
@@ -127,34 +134,11 @@ func (c *holdCommand) Run() error {
 	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
 		return err
 	}
-	for i, fd := range fds {
-		if err := ask(fd, request); err != nil {
+	for i, w := range held {
+		if err := w.ask(); err != nil {
 			return fmt.Errorf("connection %d did not last: %w", i+1, err)
 		}
 	}
-	fmt.Printf("report: {\"requests\":%d,\"us\":%d}\n", 2*len(fds), time.Since(began).Microseconds())
+	fmt.Printf("report: {\"requests\":%d,\"us\":%d}\n", 2*len(held), time.Since(began).Microseconds())
 	return nil
-}
-
-// ask makes a request and reads its answer, whose end it must see.
-func ask(fd int, request []byte) error {
-	// A blocking socket takes a request of this size whole.
-	if _, err := write(fd, request); err != nil {
-		return fmt.Errorf("cannot send the request: %w", err)
-	}
-	var answer [64 << 10]byte
-	for n := 0; ; {
-		m, err := read(fd, answer[n:])
-		if err == nil && m == 0 {
-			err = io.ErrUnexpectedEOF
-		}
-		if err != nil {
-			return fmt.Errorf("cannot read the answer: %w", err)
-		}
-		n += m
-		whole, err := answered(answer[:n])
-		if whole || err != nil {
-			return err
-		}
-	}
 }

@@ -165,6 +165,31 @@ func started(t *testing.T, p plan, who peer, backend, dir string) target {
 	return to
 }
 
+// TestHold holds connections of each kind, and asks twice on each.
+func TestHold(t *testing.T) {
+	t.Parallel()
+	p, backend, dir := stage(t)
+	ours := build(t)
+	f := func(word string) {
+		t.Helper()
+		to, err := p.launch(t.Context(), entrant{scenario{path: "/1k"}, subject{ours, word}, 1, 0}, backend, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer to.stop()
+		held, err := startHolder(t.Context(), to, 20)
+		if err != nil {
+			t.Fatalf("%s: %v", word, err)
+		}
+		if o, err := held.release(); err != nil || o.Requests != 40 {
+			t.Errorf("%s: %d requests, %v", word, o.Requests, err)
+		}
+	}
+	f("")
+	f("tls")
+	f("tls+h2")
+}
+
 // TestCompare is a small run of the whole.
 func TestCompare(t *testing.T) {
 	t.Parallel() // with the others that mostly wait

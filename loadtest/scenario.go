@@ -54,6 +54,10 @@ var scenarios = []scenario{
 		load: h2load{options: []string{"-m10"}}, without: []string{"varnishd"}},
 	{name: "h2load", about: "1 KiB, the load from h2load", path: "/1k", load: h2load{options: []string{"--h1"}}, slow: true},
 	{name: "idle", about: "18,000 keep-alive connections that wait", path: "/1k", load: hold{connections: 18_000}},
+	{name: "idle-tls", about: "4,000 keep-alive connections that wait, over TLS", path: "/1k", load: hold{connections: 4_000}, needs: "tls",
+		without: []string{"varnishd"}},
+	{name: "idle-h2", about: "4,000 connections of HTTP/2 and TLS that wait", path: "/1k", load: hold{connections: 4_000}, needs: "tls+h2",
+		without: []string{"varnishd"}},
 }
 
 // anything is the answer of a scenario that leaves it to the proxy.

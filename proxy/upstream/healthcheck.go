@@ -35,7 +35,7 @@ func (e *endpoint) check(life context.Context, h *Health) (err error) {
 		r.Scheme = "https"
 	}
 	r.Head.AddString("User-Agent", "sluice-health")
-	if e.h2 == nil {
+	if !e.target.H2 {
 		r.Head.AddString("Connection", "close") // the endpoint need not wait for more
 	}
 	judge := h.judgeHTTP

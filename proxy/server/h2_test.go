@@ -1143,6 +1143,50 @@ func TestH2_stalledDownload(t *testing.T) {
 	}
 }
 
+// TestH2_cutDownload: a response that the client's windows let nobody send is given up in time, with the request to the origin; and so
+// is the refusal of a slow upload by a client that lets it not be sent either.
+func TestH2_cutDownload(t *testing.T) {
+	gone := make(chan struct{}, 1)
+	origin := proxytest.Origin(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == "POST" {
+			_, _ = io.Copy(io.Discard, r.Body)
+			return
+		}
+		for piece := make([]byte, 64<<10); ; {
+			if _, err := w.Write(piece); err != nil {
+				gone <- struct{}{}
+				return
+			}
+		}
+	})
+	s := &stage{t: t, Gateway: proxytest.Start(t, both+fmt.Sprintf(`
+limits: { min_rate: 1MiB/s, header_timeout: 300ms }
+services: { o: { to: ["http://%s"] } }
+routes: { all: { match: "/**", to: o } }
+`, origin))}
+	c := s.h2(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1000})
+	c.mute = true
+	c.request(1, "GET", "/long", true)
+	c.wantReset(1, http2.ErrCodeEnhanceYourCalm)
+	if a := c.answer(1); a.status != "200" || len(a.body) != 1000 {
+		t.Errorf("got %s and %d bytes through a window of 1000", a.status, len(a.body))
+	}
+	select {
+	case <-gone:
+	case <-time.After(patience):
+		t.Error("the origin still sends")
+	}
+	if err := c.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}); err != nil {
+		t.Fatal(err)
+	}
+	c.request(3, "POST", "/upload", false, "content-length", "10")
+	c.data(3, false, "0")
+	c.wantReset(3, http2.ErrCodeEnhanceYourCalm)
+	if a := c.answer(3); a.status != "408" || len(a.body) != 0 {
+		t.Errorf("got %s and %d bytes through no window", a.status, len(a.body))
+	}
+}
+
 // TestH2_perClient: a client has no more requests under way over a few connections than it may have connections.
 func TestH2_perClient(t *testing.T) {
 	s := newStage(t, both+"limits: { per_client: 3 }\n")

@@ -25,6 +25,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/proxy"
 	"sluice/proxy/proxytest"
 	"sluice/proxy/server"
 	"sluice/tlsterm"
@@ -655,5 +656,41 @@ routes: { all: { match: "/**", respond: { text: "hello" } } }
 		if time.Now().After(end) {
 			t.Fatal("the connection is still counted")
 		}
+	}
+}
+
+// TestTLSPanic: a bug that a handshake meets costs that connection, and no other.
+func TestTLSPanic(t *testing.T) {
+	gw := proxytest.Start(t, securedGateway+`routes: { all: { match: "/**", respond: { text: hello } } }`)
+	nl, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gw.Server.Listen("bug", nl, server.Settings{TLS: &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		panic("a bug of the test")
+	}}})
+	before := proxy.Panics.Load()
+	if c, err := tls.Dial("tcp", nl.Addr().String(), secured); err == nil {
+		c.Close()
+		t.Error("there was a handshake")
+	}
+	c, err := tls.Dial("tcp", gw.Addr, secured)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, body := exchange(t, c, bufio.NewReader(c), "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"); body != "hello" {
+		t.Errorf("got %q", body)
+	}
+	if n := proxy.Panics.Load() - before; n != 1 {
+		t.Errorf("%d panics were counted", n)
+	}
+	for end := time.Now().Add(patience); gw.Server.Counts().Open != 1; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d connections are open", gw.Server.Counts().Open)
+		}
+	}
+	if h := gw.Server.Handshakes(); h.UnderWay != 0 || h.Failed != 1 {
+		t.Errorf("%+v", h)
 	}
 }

@@ -3,7 +3,8 @@
 //
 // The life of a request, in the order to read: listener.go accepts, h1.go loops over the requests of a connection,
 // request.go fills the exchange, serve.go routes it and runs the chain, response.go writes what came of it, and
-// h1.go finishes the exchange. misdirected.go says which requests have come over the wrong connection. A connection that is unused for long gives its goroutine up until it is used again.
+// h1.go finishes the exchange. misdirected.go says which requests have come over the wrong connection. A connection that is unused
+// for long gives its goroutines up until it is used again, except over QUIC.
 //
 // HTTP/2 comes in through h2.go: a listener that speaks both versions hands a connection over when its first line turns out
 // to be the preface of HTTP/2. There, h2head.go decodes heads, h2request.go fills the exchange, h2body.go takes what the client

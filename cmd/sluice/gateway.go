@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"runtime/debug"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -39,9 +38,10 @@ type gateway struct {
 	admin    *admin.Server
 	server   *server.Server // nil until a configuration was compiled
 
-	reloading sync.Mutex // serialises changes of the configuration; guards the two below
+	reloading sync.Mutex // serialises changes of the configuration; guards the three below
 	sockets   map[place]*socket
-	over      bool // the end has begun: no more changes
+	leaving   map[place]*server.Packets // UDP sockets that were retired, and may have connections still
+	over      bool                      // the end has begun: no more changes
 
 	serving  atomic.Pointer[serving] // nil until requests are served
 	draining atomic.Bool
@@ -71,7 +71,7 @@ type reloadCounts struct {
 }
 
 func newGateway(s source) *gateway {
-	g := &gateway{source: s, began: time.Now(), sweeper: wire.NewSweeper(), metrics: observe.New(), sockets: map[place]*socket{}}
+	g := &gateway{source: s, began: time.Now(), sweeper: wire.NewSweeper(), metrics: observe.New(), sockets: map[place]*socket{}, leaving: map[place]*server.Packets{}}
 	g.runtime = compile.New(compile.Options{Sweeper: g.sweeper, Metrics: g.metrics})
 	g.admin = admin.New(g, admin.Options{})
 	g.profiler = profiling.New(g.metrics.Durations)
@@ -209,6 +209,7 @@ func wantedSockets(plan *compile.Plan) []want {
 type opened struct {
 	net.Listener // nil: it was there
 	packets      net.PacketConn
+	reclaimed    *server.Packets // instead of packets, which could not be opened a second time
 }
 
 func (o opened) close() {
@@ -217,6 +218,9 @@ func (o opened) close() {
 	}
 	if o.packets != nil {
 		_ = o.packets.Close()
+	}
+	if o.reclaimed != nil {
+		o.reclaimed.Drop()
 	}
 }
 
@@ -252,6 +256,10 @@ func (g *gateway) openWanted(w want) (o opened, err error) {
 		if !packets || s != nil && s.packets {
 			return o, nil
 		}
+		if old := g.leaving[w.place]; old != nil && (s != nil || !w.place.anyPort()) && old.Reclaim() {
+			o.reclaimed = old
+			return o, nil
+		}
 		beside := o.Listener
 		if beside == nil {
 			beside = s.Listener
@@ -261,7 +269,7 @@ func (g *gateway) openWanted(w want) (o opened, err error) {
 		}
 		o.close()
 		// Where the kernel chooses the port, it does not know that it is wanted twice.
-		if s != nil || try == portTries || !strings.HasSuffix(w.place.address, ":0") || !errors.Is(err, syscall.EADDRINUSE) {
+		if s != nil || try == portTries || !w.place.anyPort() || !errors.Is(err, syscall.EADDRINUSE) {
 			return o, err
 		}
 	}
@@ -299,11 +307,12 @@ func (g *gateway) settle(wanted []want, opened map[place]opened, plan *compile.P
 		} else if w.listener != nil {
 			s.listener.Set(settings(w.listener))
 		}
-		g.settlePackets(s, w, o.packets)
+		g.settlePackets(s, w, o)
 		g.sockets[w.place] = s
 	}
 	for p, s := range old {
 		if g.sockets[p] != s {
+			g.retirePackets(p, s)
 			s.retire()
 			slog.Info("stopped listening", "address", p.String())
 		}
@@ -311,22 +320,35 @@ func (g *gateway) settle(wanted []want, opened map[place]opened, plan *compile.P
 }
 
 // settlePackets begins to serve the UDP socket beside a place, or ends it.
-func (g *gateway) settlePackets(s *socket, w want, pc net.PacketConn) {
+func (g *gateway) settlePackets(s *socket, w want, o opened) {
+	var err error
 	switch {
-	case pc != nil:
-		keys := server.PacketKeys{Token: w.listener.TokenKey, Reset: w.listener.ResetKey}
-		if err := s.listener.ServePackets(pc, keys); err != nil {
-			// The rest of the configuration is published already, and TCP carries every request.
-			slog.Error("there is no h3", "listener", w.listener.Name, "error", err)
-			_ = pc.Close()
-			return
-		}
-		s.packets = true
-		slog.Info("listening for h3", "listener", w.listener.Name, "address", "udp:"+pc.LocalAddr().String())
-	case s.packets && !w.listener.H3:
-		s.listener.RetirePackets()
+	case o.reclaimed != nil:
+		delete(g.leaving, w.place)
+		err = s.listener.TakePackets(o.reclaimed)
+	case o.packets != nil:
+		err = s.listener.ServePackets(o.packets, server.PacketKeys{Token: w.listener.TokenKey, Reset: w.listener.ResetKey})
+	case w.listener != nil && !w.listener.H3:
+		g.retirePackets(w.place, s)
+		return
+	default:
+		return
+	}
+	if err != nil {
+		// The rest of the configuration is published already, and TCP carries every request.
+		slog.Error("there is no h3", "listener", w.listener.Name, "error", err)
+		return
+	}
+	s.packets = true
+	slog.Info("listening for h3", "listener", w.listener.Name, "address", "udp:"+shown(s))
+}
+
+// retirePackets ends the UDP socket beside a place, if there is one.
+func (g *gateway) retirePackets(p place, s *socket) {
+	if s.packets {
+		g.leaving[p] = s.listener.RetirePackets()
 		s.packets = false
-		slog.Info("stopped listening for h3", "listener", w.listener.Name, "address", "udp:"+w.place.String())
+		slog.Info("stopped listening for h3", "listener", s.listener.Name, "address", "udp:"+p.String())
 	}
 }
 

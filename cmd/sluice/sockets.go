@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -28,6 +29,9 @@ func (p place) String() string {
 	}
 	return p.address
 }
+
+// anyPort reports whether the kernel chooses the port.
+func (p place) anyPort() bool { return p.network == "tcp" && strings.HasSuffix(p.address, ":0") }
 
 // places numbers addresses.
 type places map[place]bool

@@ -89,9 +89,9 @@ func (e h3Reset) Error() string {
 }
 
 // newH3 prepares a connection.
-func newH3(p *Packets, conn *quic.Conn, from origin) *h3 {
+func newH3(p *Packets, l *Listener, conn *quic.Conn, from origin) *h3 {
 	c := &h3{
-		conn: conn, packets: p, server: p.listener.server, listener: p.listener, counted: from.counted,
+		conn: conn, packets: p, server: p.server, listener: l, counted: from.counted,
 		serverName: from.serverName, cert: from.cert, ja4: from.ja4, ech: from.ech, made: from.made, transport: from.transport, epoch: from.epoch,
 		streams: make(map[quic.StreamID]*h3stream), goneAway: -1, idleFrom: wire.Now(),
 	}
@@ -230,7 +230,7 @@ func (c *h3) watchIdle() {
 
 // leaving reports that the client is to go elsewhere with its next requests.
 func (c *h3) leaving() bool {
-	return c.server.draining.Load() || c.listener.ends(c.epoch) || c.packets.retired.Load()
+	return c.server.draining.Load() || c.listener.ends(c.epoch) || c.packets.owner.Load() != c.listener
 }
 
 // of reports whether the connection came over l.

@@ -20,17 +20,19 @@ import (
 // Packets is a UDP socket beside a listener's, on which QUIC (RFC 9000) is spoken, for HTTP/3 alone. Packets, encryption, loss and
 // congestion are quic-go's, which stays behind this edge; what is said in its streams is h3's.
 //
-// A socket has connections of its own, unlike one of TCP, and serves them on when it accepts no more.
+// A socket has connections of its own, unlike one of TCP: it stays open for them when its listener retires, and another listener
+// may go on with it.
 type Packets struct {
-	listener  *Listener
+	server    *Server
 	socket    net.PacketConn
 	transport *quic.Transport
+	owner     atomic.Pointer[Listener] // who accepts; nil: nobody
+	closed    chan struct{}            // closed when the socket is
+
+	mu        sync.Mutex
 	accepting *quic.EarlyListener
-	stopOnce  sync.Once
-	retired   atomic.Bool
 	stopped   chan struct{} // closed when nothing is accepted any more
-	conns     sync.WaitGroup
-	closed    chan struct{} // closed when the socket is
+	holds     int           // connections, and whoever accepts, or is about to
 }
 
 // PacketKeys are what a socket proves to clients that it is still the one that they know. Zero keys are replaced by random ones.
@@ -45,7 +47,7 @@ type PacketKeys struct {
 // ServePackets begins to accept connections of QUIC on a UDP socket, under the listener's settings, whose TLS must not be nil. The
 // socket is the listener's from then on.
 func (l *Listener) ServePackets(socket net.PacketConn, keys PacketKeys) error {
-	p := &Packets{listener: l, socket: socket, stopped: make(chan struct{}), closed: make(chan struct{})}
+	p := &Packets{server: l.server, socket: socket, holds: 1, closed: make(chan struct{})}
 	p.transport = &quic.Transport{
 		Conn: socket, ConnectionIDLength: connectionIDLength,
 		ConnContext: p.begin, VerifySourceAddress: p.doubts,
@@ -58,81 +60,124 @@ func (l *Listener) ServePackets(socket net.PacketConn, keys PacketKeys) error {
 		reset := quic.StatelessResetKey(keys.Reset)
 		p.transport.StatelessResetKey = &reset
 	}
-	var err error
-	p.accepting, err = p.transport.ListenEarly(p.tls(), &quic.Config{GetConfigForClient: p.config})
-	if err != nil {
-		return fmt.Errorf("cannot speak QUIC on %s: %w", socket.LocalAddr(), err)
-	}
 	l.server.mu.Lock()
-	l.packets = p
 	l.server.sockets[p] = struct{}{}
 	l.server.mu.Unlock()
-	l.Set(*l.settings.Load()) // which is advertised now
-	go p.accept()
-	return nil
-}
-
-// RetirePackets ends what ServePackets has begun: no connection is accepted any more, and those that there are end as those of TCP
-// do when a listener retires.
-func (l *Listener) RetirePackets() {
-	l.server.mu.Lock()
-	p := l.packets
-	l.packets = nil
-	l.server.mu.Unlock()
-	if p == nil {
-		return
-	}
-	l.Set(*l.settings.Load())
-	p.stop()
-	l.server.each(func(e edge) {
-		if c, ok := e.(*h3); ok && c.packets == p {
-			c.endIdle()
-		}
-	})
+	return l.TakePackets(p)
 }
 
 // connectionIDLength is as long as is usual: nobody guesses one, and no two collide.
 const connectionIDLength = 8
 
-func (p *Packets) accept() {
-	defer close(p.stopped)
+// TakePackets goes on with a socket that another listener, or this one, has retired, and that Reclaim has kept open.
+func (l *Listener) TakePackets(p *Packets) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.owner.Store(l)
+	var err error
+	if p.accepting, err = p.transport.ListenEarly(p.tls(), &quic.Config{GetConfigForClient: p.config}); err != nil {
+		p.owner.Store(nil)
+		go p.Drop()
+		return fmt.Errorf("cannot speak QUIC on %s: %w", p.socket.LocalAddr(), err)
+	}
+	p.stopped = make(chan struct{})
+	go p.accept(p.accepting, p.stopped)
+	l.server.mu.Lock()
+	l.packets = p
+	l.server.mu.Unlock()
+	l.Set(*l.settings.Load()) // which is advertised now
+	return nil
+}
+
+// RetirePackets ends what ServePackets has begun: no connection is accepted any more, and those that there are end as those of TCP
+// do when a listener retires. It returns the socket, nil if there is none.
+func (l *Listener) RetirePackets() *Packets {
+	l.server.mu.Lock()
+	p := l.packets
+	l.packets = nil
+	l.server.mu.Unlock()
+	if p == nil {
+		return nil
+	}
+	l.Set(*l.settings.Load())
+	p.stop()
+	l.server.eachQUIC(func(e edge) {
+		if c := e.(*h3); c.packets == p {
+			c.endIdle()
+		}
+	})
+	return p
+}
+
+// Reclaim keeps a retired socket open, if it still is, until TakePackets or Drop: a second one could not be opened at its address.
+func (p *Packets) Reclaim() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.holds == 0 {
+		return false
+	}
+	p.holds++
+	return true
+}
+
+// Drop gives up what Reclaim has kept. The socket closes when nobody holds it any more.
+func (p *Packets) Drop() {
+	p.mu.Lock()
+	p.holds--
+	last := p.holds == 0
+	p.mu.Unlock()
+	if last {
+		p.close()
+	}
+}
+
+func (p *Packets) accept(accepting *quic.EarlyListener, stopped chan struct{}) {
+	defer close(stopped)
 	for {
-		conn, err := p.accepting.Accept(context.Background())
+		conn, err := accepting.Accept(context.Background())
 		if err != nil {
 			return // it was stopped: no other reason is known
 		}
-		p.conns.Go(func() { p.serve(conn) })
+		p.Reclaim() // whoever accepts holds it, so that it is open
+		go func() {
+			defer p.Drop()
+			p.serve(conn)
+		}()
 	}
 }
 
 // stop accepts no more connections; those under way of being made are refused. The socket closes when the last one has ended.
 func (p *Packets) stop() {
-	p.retired.Store(true)
-	p.stopOnce.Do(func() {
-		_ = p.accepting.Close() // never fails
-		<-p.stopped
-		go func() {
-			p.conns.Wait()
-			p.close()
-		}()
-	})
+	if p.owner.Swap(nil) == nil {
+		return
+	}
+	p.mu.Lock()
+	accepting, stopped := p.accepting, p.stopped
+	p.mu.Unlock()
+	_ = accepting.Close() // never fails
+	<-stopped
+	p.Drop()
 }
 
 func (p *Packets) close() {
 	_ = p.transport.Close() // which leaves the socket open
 	if err := p.socket.Close(); err != nil {
-		slog.Debug("a UDP socket did not close", "listener", p.listener.Name, "error", err)
+		slog.Debug("a UDP socket did not close", "address", p.socket.LocalAddr().String(), "error", err)
 	}
-	p.listener.server.mu.Lock()
-	delete(p.listener.server.sockets, p)
-	p.listener.server.mu.Unlock()
+	p.server.mu.Lock()
+	delete(p.server.sockets, p)
+	p.server.mu.Unlock()
 	close(p.closed)
 }
 
 // config is quic.Config.GetConfigForClient: a connection is made under the limits of its time.
 func (p *Packets) config(*quic.ClientInfo) (_ *quic.Config, err error) {
 	defer recoverAs(&err)
-	lim := &p.listener.server.snapshot.Load().Limits
+	lim := &p.server.snapshot.Load().Limits
+	early := false
+	if l := p.owner.Load(); l != nil {
+		early = l.settings.Load().servesEarly()
+	}
 	streams := lim.Streams
 	if streams <= 0 {
 		streams = streamsDefault
@@ -148,7 +193,7 @@ func (p *Packets) config(*quic.ClientInfo) (_ *quic.Config, err error) {
 		MaxIncomingUniStreams: uniStreamsMax,
 		// A stream counts until what serves it is done, and not only until its client has reset it.
 		RequireStreamCreditRelease: true,
-		Allow0RTT:                  p.listener.settings.Load().servesEarly(),
+		Allow0RTT:                  early,
 	}, nil
 }
 
@@ -170,8 +215,11 @@ func (p *Packets) doubts(a net.Addr) (doubts bool) {
 		recoverAs(&err)
 		doubts = doubts || err != nil
 	}()
-	s := p.listener.server
-	client := p.listener.countedAs(addrPortOf(a).Addr())
+	s, l := p.server, p.owner.Load()
+	if l == nil {
+		return false // it is refused, see begin
+	}
+	client := l.countedAs(addrPortOf(a).Addr())
 	if s.handshakes.crowded(client, s.snapshot.Load().Limits.Handshakes) {
 		s.retried.Add(1)
 		return true

@@ -19,7 +19,7 @@ import (
 // quicHandshake is a connection of QUIC that is being made. It counts as a TLS handshake from its first packet on, and as a
 // connection when it is made.
 type quicHandshake struct {
-	server   *Server
+	listener *Listener
 	settings *Settings
 	peer     netip.AddrPort
 	counted  netip.Addr
@@ -40,6 +40,9 @@ func handshakeOf(ctx context.Context) *quicHandshake {
 	return ctx.Value(handshakeKey{}).(*quicHandshake)
 }
 
+// errRetired refuses what comes when nobody accepts any more.
+var errRetired = errors.New("the listener has retired")
+
 // errUnproxied refuses what ought to begin with a PROXY header.
 var errUnproxied = errors.New("a PROXY header was due, which UDP cannot carry")
 
@@ -49,10 +52,13 @@ var errUnproxied = errors.New("a PROXY header was due, which UDP cannot carry")
 // says. Taken as a client, it would lend its address, and what is believed of it, to everybody behind it.
 func (p *Packets) begin(ctx context.Context, info *quic.ClientInfo) (_ context.Context, err error) {
 	defer recoverAs(&err)
-	l := p.listener
+	l := p.owner.Load()
+	if l == nil {
+		return nil, errRetired
+	}
 	limits := &l.server.snapshot.Load().Limits
 	h := &quicHandshake{
-		server: l.server, settings: l.settings.Load(), peer: addrPortOf(info.RemoteAddr), proven: info.AddrVerified,
+		listener: l, settings: l.settings.Load(), peer: addrPortOf(info.RemoteAddr), proven: info.AddrVerified,
 		fields: fieldSectionMax(limits), epoch: l.epoch.Load(),
 	}
 	if h.settings.proxied(h.peer.Addr()) {
@@ -71,8 +77,8 @@ func (p *Packets) begin(ctx context.Context, info *quic.ClientInfo) (_ context.C
 // fail is called at the end of every connection, and counts those that were never made.
 func (h *quicHandshake) fail() {
 	h.over.Do(func() {
-		h.server.handshakes.end(h.counted)
-		h.server.handshakes.failed.Add(1)
+		h.listener.server.handshakes.end(h.counted)
+		h.listener.server.handshakes.failed.Add(1)
 	})
 }
 
@@ -84,7 +90,7 @@ func (h *quicHandshake) await(conn *quic.Conn) bool {
 		return false
 	}
 	h.over.Do(func() {
-		hs := &h.server.handshakes
+		hs := &h.listener.server.handshakes
 		hs.end(h.counted)
 		hs.completed.Add(1)
 		if conn.ConnectionState().TLS.DidResume {
@@ -206,12 +212,12 @@ func (p *Packets) serve(conn *quic.Conn) {
 			from.cert = proxy.NewCertificate(state.PeerCertificates[0])
 		}
 	}
-	if err := p.listener.server.admit(h.counted); err != nil {
-		slog.Debug("a QUIC connection was refused", "listener", p.listener.Name, "peer", h.peer.String(), "error", err)
+	if err := p.server.admit(h.counted); err != nil {
+		slog.Debug("a QUIC connection was refused", "listener", h.listener.Name, "peer", h.peer.String(), "error", err)
 		_ = conn.CloseWithError(codeExcessiveLoad, err.Error()) // it is closed afterwards in any case
 		return
 	}
-	c := newH3(p, conn, from)
+	c := newH3(p, h.listener, conn, from)
 	if early {
 		go h.await(conn)
 	}

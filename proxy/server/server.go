@@ -143,7 +143,7 @@ func closeSockets(sockets []*Packets) {
 		select {
 		case <-p.closed:
 		case <-patience:
-			slog.Warn("a UDP socket stays open: a connection of QUIC does not end", "listener", p.listener.Name)
+			slog.Warn("a UDP socket stays open: a connection of QUIC does not end", "address", p.socket.LocalAddr().String())
 			return
 		}
 	}

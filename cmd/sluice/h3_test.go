@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
@@ -109,7 +110,8 @@ routes:
 	reload(g, "h1", "three")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	_, err := quic.DialAddr(ctx, address, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h3"}}, &quic.Config{})
+	_, err := quic.DialAddr(ctx, address, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h3"}},
+		&quic.Config{HandshakeIdleTimeout: 200 * time.Millisecond})
 	if refused, ok := errors.AsType[*quic.TransportError](err); err == nil || ok && refused.ErrorCode != quic.ConnectionRefused {
 		t.Errorf("h3 is off, and a client gets %v", err)
 	}

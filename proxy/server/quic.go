@@ -184,7 +184,7 @@ func (p *Packets) config(*quic.ClientInfo) (_ *quic.Config, err error) {
 	}
 	return &quic.Config{
 		Versions:             []quic.Version{quic.Version1},
-		HandshakeIdleTimeout: p.listener.server.handshakeTimeout() / 2, // all of it may take twice as long
+		HandshakeIdleTimeout: p.server.handshakeTimeout() / 2, // all of it may take twice as long
 		MaxIdleTimeout:       max(lim.Idle, silenceMin),
 		// A client's uploads cost as much memory as with HTTP/2.
 		InitialStreamReceiveWindow: streamWindow, MaxStreamReceiveWindow: streamWindow,

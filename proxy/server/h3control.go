@@ -73,8 +73,7 @@ func (c *h3) takeUniStreams() {
 
 // takeUniStream reads one stream to its end. Those that a connection needs may have none (RFC 9114 section 6.2.1).
 func (c *h3) takeUniStream(str *quic.ReceiveStream) error {
-	in := &h3input{from: str}
-	defer in.free()
+	in := &h3input{from: str, mem: make([]byte, 64)}
 	kind, err := in.number()
 	if err != nil {
 		return c.judge((*flood).talk) // nobody knows what it was to be, which is allowed

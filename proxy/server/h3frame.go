@@ -30,16 +30,14 @@ func isReserved(kind uint64) bool { return kind == 0x2 || kind == 0x6 || kind ==
 type h3input struct {
 	from io.Reader
 	buf  *wire.Buf
+	mem  []byte // what is read into: buf's, or a few bytes of its own for a stream on which hardly anything ever comes
 	r, w int
 	err  error // why nothing follows what is in the buffer
 }
 
 // buffered is what is there already.
 func (in *h3input) buffered() []byte {
-	if in.buf == nil {
-		return nil
-	}
-	return in.buf.B[in.r:in.w]
+	return in.mem[in.r:in.w]
 }
 
 func (in *h3input) skip(n int) {
@@ -52,13 +50,13 @@ func (in *h3input) skip(n int) {
 // free gives the buffer up, and what is in it.
 func (in *h3input) free() {
 	in.buf.Free()
-	in.buf, in.r, in.w = nil, 0, 0
+	in.buf, in.mem, in.r, in.w = nil, nil, 0, 0
 }
 
 // detach hands over the buffer.
 func (in *h3input) detach() *wire.Buf {
 	b := in.buf
-	in.buf, in.r, in.w = nil, 0, 0
+	in.buf, in.mem, in.r, in.w = nil, nil, 0, 0
 	return b
 }
 
@@ -67,14 +65,15 @@ func (in *h3input) fill() error {
 	if in.err != nil {
 		return in.err
 	}
-	if in.buf == nil {
+	if in.mem == nil {
 		in.buf = wire.GetBuf(wire.Small)
+		in.mem = in.buf.B
 	}
-	if in.w == len(in.buf.B) {
-		in.w = copy(in.buf.B, in.buf.B[in.r:in.w])
+	if in.w == len(in.mem) {
+		in.w = copy(in.mem, in.mem[in.r:in.w])
 		in.r = 0
 	}
-	n, err := in.from.Read(in.buf.B[in.w:])
+	n, err := in.from.Read(in.mem[in.w:])
 	in.w += n
 	if n > 0 {
 		in.keep(err)

@@ -90,15 +90,11 @@ func (e h3Reset) Error() string {
 
 // newH3 prepares a connection.
 func newH3(p *Packets, l *Listener, conn *quic.Conn, from origin) *h3 {
-	c := &h3{
+	return &h3{
 		conn: conn, packets: p, server: p.server, listener: l, counted: from.counted,
 		serverName: from.serverName, cert: from.cert, ja4: from.ja4, ech: from.ech, made: from.made, transport: from.transport, epoch: from.epoch,
 		streams: make(map[quic.StreamID]*h3stream), goneAway: -1, idleFrom: wire.Now(),
 	}
-	c.server.mu.Lock()
-	c.server.quic[c] = struct{}{}
-	c.server.mu.Unlock()
-	return c
 }
 
 // run serves the connection to its end.
@@ -113,6 +109,10 @@ func (c *h3) run() {
 		_ = c.conn.CloseWithError(codeGeneralProtocol, "the control stream could not be opened")
 		return
 	}
+	// Found by others only now, that it can tell its client what they want. What they wanted before is seen by leaving.
+	c.server.mu.Lock()
+	c.server.quic[c] = struct{}{}
+	c.server.mu.Unlock()
 	c.working.Go(c.takeUniStreams)
 	c.watchIdle()
 	if c.leaving() {

@@ -293,6 +293,7 @@ func TestH3_breach(t *testing.T) {
 	uni(h3Settings, 0, false, frame(0x4, number(0x6), number(1), number(0x6), number(1)))
 	uni(h3FrameError, 0, false, frame(0x4, number(0x6)))
 	uni(h3ExcessiveLoad, 0, false, frame(0x4, make([]byte, 5000)))
+	uni(h3ExcessiveLoad, 0, false, frame(0x4), frame(0x21, make([]byte, 5000)))
 	uni(h3ID, 0, false, frame(0x4), frame(0xd, number(5)), frame(0xd, number(4)))
 	uni(h3ID, 0, false, frame(0x4), frame(0x7, number(4)), frame(0x7, number(8)))
 	uni(h3ID, 0, false, frame(0x4), frame(0x3, number(0)))

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"io"
+	"time"
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/quicvarint"
@@ -31,9 +32,11 @@ func (c *h3) greet() error {
 		return err
 	}
 	c.control = str
+	lim := &c.server.snapshot.Load().Limits
+	_ = str.SetWriteDeadline(time.Now().Add(lim.HeadTimeout)) // never fails
 	var setting []byte
 	setting = quicvarint.Append(setting, settingFieldSection)
-	setting = quicvarint.Append(setting, uint64(fieldSectionMax(&c.server.snapshot.Load().Limits)))
+	setting = quicvarint.Append(setting, uint64(fieldSectionMax(lim)))
 	b := quicvarint.Append(nil, streamControl)
 	b = quicvarint.Append(b, frameSettings)
 	b = quicvarint.Append(b, uint64(len(setting)))
@@ -108,7 +111,7 @@ func (c *h3) critical(which int, read func() error) error {
 	return err
 }
 
-// controlFrameMax is how long a frame may be of which something is wanted.
+// controlFrameMax is how long a frame may be that says something of the connection, also one that nobody knows.
 const controlFrameMax = 4 << 10
 
 // h3SettingsMax bounds how many settings a frame has: each is to be there once, and few are known.
@@ -131,7 +134,7 @@ func (c *h3) takeControl(in *h3input) error {
 			return h3Error(codeFrameUnexpected)
 		case kind == frameData || kind == frameHeaders || kind == framePushPromise || isReserved(kind):
 			return h3Error(codeFrameUnexpected)
-		case kind == frameSettings && size > controlFrameMax:
+		case size > controlFrameMax:
 			return h3Error(codeExcessiveLoad)
 		case kind == frameSettings:
 			err = takeSettings3(in, size)

@@ -75,7 +75,7 @@ func (l *Listener) TakePackets(p *Packets) error {
 	defer p.mu.Unlock()
 	p.owner.Store(l)
 	var err error
-	if p.accepting, err = p.transport.ListenEarly(p.tls(), &quic.Config{GetConfigForClient: p.config}); err != nil {
+	if p.accepting, err = p.transport.ListenEarly(p.tls(), &quic.Config{Versions: versions, GetConfigForClient: p.config}); err != nil {
 		p.owner.Store(nil)
 		go p.Drop()
 		return fmt.Errorf("cannot speak QUIC on %s: %w", p.socket.LocalAddr(), err)
@@ -141,6 +141,12 @@ func (p *Packets) accept(accepting *quic.EarlyListener, stopped chan struct{}) {
 		p.Reclaim() // whoever accepts holds it, so that it is open
 		go func() {
 			defer p.Drop()
+			defer func() {
+				if v := recover(); v != nil {
+					proxy.Caught(v)
+					_ = conn.CloseWithError(codeInternal, "")
+				}
+			}()
 			p.serve(conn)
 		}()
 	}
@@ -183,7 +189,7 @@ func (p *Packets) config(*quic.ClientInfo) (_ *quic.Config, err error) {
 		streams = streamsDefault
 	}
 	return &quic.Config{
-		Versions:             []quic.Version{quic.Version1},
+		Versions:             versions,
 		HandshakeIdleTimeout: p.server.handshakeTimeout() / 2, // all of it may take twice as long
 		MaxIdleTimeout:       max(lim.Idle, silenceMin),
 		// A client's uploads cost as much memory as with HTTP/2.
@@ -196,6 +202,8 @@ func (p *Packets) config(*quic.ClientInfo) (_ *quic.Config, err error) {
 		Allow0RTT:                  early,
 	}, nil
 }
+
+var versions = []quic.Version{quic.Version1}
 
 const (
 	// silenceMin is how long a client that waits for a response may send no packet, even if it were let wait for less with its next

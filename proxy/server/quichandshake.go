@@ -61,6 +61,9 @@ func (p *Packets) begin(ctx context.Context, info *quic.ClientInfo) (_ context.C
 		listener: l, settings: l.settings.Load(), peer: addrPortOf(info.RemoteAddr), proven: info.AddrVerified,
 		fields: fieldSectionMax(limits), epoch: l.epoch.Load(),
 	}
+	if h.settings.TLS == nil {
+		return nil, errRetired
+	}
 	if h.settings.proxied(h.peer.Addr()) {
 		l.server.unproxied.Add(1)
 		l.complain(h.peer, errUnproxied)
@@ -70,13 +73,14 @@ func (p *Packets) begin(ctx context.Context, info *quic.ClientInfo) (_ context.C
 	if err := l.server.handshakes.begin(h.counted, limits.Handshakes); err != nil {
 		return nil, err
 	}
-	context.AfterFunc(ctx, h.fail)
+	context.AfterFunc(ctx, func() { h.fail(context.Cause(ctx)) })
 	return context.WithValue(ctx, handshakeKey{}, h), nil
 }
 
 // fail is called at the end of every connection, and counts those that were never made.
-func (h *quicHandshake) fail() {
+func (h *quicHandshake) fail(why error) {
 	h.over.Do(func() {
+		slog.Debug("a QUIC handshake failed", "listener", h.listener.Name, "peer", h.peer.String(), "error", why)
 		h.listener.server.handshakes.end(h.counted)
 		h.listener.server.handshakes.failed.Add(1)
 	})

@@ -34,6 +34,7 @@ type commands struct {
 	Origin originCommand `cmd:"" hidden:""`
 	Hold   holdCommand   `cmd:"" hidden:""`
 	Echo   echoCommand   `cmd:"" hidden:""`
+	H3load h3loadCommand `cmd:"" name:"h3load" hidden:""`
 }
 
 // exit is an error with an exit code of its own.

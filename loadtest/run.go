@@ -10,6 +10,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/quic-go/quic-go/http3"
 )
 
 // entrant is who is measured, and doing what.
@@ -248,7 +250,13 @@ func (s scenario) verify(ctx context.Context, r *running) error {
 	transport := &http.Transport{
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: r.has("h2"), // the certificate is of this run
 	}
-	client := http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	var by http.RoundTripper = transport
+	if r.has("h3") {
+		over := &http3.Transport{TLSClientConfig: transport.TLSClientConfig}
+		defer over.Close()
+		by = over
+	}
+	client := http.Client{Transport: by, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	defer client.CloseIdleConnections()
 	response, err := client.Do(request)
 	if err != nil {
@@ -266,7 +274,7 @@ func (s scenario) verify(ctx context.Context, r *running) error {
 	if response.StatusCode != status {
 		return fmt.Errorf("a first request was answered with %s instead of %d: %.200s", response.Status, status, got)
 	}
-	if r.has("h2") && response.ProtoMajor != 2 {
+	if r.has("h2") && response.ProtoMajor != 2 || r.has("h3") && response.ProtoMajor != 3 {
 		return fmt.Errorf("a first request was answered over %s", response.Proto)
 	}
 	if want := s.expected(); want != anything && string(got) != want {

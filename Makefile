@@ -74,7 +74,7 @@ bench-gate-selftest: bin/bench-gate
 bin/bench-gate:
 	$(GO) build -o $@ ./bench/gate
 
-loadtest: load-tools build bin/loadtest ## Sluice beside nginx and HAProxy, three minutes; ARGS='--thorough' for all of it
+loadtest: load-tools build bin/loadtest ## Sluice beside nginx and HAProxy, six minutes; ARGS='--thorough' for all of it
 	bin/loadtest compare $(ARGS)
 
 # make reports every failure as 2; a script that tells them apart calls bin/loadtest qualify.

@@ -1,6 +1,6 @@
 // Command loadtest measures Sluice: beside other proxies, and on hosts of its users.
 //
-//	make loadtest                                  Sluice, nginx and HAProxy in turn, about three minutes
+//	make loadtest                                  Sluice, nginx and HAProxy in turn, about six minutes
 //	make loadtest ARGS='--thorough'                everything, with Varnish
 //	make qualify TARGET=http://... RATE=1000       a gateway that runs somewhere, against an objective
 //

@@ -113,6 +113,9 @@ func (s *Server) handshake(c net.Conn, config *tls.Config, client netip.Addr) (t
 	}()
 	limits := &s.snapshot.Load().Limits
 	_ = c.SetDeadline(time.Now().Add(s.handshakeTimeout())) // fails only on a closed connection, as does taking it back
+	if err := awaitHello(c); err != nil {
+		return nil, "", err
+	}
 	begin := func() error {
 		if began {
 			return nil

@@ -29,7 +29,7 @@ import (
 // stays below what is stated here, and all requests of other clients are answered, hardly later than before. What it
 // logs is what README quotes.
 func TestFlood(t *testing.T) {
-	flood(t, 10, time.Second/4, "limits: { handshake_timeout: 2s, header_timeout: 2s }\n")
+	flood(t, 10, time.Second/4, "limits: { handshakes: 200, handshake_timeout: 2s, header_timeout: 2s }\n")
 }
 
 // TestSoakFlood is TestFlood with ten times as many attackers: 10,000 handshakes that do not end, for one.
@@ -75,7 +75,8 @@ const (
 func flood(t *testing.T, part int, atLeast time.Duration, limits string) {
 	for _, a := range []attack{
 		{name: "handshakes that do not begin", hold: 10_000, eachMax: 24 * kib, open: openSilent, gone: true, soak: true},
-		{name: "half-open handshakes", hold: 10_000, eachMax: 64 * kib, open: openHalf, gone: true},
+		{name: "half-open handshakes", hold: 10_000, eachMax: 16 * kib, open: openHalf, gone: true},
+		{name: "handshakes that do not end", hold: 10_000, eachMax: 16 * kib, open: openUnfinished, gone: true},
 		{name: "heads that do not end", hold: 2_000, eachMax: 192 * kib, open: openHead, gone: true},
 		{name: "CONTINUATION", storm: stormContinuation, calmed: true},
 		{name: "rapid reset", storm: stormReset, calmed: true},
@@ -310,6 +311,33 @@ func openHalf(f *attacked, i int) error {
 	_, err = c.Write(append([]byte{22, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc, 3, 3}, make([]byte, 200)...))
 	return err
 }
+
+// openUnfinished sends a whole ClientHello, and nothing more. Of such handshakes limits.handshakes bounds how many there are.
+func openUnfinished(f *attacked, i int) error {
+	c, err := f.dial(i, f.secure)
+	if err != nil {
+		return err
+	}
+	f.hold(c)
+	_, err = c.Write(realHello())
+	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		err = nil // it is one of those for which there is no place
+	}
+	return err
+}
+
+// realHello is what crypto/tls's client says first.
+var realHello = sync.OnceValue(func() []byte {
+	here, there := net.Pipe()
+	defer here.Close()
+	go func() {
+		defer there.Close()
+		_ = tls.Client(there, &tls.Config{ServerName: "localhost"}).Handshake() // it gets no answer
+	}()
+	b := make([]byte, 16*kib)
+	n, _ := here.Read(b) // nothing can go wrong with a pipe
+	return b[:n]
+})
 
 // frame writes frames into memory, after a client's preface.
 func frames(write func(fr *http2.Framer) error) ([]byte, error) {

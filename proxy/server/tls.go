@@ -20,6 +20,7 @@ type handshakes struct {
 	mu       sync.Mutex
 	underWay int
 	clients  map[netip.Addr]int
+	places   map[netip.Addr][]*place // of those that can be made to leave, the oldest first
 
 	completed atomic.Uint64
 	resumed   atomic.Uint64 // of the completed ones
@@ -69,7 +70,12 @@ const perClientShare = 8
 func (h *handshakes) begin(client netip.Addr, most int) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if most > 0 && (h.underWay >= most || client.IsValid() && h.clients[client] >= max(most/perClientShare, 1)) {
+	return h.count(client, most)
+}
+
+// count is begin under the lock.
+func (h *handshakes) count(client netip.Addr, most int) error {
+	if most > 0 && (client.IsValid() && h.clients[client] >= max(most/perClientShare, 1) || h.underWay >= most && !h.makeRoom(client)) {
 		h.refused.Add(1)
 		return errHandshakes
 	}
@@ -86,6 +92,11 @@ func (h *handshakes) begin(client netip.Addr, most int) error {
 func (h *handshakes) end(client netip.Addr) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.discount(client)
+}
+
+// discount is end under the lock.
+func (h *handshakes) discount(client netip.Addr) {
 	h.underWay--
 	if client.IsValid() {
 		if h.clients[client]--; h.clients[client] <= 0 {
@@ -98,10 +109,10 @@ func (h *handshakes) end(client netip.Addr) {
 // is silent, or says half of it, costs a socket as any connection does, and takes nobody's place.
 func (s *Server) handshake(c net.Conn, config *tls.Config, client netip.Addr) (tc *tls.Conn, ja4 string, err error) {
 	h := &s.handshakes
-	began := false
+	var at *place
 	defer func() {
-		if began {
-			h.end(client)
+		if at != nil && !h.giveBack(at) {
+			err = errHandshakes
 		}
 		if p := recover(); p != nil {
 			proxy.Caught(p)
@@ -117,11 +128,13 @@ func (s *Server) handshake(c net.Conn, config *tls.Config, client netip.Addr) (t
 		return nil, "", err
 	}
 	begin := func() error {
-		if began {
+		if at != nil {
 			return nil
 		}
-		err := h.begin(client, limits.Handshakes)
-		began = err == nil
+		var err error
+		at, err = h.take(client, limits.Handshakes, func() {
+			_ = c.SetDeadline(time.Unix(1, 0)) // fails only on a closed connection
+		})
 		return err
 	}
 	// Nobody but these two is shown what the client has sent.
@@ -154,6 +167,9 @@ func (s *Server) handshake(c net.Conn, config *tls.Config, client netip.Addr) (t
 			err = errHandshakes
 		}
 		return nil, "", err
+	}
+	if at != nil && !h.giveBack(at) { // from here on nobody ends it
+		return nil, "", errHandshakes
 	}
 	_ = c.SetDeadline(time.Time{})
 	h.completed.Add(1)

@@ -395,6 +395,34 @@ routes: { own: { match: /, respond: { text: own } } }
 	}
 }
 
+// TestTLSHandshakesCrowded: clients that take all places with handshakes that they do not go on with shut nobody out.
+func TestTLSHandshakesCrowded(t *testing.T) {
+	gw := proxytest.Start(t, `
+listen: { web: { address: "127.0.0.1:0", tls: edge } }
+tls: { edge: { certificates: self-signed } }
+limits: { handshakes: 16, handshake_timeout: 60s }
+routes: { own: { match: /, respond: { text: own } } }
+`)
+	for i := range 16 {
+		c := gw.DialFrom(fmt.Sprintf("127.0.0.%d", 10+i/2))
+		go func() { _ = tls.Client(mute{c}, secured).Handshake() }()
+	}
+	for end := time.Now().Add(patience); gw.Server.Handshakes().UnderWay < 16; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("got %+v", gw.Server.Handshakes())
+		}
+	}
+	for range 3 {
+		c := tls.Client(gw.Dial(), secured)
+		if _, body := exchange(t, c, bufio.NewReader(c), "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); body != "own" {
+			t.Errorf("somebody else got %q", body)
+		}
+	}
+	if h := gw.Server.Handshakes(); h.Completed != 3 || h.Refused == 0 || h.Failed != 0 {
+		t.Errorf("got %+v", h)
+	}
+}
+
 // TestTLSHandshakesBeforeECH: a handshake that is one too many is refused before a key is tried on it, which costs as much as one.
 func TestTLSHandshakesBeforeECH(t *testing.T) {
 	gw := proxytest.Start(t, `

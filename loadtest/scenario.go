@@ -54,6 +54,7 @@ var scenarios = []scenario{
 		load: h2load{options: []string{"-m10"}}, without: []string{"varnishd"}},
 	{name: "h3", about: "1 KiB over HTTP/3, 10 requests at a time on each connection", path: "/1k", needs: "tls+h3", load: h3load{streams: 10},
 		without: []string{"varnishd", "nginx", "haproxy"}, slow: true},
+	{name: "tcp", about: "1 KiB over connections that are passed on, which nobody reads", path: "/1k", needs: "tcp", without: []string{"nginx", "varnishd"}, slow: true},
 	{name: "h2load", about: "1 KiB, the load from h2load", path: "/1k", load: h2load{options: []string{"--h1"}}, slow: true},
 	{name: "idle", about: "18,000 keep-alive connections that wait", path: "/1k", load: hold{connections: 18_000}},
 	{name: "idle-tls", about: "4,000 keep-alive connections that wait, over TLS", path: "/1k", load: hold{connections: 4_000}, needs: "tls",

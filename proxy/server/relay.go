@@ -19,8 +19,8 @@ import (
 // copy copies both ways until both sides have said all. One side's end is passed on as such; the other may go on for as long as it
 // likes.
 //
-// Between sockets the kernel moves the bytes (splice(2), which net.TCPConn.ReadFrom uses): they never come into this process. A
-// side that does not read stops the other one, after what fits into the kernel's buffers.
+// Between sockets the kernel moves the bytes where there are many (splice(2), which net.TCPConn.ReadFrom uses): they never come into
+// this process. A side that does not read stops the other one, after what fits into the kernel's buffers.
 func (r *relay) copy(first []byte, silence time.Duration) {
 	r.silence, r.movedAt = silence, wire.Now()
 	r.mu.Lock()
@@ -106,12 +106,15 @@ func (p *pipe) run() error {
 	return p.ferry()
 }
 
-// spliceFor is how long the kernel is left to move bytes, before what it has moved is counted. What it moves them through is a pipe,
-// two file descriptors and memory; when nothing has come for so long, it goes back to the pool that package net has of them, until
-// something does.
-const spliceFor = 5 * time.Second
+// What the kernel moves bytes through is a pipe: two file descriptors, and memory. It is worth that only for connections that have much
+// to say. So they begin with a buffer; when one is filled at once, the kernel is left to it for spliceFor, after which what it has
+// moved is counted, and goes on unless that is less than spliceMin. Package net has a pool of pipes.
+const (
+	spliceFor = 5 * time.Second
+	spliceMin = 1 << 20
+)
 
-// splice lets the kernel move bytes until the source ends.
+// splice copies from one socket to another until the source ends.
 func (p *pipe) splice(to *net.TCPConn, from interface {
 	net.Conn
 	syscall.Conn
@@ -125,40 +128,69 @@ func (p *pipe) splice(to *net.TCPConn, from interface {
 		if p.relay.isOver() {
 			return errOver
 		}
-		if err := raw.Read(hasCome); err != nil {
-			return &sourceError{err}
+		much, err := p.carry(raw)
+		for n := int64(0); err == nil && much; much = n >= spliceMin {
+			_ = from.SetReadDeadline(time.Now().Add(spliceFor))
+			if p.relay.isOver() {
+				return errOver
+			}
+			n, err = to.ReadFrom(from)
+			p.moved(n)
+			switch {
+			case err == nil:
+				err = io.EOF
+			case errors.Is(err, os.ErrDeadlineExceeded) && !p.relay.isOver():
+				err = nil
+			case tcpState(p.to) == tcpClosed && tcpState(p.from) != tcpClosed:
+				return err
+			default:
+				return &sourceError{err}
+			}
 		}
-		_ = from.SetReadDeadline(time.Now().Add(spliceFor))
-		if p.relay.isOver() {
-			return errOver
-		}
-		n, err := to.ReadFrom(from)
-		p.moved(n)
 		switch {
-		case err == nil && p.wasReset():
+		case err == io.EOF && p.wasReset():
 			return &sourceError{syscall.ECONNRESET}
-		case err == nil:
+		case err == io.EOF:
 			return nil
-		case errors.Is(err, os.ErrDeadlineExceeded) && !p.relay.isOver():
-		case tcpState(p.to) == tcpClosed && tcpState(p.from) != tcpClosed:
+		case err != nil:
 			return err
-		default:
-			return &sourceError{err}
 		}
 	}
 }
 
 var errOver = errors.New("the connection was ended from outside")
 
-// hasCome reports whether there is anything to read, an end or an error included.
-func hasCome(fd uintptr) bool {
-	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}}
-	for {
-		n, err := unix.Poll(poll, 0)
-		if err != unix.EINTR {
-			return err != nil || n > 0
+// carry copies through a buffer, which it has only while there is something in it, until much comes at once. It returns io.EOF at
+// the source's end. The poller tells of what arrives, and only once: so everything is read, and the end looked for, before it waits.
+func (p *pipe) carry(raw syscall.RawConn) (much bool, err error) {
+	failed := raw.Read(func(fd uintptr) bool {
+		for {
+			buf := wire.GetBuf(wire.Medium)
+			n, e := unix.Read(int(fd), buf.B)
+			if n > 0 {
+				err = p.write(buf.B[:n])
+			}
+			much = n == len(buf.B)
+			buf.Free()
+			switch {
+			case e == unix.EINTR:
+			case e == unix.EAGAIN:
+				return false
+			case e != nil:
+				err = &sourceError{os.NewSyscallError("read", e)}
+				return true
+			case n == 0:
+				err = io.EOF
+				return true
+			case err != nil || much:
+				return true
+			}
 		}
+	})
+	if failed != nil {
+		err = &sourceError{failed}
 	}
+	return much, err
 }
 
 // ferry copies through a buffer, between connections that the kernel cannot.

@@ -14,9 +14,10 @@ type Hello struct {
 	JA4        string
 }
 
-// helloBytesMax bounds what is read for a ClientHello. Those of browsers have 2 KiB with a post-quantum key, and every byte may come
-// in a record of its own, which costs five more.
-const helloBytesMax = 64 << 10
+// helloBytesMax bounds what is read for a ClientHello, and so what somebody costs who never ends one: nginx and HAProxy read as much.
+// Those of browsers have 2 KiB with a post-quantum key, and some more to resume a session; every byte may come in a record of its own,
+// which costs five more.
+const helloBytesMax = 16 << 10
 
 // ErrNoHello is what ReadHello returns for a ClientHello that does not end within helloBytesMax.
 var ErrNoHello = fmt.Errorf("there is no ClientHello within %d bytes", helloBytesMax)

@@ -141,7 +141,7 @@ func (st *h3stream) leave(n int, err error) error {
 func (st *h3stream) readBody(p []byte) (int, error) {
 	rate := st.limits.MinRate
 	for {
-		n, err := 0, st.await()
+		n, err := 0, st.await(st.patience())
 		before := wire.Now()
 		if err == nil {
 			n, err = st.readFrames(p)
@@ -164,20 +164,30 @@ func (st *h3stream) readBody(p []byte) (int, error) {
 	}
 }
 
-// await lets the client be waited for as long as its credit lasts, but not without looking whether it may send.
-func (st *h3stream) await() error {
+// patience is how long, in nanoseconds, the client may be waited for now; 0: for ever. When it may not send it is looked at again soon.
+func (st *h3stream) patience() int64 {
+	if st.limits.MinRate <= 0 {
+		return 0
+	}
+	credit := max(st.recvCredit, 1)
+	if st.c.bodies.neglected() {
+		credit = min(credit, int64(windowLook))
+	}
+	return credit
+}
+
+// await lets a read wait for so long, at least for a moment, unless it was ended already.
+func (st *h3stream) await(patience int64) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if err := st.readable(); err != nil {
 		return err
 	}
-	if st.limits.MinRate > 0 {
-		wait := max(time.Duration(st.recvCredit), time.Millisecond)
-		if st.c.bodies.neglected() {
-			wait = min(wait, windowLook)
-		}
-		_ = st.str.SetReadDeadline(time.Now().Add(wait)) // never fails
+	var until time.Time
+	if patience != 0 {
+		until = time.Now().Add(max(time.Duration(patience), time.Millisecond))
 	}
+	_ = st.str.SetReadDeadline(until) // never fails
 	return nil
 }
 

@@ -149,9 +149,8 @@ func (c *h3) takeControl(in *h3input) error {
 		case kind == frameCancelPush, kind == framePriorityPush:
 			return h3Error(codeID) // nothing was pushed
 		default:
-			if err = c.judge((*flood).talk); err == nil {
-				err = in.pass(size)
-			}
+			in.pass(size)
+			err = c.judge((*flood).talk)
 		}
 		if err != nil {
 			return err

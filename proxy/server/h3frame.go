@@ -32,7 +32,9 @@ type h3input struct {
 	buf  *wire.Buf
 	mem  []byte // what is read into: buf's, or a few bytes of its own for a stream on which hardly anything ever comes
 	r, w int
-	err  error // why nothing follows what is in the buffer
+
+	unwanted int64 // bytes to be passed over
+	err      error // why nothing follows what is in the buffer
 }
 
 // buffered is what is there already.
@@ -134,18 +136,36 @@ func (in *h3input) number() (uint64, error) {
 	}
 }
 
-// frame reads the head of a frame: its kind, and how many bytes follow. io.EOF means that the stream has ended before it.
+// frame reads the head of a frame: its kind, and how many bytes follow; what was to be passed over comes first. io.EOF means that the
+// stream has ended before it. A deadline that passes in the middle loses nothing: the next call goes on where this one stood.
 func (in *h3input) frame() (kind uint64, size int64, err error) {
-	kind, err = in.number()
-	if err != nil {
-		return 0, 0, cutShort(err)
+	for in.unwanted > 0 {
+		if len(in.buffered()) == 0 {
+			if err := in.fill(); err != nil {
+				return 0, 0, inFrame(err)
+			}
+		}
+		k := int(min(in.unwanted, int64(len(in.buffered()))))
+		in.skip(k)
+		in.unwanted -= int64(k)
 	}
-	n, err := in.number()
-	if err == io.EOF {
-		err = io.ErrUnexpectedEOF
+	for {
+		kind, size, head := in.peekFrame()
+		if head > 0 {
+			in.skip(head)
+			return kind, size, nil
+		}
+		if err := in.fill(); err != nil {
+			if len(in.buffered()) > 0 {
+				err = inFrame(err)
+			}
+			return 0, 0, err
+		}
 	}
-	return kind, int64(n), cutShort(err)
 }
+
+// pass says that the next n bytes are wanted by nobody.
+func (in *h3input) pass(n int64) { in.unwanted = n }
 
 // peekFrame is frame of what is there already, which it leaves. head is how long the head is; 0: it is not there.
 func (in *h3input) peekFrame() (kind uint64, size int64, head int) {
@@ -161,22 +181,7 @@ func (in *h3input) peekFrame() (kind uint64, size int64, head int) {
 	return kind, int64(n), k + l
 }
 
-// pass reads n bytes that nobody wants.
-func (in *h3input) pass(n int64) error {
-	for n > 0 {
-		if len(in.buffered()) == 0 {
-			if err := in.fill(); err != nil {
-				return inFrame(err)
-			}
-		}
-		k := int(min(n, int64(len(in.buffered()))))
-		in.skip(k)
-		n -= int64(k)
-	}
-	return nil
-}
-
-// full reads all of p.
+// full reads all of p. After a deadline that has passed nobody may go on.
 func (in *h3input) full(p []byte) error {
 	for len(p) > 0 {
 		n, err := in.Read(p)

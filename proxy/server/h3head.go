@@ -64,9 +64,7 @@ func (st *h3stream) frameOfMessage() (kind uint64, size int64, err error) {
 		if err := st.c.judge((*flood).talk); err != nil {
 			return 0, 0, err
 		}
-		if err := st.in.pass(size); err != nil {
-			return 0, 0, err
-		}
+		st.in.pass(size)
 	}
 }
 
@@ -131,11 +129,17 @@ func (st *h3stream) awaitEnd() (ends bool, err error) {
 	return false, nil
 }
 
-// readTrailers reads the trailer section.
+// readTrailers reads the trailer section, which may take as long as a head.
 func (st *h3stream) readTrailers(size int64) error {
+	if err := st.await(int64(st.limits.HeadTimeout)); err != nil {
+		return err
+	}
 	s := section{limits: st.limits, trailers: true}
 	var trailers wire.Head
 	refusal, err := st.readSection(size, func(name, value string) error { return s.takeTrailer(name, value, &trailers) })
+	if isTimeout(err) {
+		return proxy.ErrSlowBody
+	}
 	if err != nil {
 		return err
 	}

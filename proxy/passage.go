@@ -31,8 +31,8 @@ type Ending string
 
 // The endings. An end that a side has told is passed on as such; after any other the other side sees a reset.
 const (
-	EndedByClient    Ending = "client"            // both sides have said all, the client first
-	EndedByOrigin    Ending = "origin"            // both sides have said all, the endpoint first
+	EndedByClient    Ending = "client"            // both sides have said all, the client first; with an Err, the endpoint broke after that
+	EndedByOrigin    Ending = "origin"            // both sides have said all, the endpoint first; with an Err, the client broke after that
 	ClientBroke      Ending = "client_reset"      // the client's connection broke
 	OriginBroke      Ending = "origin_reset"      // the endpoint's connection broke
 	EndedIdle        Ending = "idle"              // neither side has said anything for the time that the service allows

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -164,12 +165,20 @@ func (r *relay) run(to proxy.Carrier, first []byte) {
 	}
 }
 
-// end says why the passage is over. What is said first counts, but that one side has said all is nothing beside what breaks while
-// the other still speaks.
+// end says why the passage is over. What is said first counts, but that one side has said all is nothing beside our ending what the
+// other still says. If it is the other that breaks, that is how many servers end a connection (they are not interested in last words that
+// they have not read), or it is half an answer: nobody can tell here. So it counts as an end, with a cause, and is passed on as a
+// reset.
 func (r *relay) end(why proxy.Ending, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.ended == "" || whole(r.ended) && !whole(why) {
+	switch {
+	case r.ended == "":
+		r.ended, r.err = why, err
+	case !whole(r.ended) || whole(why):
+	case why == proxy.ClientBroke || why == proxy.OriginBroke:
+		r.err = cmp.Or(r.err, err)
+	default:
 		r.ended, r.err = why, err
 	}
 }
@@ -205,7 +214,7 @@ func (r *relay) isOver() bool {
 func (r *relay) broken() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return !whole(r.ended)
+	return !whole(r.ended) || r.err != nil
 }
 
 func (r *relay) finish() {

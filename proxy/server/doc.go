@@ -6,6 +6,9 @@
 // h1.go finishes the exchange. misdirected.go says which requests have come over the wrong connection. A connection that is unused
 // for long gives its goroutines up until it is used again, except over QUIC.
 //
+// With TLS, hello.go waits for what the client says first, tls.go makes the handshake, and crowd.go says who makes room for others when
+// there are too many of them.
+//
 // HTTP/2 comes in through h2.go: a listener that speaks both versions hands a connection over when its first line turns out
 // to be the preface of HTTP/2. There, h2head.go decodes heads, h2request.go fills the exchange, h2body.go takes what the client
 // sends, h2stream.go serves and responds, h2write.go writes, and h2flood.go says how much a client may ask for nothing. From

@@ -48,6 +48,9 @@ func (s *Server) readHello(c net.Conn) (_ tlsterm.Hello, first []byte, err error
 		}
 	}()
 	_ = c.SetDeadline(time.Now().Add(s.handshakeTimeout())) // fails only on a closed connection, as does taking it back
+	if err := awaitHello(c); err != nil {
+		return tlsterm.Hello{}, nil, err
+	}
 	hello, first, err := tlsterm.ReadHello(c)
 	var header tls.RecordHeaderError
 	if errors.As(err, &header) && isHTTP(header.RecordHeader) {

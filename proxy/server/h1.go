@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,16 +26,7 @@ type h1 struct {
 	recall   wire.Recall
 	upload   requestBody
 
-	peer       netip.AddrPort
-	peerText   []byte
-	counted    netip.Addr // what admit counted
-	scheme     string     // that of the connection
-	serverName string     // see origin, as of the next
-	cert       *proxy.Certificate
-	ja4        string
-	ech        bool
-	made       made
-	transport  *proxy.Transport
+	from origin
 
 	serveHeld func() bool     // serveInHold, bound once
 	inHold    bool            // nobody may read from the connection now
@@ -47,7 +37,6 @@ type h1 struct {
 	lingers   bool            // see linger
 	switching bool            // it has turned out to be an HTTP/2 connection
 
-	epoch    uint32 // of the listener, when the connection was made
 	served   int
 	since    int64 // wire.Now when there was last something to do
 	hello    bool  // the head of an answer to the current request was written, at least in part
@@ -71,8 +60,7 @@ const (
 
 func newH1(nc net.Conn, l *Listener, from origin) *h1 {
 	c := &h1{
-		server: l.server, listener: l, epoch: from.epoch,
-		scheme: from.scheme(), peer: from.peer, peerText: from.text(), counted: from.counted, serverName: from.serverName, cert: from.cert, ja4: from.ja4, ech: from.ech, made: from.made, transport: from.transport,
+		server: l.server, listener: l, from: from.settle(),
 	}
 	c.Conn = wire.NewConn(nc, c.reset)
 	c.Conn.Owner = c
@@ -104,9 +92,7 @@ func (c *h1) run() {
 func (c *h1) switchToH2() {
 	first := bytes.Clone(c.in.Bytes())
 	c.Disarm()
-	next := newH2(c.listener, c.Conn.Conn, first, origin{
-		peer: c.peer, counted: c.counted, tls: c.scheme == "https", serverName: c.serverName, cert: c.cert, ja4: c.ja4, ech: c.ech, made: c.made, transport: c.transport, epoch: c.epoch,
-	})
+	next := newH2(c.listener, c.Conn.Conn, first, c.from)
 	// From here on whoever looks for connections finds the new one.
 	c.server.sweeper.Remove(c.Conn)
 	c.in.Close()
@@ -148,7 +134,7 @@ func (c *h1) close() {
 	c.server.sweeper.Remove(c.Conn)
 	c.in.Close()
 	_ = c.Conn.Close() // nothing is left that a failure could lose
-	c.server.dismiss(c.counted)
+	c.server.dismiss(c.from.counted)
 }
 
 // next serves requests until one of them, or an end, wants what a hold cannot give, then that one, and reports whether
@@ -245,7 +231,7 @@ func (c *h1) awaitRequest() bool {
 }
 
 // leaving reports that this connection is not to carry another request.
-func (c *h1) leaving() bool { return c.server.draining.Load() || c.listener.ends(c.epoch) }
+func (c *h1) leaving() bool { return c.server.draining.Load() || c.listener.ends(c.from.epoch) }
 
 // of reports whether the connection came over l.
 func (c *h1) of(l *Listener) bool { return c.listener == l }
@@ -275,7 +261,7 @@ func (c *h1) serve(x *proxy.Exchange, err error) bool {
 	if err == nil {
 		c.register(x)
 		if err = c.fillRequest(x); err == nil {
-			c.server.serve(x, c.listener, c.made)
+			c.server.serve(x, c.listener, c.from.made)
 			return c.finish(x, c.respond(x, false), false)
 		}
 	}
@@ -362,10 +348,7 @@ func (c *h1) skipEmptyLine() error {
 func (c *h1) register(x *proxy.Exchange) {
 	x.Edge = c
 	// Also of a request that nobody understands: the log says who sent it.
-	x.Client = proxy.Client{
-		Addr: c.peer.Addr(), Peer: c.peer, Text: c.peerText, Trusted: c.settings.trusts(c.peer.Addr()), ServerName: c.serverName,
-		Certificate: c.cert, JA4: c.ja4, ECH: c.ech, Transport: c.transport,
-	}
+	x.Client = c.from.client(c.settings)
 	c.hello, c.out = false, 0
 	c.current.x.Store(x)
 	c.WatchReset(x.Started + int64(resetLook))

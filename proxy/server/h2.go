@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -27,18 +26,7 @@ type h2 struct {
 	*wire.Conn
 	server   *Server
 	listener *Listener
-	scheme   string
-	peer     netip.AddrPort
-	peerText []byte
-	counted  netip.Addr // what admit counted
-	epoch    uint32     // of the listener, when the connection was made
-	// serverName is what the client has asked for with TLS.
-	serverName string
-	cert       *proxy.Certificate
-	ja4        string
-	ech        bool
-	made       made
-	transport  *proxy.Transport
+	from     origin
 
 	// Of the goroutine that reads.
 	first    []byte // was read before the connection came here
@@ -112,8 +100,7 @@ func (l *Listener) serveH2(nc net.Conn, first []byte, from origin) {
 // newH2 prepares a connection and puts it under the sweeper's eyes.
 func newH2(l *Listener, nc net.Conn, first []byte, from origin) *h2 {
 	c := &h2{
-		server: l.server, listener: l, first: first, epoch: from.epoch,
-		scheme: from.scheme(), peer: from.peer, peerText: from.text(), counted: from.counted, serverName: from.serverName, cert: from.cert, ja4: from.ja4, ech: from.ech, made: from.made, transport: from.transport,
+		server: l.server, listener: l, first: first, from: from.settle(),
 	}
 	c.Conn = wire.NewConn(nc, nil)
 	c.Conn.Owner = c
@@ -125,7 +112,7 @@ func newH2(l *Listener, nc net.Conn, first []byte, from origin) *h2 {
 	c.recvWindow, c.sendWindow, c.peerWindow = frames.NewRecvWindow(connWindow), frames.InitialWindow, frames.InitialWindow
 	c.outReady.L = &c.mu
 	c.idleFrom = wire.Now()
-	c.flood.resets = c.server.grudges.against(c.counted)
+	c.flood.resets = c.server.grudges.against(c.from.counted)
 	c.rates = c.server.snapshot.Load().Limits
 	c.most = c.rates.Streams
 	if c.most <= 0 {
@@ -540,7 +527,7 @@ func (c *h2) begin(st *h2stream, ends bool) error {
 		return c.flood.talk()
 	}
 	// Streams that were reset do not count as open, but what serves them may still be at it.
-	if len(c.streams) >= c.most || c.running >= 2*c.most || !c.server.beginStream(c.counted) {
+	if len(c.streams) >= c.most || c.running >= 2*c.most || !c.server.beginStream(c.from.counted) {
 		st.x.Release()
 		_ = c.framer.WriteRSTStream(st.id, http2.ErrCodeRefusedStream)
 		c.ended.reset(st.id)
@@ -579,7 +566,7 @@ func (c *h2) streamDone() {
 	c.mu.Lock()
 	c.running--
 	c.mu.Unlock()
-	c.server.endStream(c.counted)
+	c.server.endStream(c.from.counted)
 	c.working.Done()
 }
 
@@ -616,7 +603,7 @@ func (c *h2) arm() {
 }
 
 // leaving reports that the client is to go elsewhere with its next requests.
-func (c *h2) leaving() bool { return c.server.draining.Load() || c.listener.ends(c.epoch) }
+func (c *h2) leaving() bool { return c.server.draining.Load() || c.listener.ends(c.from.epoch) }
 
 // retire tells the client that the connection ends (RFC 9113 section 6.8): at first only that, so that requests on their way
 // are still served, and a round trip later, or after noticeFor, which one was the last.
@@ -659,7 +646,7 @@ func (c *h2) fail(code http2.ErrCode) {
 	defer c.mu.Unlock()
 	if code == http2.ErrCodeEnhanceYourCalm {
 		c.server.calmed.Add(1)
-		c.server.grudges.bear(c.counted, c.flood.resets)
+		c.server.grudges.bear(c.from.counted, c.flood.resets)
 	}
 	if c.endBy == 0 {
 		_ = c.framer.WriteGoAway(c.lastID, code, nil)
@@ -737,5 +724,5 @@ func (c *h2) close() {
 	c.server.sweeper.Remove(c.Conn)
 	c.in.Close()
 	_ = c.Conn.Close() // nothing is left that a failure could lose
-	c.server.dismiss(c.counted)
+	c.server.dismiss(c.from.counted)
 }

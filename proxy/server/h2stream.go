@@ -75,17 +75,14 @@ func (st *h2stream) run() {
 	defer st.recover(x)
 	settings := st.c.listener.settings.Load()
 	x.Edge = st
-	peer := st.c.peer
-	x.Client = proxy.Client{
-		Addr: peer.Addr(), Peer: peer, Text: st.c.peerText, Trusted: settings.trusts(peer.Addr()), ServerName: st.c.serverName,
-		Certificate: st.c.cert, JA4: st.c.ja4, ECH: st.c.ech, Transport: st.c.transport,
-	}
-	err := st.fillRequest(x, settings, version2, st.c.scheme, st.c.peerText, st.fillBody)
+	from := &st.c.from
+	x.Client = from.client(settings)
+	err := st.fillRequest(x, settings, version2, from.scheme(), from.peerText, st.fillBody)
 	if st.refusal != nil {
 		err = st.refusal // what else is wrong does not matter; the log says as much as is known
 	}
 	if err == nil {
-		st.c.server.serve(x, st.c.listener, st.c.made)
+		st.c.server.serve(x, st.c.listener, from.made)
 	} else {
 		st.c.server.refuse(x, err)
 	}
@@ -93,7 +90,7 @@ func (st *h2stream) run() {
 		x.Aborted = true
 		st.reset(http2.ErrCodeProtocol)
 	} else {
-		settings.promise(x, st.c.scheme)
+		settings.promise(x, from.scheme())
 		settings.advertise(x)
 		st.respond(x)
 	}

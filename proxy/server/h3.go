@@ -1,7 +1,6 @@
 package server
 
 import (
-	"net/netip"
 	"strconv"
 	"sync"
 	"time"
@@ -19,18 +18,11 @@ import (
 // Nothing that the client can make grow is without bound: what it may send ahead is bounded by streamWindow and connWindow, how
 // many streams are served by Limits.Streams, whether it resets them or not, and what it may ask for beside requests by flood.
 type h3 struct {
-	conn       *quic.Conn
-	packets    *Packets
-	server     *Server
-	listener   *Listener
-	counted    netip.Addr // what admit counted
-	serverName string
-	cert       *proxy.Certificate
-	ja4        string
-	ech        bool
-	made       made
-	transport  *proxy.Transport
-	epoch      uint32 // of the listener, when the connection was made
+	conn     *quic.Conn
+	packets  *Packets
+	server   *Server
+	listener *Listener
+	from     origin
 
 	working sync.WaitGroup // goroutines of streams
 	bodies  bodies
@@ -91,8 +83,7 @@ func (e h3Reset) Error() string {
 // newH3 prepares a connection.
 func newH3(p *Packets, l *Listener, conn *quic.Conn, from origin) *h3 {
 	return &h3{
-		conn: conn, packets: p, server: p.server, listener: l, counted: from.counted,
-		serverName: from.serverName, cert: from.cert, ja4: from.ja4, ech: from.ech, made: from.made, transport: from.transport, epoch: from.epoch,
+		conn: conn, packets: p, server: p.server, listener: l, from: from,
 		streams: make(map[quic.StreamID]*h3stream), goneAway: -1, idleFrom: wire.Now(),
 	}
 }
@@ -134,7 +125,7 @@ func (c *h3) begin(str *quic.Stream) {
 		_ = c.judge((*flood).talk) // it ends the connection if it has to
 		return
 	}
-	if !c.server.beginStream(c.counted) {
+	if !c.server.beginStream(c.from.counted) {
 		rejectStream(str)
 		_ = c.judge((*flood).reset)
 		return
@@ -173,7 +164,7 @@ func rejectStream(str *quic.Stream) {
 // streamDone is called at the end of a stream's goroutine. abandoned: the client did not wait for the response.
 func (c *h3) streamDone(st *h3stream, abandoned bool) {
 	st.str.ReleaseStreamCredit()
-	c.server.endStream(c.counted)
+	c.server.endStream(c.from.counted)
 	c.mu.Lock()
 	delete(c.streams, st.str.StreamID())
 	c.idleFrom = wire.Now()
@@ -230,7 +221,7 @@ func (c *h3) watchIdle() {
 
 // leaving reports that the client is to go elsewhere with its next requests.
 func (c *h3) leaving() bool {
-	return c.server.draining.Load() || c.listener.ends(c.epoch) || c.packets.owner.Load() != c.listener
+	return c.server.draining.Load() || c.listener.ends(c.from.epoch) || c.packets.owner.Load() != c.listener
 }
 
 // of reports whether the connection came over l.
@@ -331,5 +322,5 @@ func (c *h3) close() {
 	c.server.mu.Lock()
 	delete(c.server.quic, c)
 	c.server.mu.Unlock()
-	c.server.dismiss(c.counted)
+	c.server.dismiss(c.from.counted)
 }

@@ -82,22 +82,20 @@ func (st *h3stream) run() {
 	}
 	settings := st.c.listener.settings.Load()
 	x.Edge = st
-	peer := addrPortOf(st.c.conn.RemoteAddr()) // a client may have moved
-	if settings.proxied(peer.Addr()) {
+	from := st.c.from
+	from.peer = addrPortOf(st.c.conn.RemoteAddr()) // a client may have moved
+	if settings.proxied(from.peer.Addr()) {
 		// To where nobody knows who it is, see Packets.begin.
 		st.c.server.unproxied.Add(1)
-		st.c.listener.complain(peer, errUnproxied)
+		st.c.listener.complain(from.peer, errUnproxied)
 		_ = st.c.conn.CloseWithError(codeGeneralProtocol, "")
 		st.giveUp(errUnproxied)
 		return
 	}
-	text := (&origin{peer: peer}).text()
-	x.Client = proxy.Client{
-		Addr: peer.Addr(), Peer: peer, Text: text, Trusted: settings.trusts(peer.Addr()), ServerName: st.c.serverName,
-		Certificate: st.c.cert, JA4: st.c.ja4, ECH: st.c.ech, Transport: st.c.transport,
-	}
+	from = from.settle()
+	x.Client = from.client(settings)
 	early := !st.c.proven()
-	err = st.fillRequest(x, settings, version3, "https", text, func(x *proxy.Exchange) { st.fillBody(x, ends) })
+	err = st.fillRequest(x, settings, version3, from.scheme(), from.peerText, func(x *proxy.Exchange) { st.fillBody(x, ends) })
 	if st.refusal != nil {
 		err = st.refusal // what else is wrong does not matter; the log says as much as is known
 	}
@@ -111,7 +109,7 @@ func (st *h3stream) run() {
 		markEarly(x)
 	}
 	if err == nil {
-		st.c.server.serve(x, st.c.listener, st.c.made)
+		st.c.server.serve(x, st.c.listener, from.made)
 	} else {
 		st.c.server.refuse(x, err)
 	}
@@ -119,7 +117,7 @@ func (st *h3stream) run() {
 		x.Aborted = true
 		st.reset(codeMessage)
 	} else {
-		settings.promise(x, "https")
+		settings.promise(x, from.scheme())
 		st.respond(x)
 	}
 	st.finish(x)

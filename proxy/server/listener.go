@@ -165,6 +165,7 @@ func (l *Listener) accept() {
 // origin is where a connection comes from.
 type origin struct {
 	peer       netip.AddrPort // the other end, or what a PROXY header says in its place; zero for a unix socket
+	peerText   []byte         // its address, see settle
 	counted    netip.Addr     // what it counts as for the limit per client
 	tls        bool           // the client has spoken TLS, to us or to the balancer
 	serverName string         // the name that the client has asked for with TLS, if it is known
@@ -184,12 +185,21 @@ func (o *origin) scheme() string {
 	return "http"
 }
 
-// text is the address of the peer as text.
-func (o *origin) text() []byte {
-	if !o.peer.IsValid() {
-		return nil
+// settle is called when the peer is known for good, and returns the origin.
+func (o origin) settle() origin {
+	o.peerText = nil
+	if o.peer.IsValid() {
+		o.peerText = []byte(o.peer.Addr().String())
 	}
-	return []byte(o.peer.Addr().String())
+	return o
+}
+
+// client is who sends a request, under these settings.
+func (o *origin) client(s *Settings) proxy.Client {
+	return proxy.Client{
+		Addr: o.peer.Addr(), Peer: o.peer, Text: o.peerText, Trusted: s.trusts(o.peer.Addr()), ServerName: o.serverName,
+		Certificate: o.cert, JA4: o.ja4, ECH: o.ech, Transport: o.transport,
+	}
 }
 
 func (l *Listener) handle(c net.Conn) {

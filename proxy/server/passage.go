@@ -86,10 +86,8 @@ func (l *Listener) pass(c net.Conn, first []byte, way *proxy.Way, from origin, s
 	r := &relay{server: l.server, observer: settings.Passages, client: c}
 	p := &r.passage
 	p.Listener, p.Started = l.Name, wire.Now()
-	p.Client = proxy.Client{
-		Addr: from.peer.Addr(), Peer: from.peer, Text: from.text(), Trusted: settings.trusts(from.peer.Addr()),
-		ServerName: from.serverName, JA4: from.ja4, Transport: from.transport,
-	}
+	from = from.settle()
+	p.Client = from.client(settings)
 	if way != nil {
 		p.Service = way.Service
 	}

@@ -17,7 +17,7 @@ func (c *h1) fillRequest(x *proxy.Exchange) error {
 	m, r := &c.message, &x.Request
 	x.Received = proxy.Received{Method: m.Method, Target: m.Target, Minor: m.Minor, Proto: protos[m.Minor]}
 	r.Method = methodString(m.Method)
-	r.Scheme = c.scheme
+	r.Scheme = c.from.scheme()
 	authority := r.Head.GetKnown(wire.Host)
 	target, err := splitTarget(m, r.Method, &authority)
 	if err != nil {
@@ -39,7 +39,7 @@ func (c *h1) fillRequest(x *proxy.Exchange) error {
 	r.TakesTrailers = takesTrailers(&r.Head)
 	wire.DropHopByHop(m, &r.Head)
 	r.Head.DelKnown(wire.Host.Bit() | wire.Expect.Bit())
-	identify(x, c.settings, c.peerText, via[x.Received.Minor])
+	identify(x, c.settings, c.from.peerText, via[x.Received.Minor])
 	return nil
 }
 

@@ -19,7 +19,7 @@ func (s *Settings) promise(x *proxy.Exchange, scheme string) {
 // respond writes the response and reports whether the connection may carry another request. last ends it in any case.
 func (c *h1) respond(x *proxy.Exchange, last bool) bool {
 	r := &x.Response
-	c.settings.promise(x, c.scheme)
+	c.settings.promise(x, c.from.scheme())
 	c.settings.advertise(x)
 	whole := r.Body.Absent() || r.Body.Size() == int64(len(r.Body.Prefix()))
 	certain := c.upload.responseBegins(whole)

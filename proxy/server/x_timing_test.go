@@ -41,7 +41,7 @@ func BenchmarkRequestHead(b *testing.B) {
 				if done, err := wire.ScanRequest(text, &lim, &c.message, &x.Request.Head); !done || err != nil {
 					b.Fatal(done, err)
 				}
-				x.Client = proxy.Client{Addr: c.peer.Addr(), Peer: c.peer, Text: c.peerText, Trusted: c.settings.trusts(c.peer.Addr())}
+				x.Client = c.from.client(c.settings)
 				if err := c.fillRequest(x); err != nil {
 					b.Fatal(err)
 				}

@@ -39,7 +39,8 @@
 // an ephemeral key exchange of its own (RFC 8446 section 2.2, psk_dhe_ke) and stays closed, but who has the key can pass for
 // either side of a session that is resumed. What one derived key opens is therefore bounded by one period. The secret itself
 // derives the keys of all periods, past ones as well: it belongs into a file that few can read, and should be replaced now and
-// then. Nothing prints the secret or a key. Without a secret, keys are random, never leave the process, and are replaced daily.
+// then. Keys for other purposes derive from it as well (Tickets.Derive), such as those by which hosts believe each other's address
+// tokens of QUIC. Nothing prints the secret or a key. Without a secret, keys are random, never leave the process, and are replaced daily.
 //
 // # Client certificates
 //

@@ -66,7 +66,7 @@ var (
 	ErrMethodNotAllowed = &Error{Status: 405, Code: "method_not_allowed", Detail: "The resource exists, but not for this method.", Side: ByClient}
 	ErrBodyTooLarge     = &Error{Status: 413, Code: "body_too_large", Detail: "The request body is larger than this route accepts.", Side: ByClient}
 	ErrBadPath          = &Error{Status: 400, Code: "bad_path", Detail: "The path holds a control byte, a backslash or a broken escape.", Side: ByClient}
-	ErrMisdirected      = &Error{Status: 421, Code: "misdirected_request", Detail: "This connection was made for another name, whose rules for client certificates are not those of this host.", Side: ByClient}
+	ErrMisdirected      = &Error{Status: 421, Code: "misdirected_request", Detail: "This connection was made for another name, whose rules are not those of this host.", Side: ByClient}
 	ErrBadBody          = &Error{Status: 400, Code: "bad_body", Detail: "The request body broke off or is not what its framing announces.", Side: ByClient}
 	ErrSlowBody         = &Error{Status: 408, Code: "slow_request", Detail: "The request arrived more slowly than the minimum rate.", Side: ByClient}
 	ErrInternal         = &Error{Status: 500, Code: "internal", Detail: "The gateway failed to handle this request.", Side: ByGateway}

@@ -286,6 +286,9 @@ func (g *gateway) inTheWay(p place, err error) error {
 		return err
 	}
 	for own := range g.sockets {
+		if own.address == p.address {
+			continue // over TCP, which is not in the way of UDP
+		}
 		if _, ownPort, splitErr := net.SplitHostPort(own.address); splitErr == nil && ownPort == port {
 			return fmt.Errorf("%w: this gateway itself listens on %s; a restart changes from one to the other", err, own)
 		}

@@ -62,9 +62,10 @@ func (b *builder) hasPlain() bool {
 	return slices.ContainsFunc(b.config.Listen, func(l config.Entry[config.Listener]) bool { return isPlain(&l.Value) })
 }
 
-// isPlain tells listeners that speak HTTP without TLS, and do not pass connections on as they are.
+// isPlain tells listeners that speak HTTP/1.1, as authorities do, without TLS.
 func isPlain(l *config.Listener) bool {
-	return l.TLS.Text == "" && l.TCP.Text == "" && len(l.Passing) == 0
+	h1, _, _ := versions(l)
+	return h1 && l.TLS.Text == "" && l.TakesRequests()
 }
 
 // acmeRoute is the name of what answers authorities; like noRoute it cannot be configured.

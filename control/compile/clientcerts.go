@@ -24,13 +24,13 @@ func (a *asking) ruleFor(host string) *tlsterm.ClientCerts {
 }
 
 // clientCerts warns of routes that ask for what no listener has asked for, and of those that a listener leads to past the rule of
-// another one. Routes for any host and for wildcards are not judged: they are for names of either kind.
+// another one. A route for a wildcard is judged by one of its names, and one for any host by the names of the rules.
 func (b *builder) clientCerts() {
 	var listeners []asking
 	any := false
 	for i := range b.config.Listen {
 		l := &b.config.Listen[i]
-		if l.Value.Redirect.Port != 0 {
+		if l.Value.Redirect.Port != 0 || !l.Value.TakesRequests() {
 			continue
 		}
 		a := asking{listener: l.Name}
@@ -45,30 +45,56 @@ func (b *builder) clientCerts() {
 		return // a policy for nothing was reported
 	}
 	for i, r := range b.routes {
-		host := r.Pattern.Host
-		if host == "" || strings.HasPrefix(host, "*.") {
-			continue
-		}
-		asked, required, past := false, "", ""
-		for _, a := range listeners {
-			switch rule := a.ruleFor(host); {
-			case rule == nil:
-				past = a.listener
-			case len(rule.Names) > 0 && rule.Mode == tlsterm.Require:
-				asked, required = true, a.listener
-			default:
-				asked = true
+		for _, host := range hostsToJudge(r.Pattern.Host, listeners) {
+			if b.judgeRoute(i, host, listeners) {
+				break
 			}
 		}
-		path := config.JoinPath("routes", r.Name, "match")
-		switch needs := b.needsCertificate(&b.config.Routes[i].Value); {
-		case needs && !asked:
-			b.warn(path, fmt.Sprintf("no listener asks clients for a certificate that ask for %s: everybody is refused", host), "tls.*.client_certs")
-		case !needs && required != "" && past != "":
-			b.warn(path, fmt.Sprintf("%s wants a certificate of clients that ask for %s, and %s leads here without one", required, host, past),
-				"use: [ { client_cert: {} } ]")
+	}
+}
+
+// hostsToJudge are names that a route is for.
+func hostsToJudge(host string, listeners []asking) []string {
+	if host != "" {
+		return []string{host}
+	}
+	var hosts []string
+	for _, a := range listeners {
+		for i := range a.rules {
+			hosts = append(hosts, a.rules[i].Names...)
 		}
 	}
+	return hosts
+}
+
+// judgeRoute warns of a route, and reports whether there was a reason.
+func (b *builder) judgeRoute(i int, host string, listeners []asking) bool {
+	name := host
+	if suffix, ok := strings.CutPrefix(host, "*"); ok {
+		name = "any" + suffix
+	}
+	asked, required, past := false, "", ""
+	for _, a := range listeners {
+		switch rule := a.ruleFor(name); {
+		case rule == nil:
+			past = a.listener
+		case len(rule.Names) > 0 && rule.Mode == tlsterm.Require:
+			asked, required = true, a.listener
+		default:
+			asked = true
+		}
+	}
+	path := config.JoinPath("routes", b.routes[i].Name, "match")
+	switch needs := b.needsCertificate(&b.config.Routes[i].Value); {
+	case needs && !asked && name == host:
+		b.warn(path, fmt.Sprintf("no listener asks clients for a certificate that ask for %s: everybody is refused", host), "tls.*.client_certs")
+	case !needs && required != "" && past != "":
+		b.warn(path, fmt.Sprintf("%s wants a certificate of clients that ask for %s, and %s leads here without one", required, host, past),
+			"use: [ { client_cert: {} } ]")
+	default:
+		return false
+	}
+	return true
 }
 
 // needsCertificate reports whether a route refuses who has shown no certificate.

@@ -16,7 +16,7 @@ type ECHSet struct {
 	ECH    tlsterm.ECH
 	Rotate time.Duration
 	ALPN   []string // the protocols of its listeners
-	Hosts  []string // what the certificates are for, apart from the public name; sorted
+	Hosts  []string // what the certificates are for, apart from the public name and from names that are passed on; sorted
 }
 
 // ECHSets returns the sections that listeners use and that have ech. It reads their certificates.
@@ -40,7 +40,7 @@ func ECHSets(c *config.Config) ([]ECHSet, error) {
 			sets = append(sets, ECHSet{Name: name, ECH: *o.ECH, Rotate: time.Duration(set.ECH.Rotate), Hosts: hosts})
 		}
 		protocols := o.ALPN
-		if l.H3 {
+		if l.H3 && c.Listen[i].Value.AltSvc.Text != "off" {
 			protocols = append(protocols, "h3")
 		}
 		for _, protocol := range protocols {
@@ -49,8 +49,9 @@ func ECHSets(c *config.Config) ([]ECHSet, error) {
 			}
 		}
 	}
-	for _, s := range sets {
-		slices.Sort(s.ALPN) // h2 first
+	for i := range sets {
+		slices.Sort(sets[i].ALPN) // h2 first
+		sets[i].Hosts = slices.DeleteFunc(sets[i].Hosts, c.PassedOn)
 	}
 	return sets, nil
 }
@@ -59,12 +60,28 @@ func ECHSets(c *config.Config) ([]ECHSet, error) {
 func hostsOf(o tlsterm.Options) ([]string, error) {
 	public := o.ECH.PublicName
 	o.ECH, o.ClientCerts, o.Tickets = nil, nil, nil
-	t, err := tlsterm.Open(o)
-	if err != nil {
-		return nil, err
-	}
 	var hosts []string
-	for _, c := range t.Certificates() {
+	var there []tlsterm.Source
+	for _, s := range o.Certificates {
+		if s.ACME == nil {
+			there = append(there, s)
+			continue
+		}
+		for _, host := range s.ACME.Hosts { // whether they have a certificate already or not
+			if host = strings.ToLower(host); host != public {
+				hosts = append(hosts, host)
+			}
+		}
+	}
+	var certificates []tlsterm.Info
+	if o.Certificates = there; len(there) > 0 {
+		t, err := tlsterm.Open(o)
+		if err != nil {
+			return nil, err
+		}
+		certificates = t.Certificates()
+	}
+	for _, c := range certificates {
 		for _, name := range c.Names {
 			name = strings.ToLower(name)
 			if _, err := netip.ParseAddr(name); err != nil && name != public {

@@ -100,7 +100,27 @@ func (p *Plan) Explain(method, target string, header [][2]string, body []byte, c
 		e.Outcome = "No route matches: the gateway answers 404."
 		e.Status, e.Code = 404, proxy.ErrNoRoute.Code
 	}
+	switch {
+	case len(e.Passed) > 0:
+		e.Outcome = "The connection is passed on " + e.Passed[0] + ". On listeners that do not: " + e.Outcome
+	case strings.HasPrefix(target, "http://") && p.onlyRedirects():
+		*e = Explanation{Status: 308, Outcome: "Every listener without TLS redirects: the gateway answers 308."}
+	}
 	return e, nil
+}
+
+// onlyRedirects reports whether there are listeners without TLS, and all of them redirect.
+func (p *Plan) onlyRedirects() bool {
+	any := false
+	for _, l := range p.Listeners {
+		if l.TLS == nil && l.Pass == nil && l.Through == nil {
+			if l.Instead == nil {
+				return false
+			}
+			any = true
+		}
+	}
+	return any
 }
 
 var dot = []byte(".")

@@ -231,6 +231,12 @@ routes: { a: { match: %q, use: [%s], respond: { text: a } } }
 	f(edge, named, "partner.test/", "", "")
 	f(plain, named, "partner.test/", "", past)
 	f(plain, named, "GET PARTNER.test/", "", past)
+	f(plain, named, "/", "", past)
+	f(redirect, named, "/", "", "")
+	f(edge+`, other: { address: ":80", tcp: raw } }
+services: { raw: "tcp://127.0.0.1:1"`, named, "/", "", "")
+	f(plain, named, "*.below.test/", "", "that ask for *.below.test, and other leads here")
+	f(plain, named, "*.open.test/", "", "")
 	f(bare, named, "partner.test/", "", past)
 	f(bare, named, "a.below.test/", "", "that ask for a.below.test, and other leads here")
 	f(redirect, named, "partner.test/", "", "")

@@ -144,9 +144,48 @@ func (v *validator) passing(l *Listener, path string) {
 	for _, e := range l.Passing {
 		v.tcpService(e.Value, joinPath(joinPath(path, "passthrough"), e.Name))
 	}
+	v.passedAway(l, path)
 	if allow := joinPath(path, "allow"); v.written(allow) && l.TCP.Text == "" && len(l.Passing) == 0 {
 		v.fail(allow, "is for connections that are passed on, and the listener has neither tcp nor passthrough", "for requests there is the policy addresses")
 	}
+}
+
+// passedAway looks for names that the listener's own TLS needs, and that are passed on.
+func (v *validator) passedAway(l *Listener, path string) {
+	name, set, ok := v.config.TLSSet(l)
+	if !ok {
+		return
+	}
+	if set.ECH != nil {
+		if key, passed := l.passedBy(set.ECH.PublicName.Text); passed {
+			v.fail(joinPath(joinPath(path, "passthrough"), key), "passes the public name of ech in tls."+name+" on: nobody could use ech", "take another public_name")
+		}
+	}
+	for _, c := range set.Certificates {
+		if c.ACME == nil {
+			continue
+		}
+		for _, host := range c.Hosts {
+			if key, passed := l.passedBy(host.Text); passed {
+				v.warn(joinPath(joinPath(path, "passthrough"), key), "passes "+host.Text+" on, for which tls."+name+" orders a certificate", "leave one of them out")
+			}
+		}
+	}
+}
+
+// passedBy returns the name in passthrough by which a host is passed on.
+func (l *Listener) passedBy(host string) (key string, passed bool) {
+	host = strings.ToLower(host)
+	for _, e := range l.Passing {
+		key := strings.ToLower(e.Name)
+		if key == host {
+			return e.Name, true
+		}
+		if suffix, ok := strings.CutPrefix(key, "*"); ok && strings.HasSuffix(host, suffix) {
+			return e.Name, true
+		}
+	}
+	return "", false
 }
 
 // tcpService checks a service that connections are passed on to.
@@ -182,9 +221,6 @@ func (v *validator) httpVersions(versions List[Text], path string) {
 		}
 	}
 }
-
-// H3 reports whether the listener speaks HTTP/3.
-func (l *Listener) H3() bool { return l.version("h3") >= 0 }
 
 // version is where in the list a version stands; -1: nowhere.
 func (l *Listener) version(name string) int {
@@ -248,4 +284,14 @@ func (v *validator) item(path string, i int) string {
 		return where
 	}
 	return path
+}
+
+// PassedOn reports whether a listener passes connections for a host on: encrypted, the name would not be seen.
+func (c *Config) PassedOn(host string) bool {
+	for i := range c.Listen {
+		if _, passed := c.Listen[i].Value.passedBy(host); passed {
+			return true
+		}
+	}
+	return false
 }

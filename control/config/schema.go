@@ -259,7 +259,10 @@ func (*Service) shortSchema(g *schemaWriter) object {
 
 func (*Certificate) shortSchema(*schemaWriter) object { return object{"const": selfSigned} }
 func (*ACME) shortSchema(g *schemaWriter) object      { return g.short(reflect.TypeFor[ACME](), "email") }
-func (*HSTS) shortSchema(g *schemaWriter) object      { return g.short(reflect.TypeFor[HSTS](), "max_age") }
+func (*ECH) shortSchema(g *schemaWriter) object {
+	return g.short(reflect.TypeFor[ECH](), "public_name")
+}
+func (*HSTS) shortSchema(g *schemaWriter) object { return g.short(reflect.TypeFor[HSTS](), "max_age") }
 
 func (*Balance) shortSchema(g *schemaWriter) object { return g.short(reflect.TypeFor[Balance](), "by") }
 func (*Errors) shortSchema(g *schemaWriter) object {

@@ -30,7 +30,6 @@ type proxiedOrigin struct {
 	conns   int
 }
 
-type headerKey struct{}
 
 func newProxiedOrigin(t testing.TB, scheme string) *proxiedOrigin {
 	t.Helper()

@@ -61,9 +61,9 @@ func escapeFor(contentType string) proxy.Escape {
 }
 
 // Render sets Content-Type and body of x's response for err. A call of gRPC is told a status of gRPC, whatever the format and
-// bodies are.
+// bodies are, but for the 421 that sends it to another connection: that is for the client's HTTP.
 func (p *Problems) Render(x *proxy.Exchange, err *proxy.Error) {
-	if x.ClientGRPC() != proxy.NotGRPC {
+	if x.ClientGRPC() != proxy.NotGRPC && err != proxy.ErrMisdirected {
 		renderGRPC(x, err)
 		return
 	}

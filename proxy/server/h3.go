@@ -83,7 +83,8 @@ func (e h3Reset) Error() string {
 // newH3 prepares a connection.
 func newH3(p *Packets, l *Listener, conn *quic.Conn, from origin) *h3 {
 	return &h3{
-		conn: conn, packets: p, server: p.server, listener: l, from: from,
+		flood: flood{resets: p.server.grudges.against(from.counted)},
+		conn:  conn, packets: p, server: p.server, listener: l, from: from,
 		streams: make(map[quic.StreamID]*h3stream), goneAway: -1, idleFrom: wire.Now(),
 	}
 }
@@ -192,9 +193,11 @@ func (c *h3) fail(e h3Error) {
 	c.mu.Lock()
 	fresh := !c.over
 	c.over = true
+	resets := c.flood.resets
 	c.mu.Unlock()
 	if fresh && e == codeExcessiveLoad {
 		c.server.calmed.Add(1)
+		c.server.grudges.bear(c.from.counted, resets)
 	}
 	_ = c.conn.CloseWithError(quic.ApplicationErrorCode(e), "") // never fails
 }

@@ -194,6 +194,17 @@ func (o origin) settle() origin {
 	return o
 }
 
+// secured adds what a handshake has made known.
+func (o *origin) secured(state tls.ConnectionState, s *Settings) {
+	o.tls, o.serverName, o.ech, o.made = true, state.ServerName, state.ECHAccepted, s.madeFor(state.ServerName)
+	o.transport = &proxy.Transport{
+		Local: o.transport.Local, TLS: tlsVersion(state.Version), ALPN: state.NegotiatedProtocol, Resumed: state.DidResume,
+	}
+	if len(state.VerifiedChains) > 0 {
+		o.cert = proxy.NewCertificate(state.PeerCertificates[0])
+	}
+}
+
 // client is who sends a request, under these settings.
 func (o *origin) client(s *Settings) proxy.Client {
 	return proxy.Client{
@@ -263,15 +274,8 @@ func (l *Listener) serve(c net.Conn, from origin) {
 			l.server.dismiss(from.counted)
 			return
 		}
-		c, from.tls, from.serverName, from.ja4 = tc, true, state.ServerName, ja4
-		from.ech = state.ECHAccepted
-		from.made = settings.madeFor(state.ServerName)
-		from.transport = &proxy.Transport{
-			Local: from.transport.Local, TLS: tlsVersion(state.Version), ALPN: state.NegotiatedProtocol, Resumed: state.DidResume,
-		}
-		if len(state.VerifiedChains) > 0 {
-			from.cert = proxy.NewCertificate(state.PeerCertificates[0])
-		}
+		c, from.ja4 = tc, ja4
+		from.secured(state, settings)
 		h2 = h2 || state.NegotiatedProtocol == "h2"
 	}
 	if h2 {

@@ -1,6 +1,10 @@
 package server
 
-import "sluice/tlsterm"
+import (
+	"bytes"
+
+	"sluice/tlsterm"
+)
 
 // made is by which rules for client certificates a connection was made.
 type made struct {
@@ -21,8 +25,12 @@ func (s *Settings) madeFor(serverName string) made {
 // all of them (RFC 9113 section 9.1.1), and whoever means harm asks for a host without a rule to be let in, and then names one that
 // has. The other way round no harm is done, but the client would show its certificate to who has not asked for it.
 //
-// A connection that was made before a reload has proven nothing by the rules that hold now.
+// A connection that was made before a reload has proven nothing by the rules that hold now. And a host whose connections are passed on
+// is not served here, even if a certificate of ours is for it as well.
 func (s *Settings) misdirects(m made, host []byte) bool {
+	if s.Through != nil && s.Through.Find(string(bytes.ToLower(hostName(host)))) != nil {
+		return true
+	}
 	if s.ClientCerts == nil {
 		return false
 	}

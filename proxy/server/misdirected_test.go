@@ -121,6 +121,10 @@ func TestMisdirected(t *testing.T) {
 		f("open.test", none, "GET / HTTP/1.1\r\nHost: "+h+"\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", 421, misdirected)
 		f("open.test", none, "GET /nowhere HTTP/1.1\r\nHost: "+h+"\r\nX-Forwarded-Host: open.test\r\n\r\n", 421, misdirected)
 	}
+	// Calls of gRPC get it, too: what a page does next decides its browser, which looks at the status.
+	for _, kind := range []string{"application/grpc", "application/grpc-web+proto", "application/grpc-web-text"} {
+		f("open.test", none, "POST / HTTP/1.1\r\nHost: partner.test\r\nContent-Type: "+kind+"\r\nContent-Length: 0\r\n\r\n", 421, misdirected)
+	}
 	// What decides is what is routed by: the authority of the target, whatever Host says.
 	f("open.test", none, to("http://open.test/", "partner.test"), 200, "open")
 	f("open.test", none, host("open.test\r\nX-Forwarded-Host: partner.test\r\nForwarded: host=partner.test"), 200, "open")

@@ -28,8 +28,7 @@ type quicHandshake struct {
 	epoch    uint32
 
 	// Written while the ClientHello is looked at, before there is a connection that could be accepted.
-	serverName string
-	ja4        string
+	ja4 string
 
 	over sync.Once
 }
@@ -45,6 +44,9 @@ var errRetired = errors.New("the listener has retired")
 
 // errUnproxied refuses what ought to begin with a PROXY header.
 var errUnproxied = errors.New("a PROXY header was due, which UDP cannot carry")
+
+// errPassedOn refuses a name whose connections are passed on, which is done over TCP alone: it must not end here.
+var errPassedOn = errors.New("the name is passed on over TCP alone")
 
 // begin is quic.Transport.ConnContext: it counts a handshake in, or refuses it.
 //
@@ -107,7 +109,10 @@ func (h *quicHandshake) await(conn *quic.Conn) bool {
 // config is what a handshake goes on with, now that the ClientHello is there.
 func (h *quicHandshake) config(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	if h.ja4 == "" { // it is called once more after a HelloRetryRequest
-		h.serverName, h.ja4 = hello.ServerName, tlsterm.JA4QUIC(hello)
+		h.ja4 = tlsterm.JA4QUIC(hello)
+	}
+	if through := h.settings.Through; through != nil && through.Find(strings.ToLower(hello.ServerName)) != nil {
+		return nil, errPassedOn
 	}
 	mine := h.settings.TLS
 	if mine.GetConfigForClient != nil {
@@ -205,17 +210,9 @@ func (p *Packets) serve(conn *quic.Conn) {
 		return
 	}
 	from := origin{
-		peer: h.peer, counted: h.counted, tls: true, serverName: h.serverName, ja4: h.ja4, epoch: h.epoch,
-		transport: &proxy.Transport{Local: addrPortOf(conn.LocalAddr()), TLS: tlsVersion(tls.VersionTLS13), ALPN: alpnH3[0]},
+		peer: h.peer, counted: h.counted, ja4: h.ja4, transport: &proxy.Transport{Local: addrPortOf(conn.LocalAddr())}, epoch: h.epoch,
 	}
-	if !early {
-		state := conn.ConnectionState().TLS
-		from.ech, from.transport.Resumed = state.ECHAccepted, state.DidResume
-		from.made = h.settings.madeFor(state.ServerName)
-		if len(state.VerifiedChains) > 0 {
-			from.cert = proxy.NewCertificate(state.PeerCertificates[0])
-		}
-	}
+	from.secured(conn.ConnectionState().TLS, h.settings)
 	if err := p.server.admit(h.counted); err != nil {
 		slog.Debug("a QUIC connection was refused", "listener", h.listener.Name, "peer", h.peer.String(), "error", err)
 		_ = conn.CloseWithError(codeExcessiveLoad, err.Error()) // it is closed afterwards in any case

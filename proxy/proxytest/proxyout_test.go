@@ -30,7 +30,6 @@ type proxiedOrigin struct {
 	conns   int
 }
 
-
 func newProxiedOrigin(t testing.TB, scheme string) *proxiedOrigin {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

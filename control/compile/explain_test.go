@@ -205,4 +205,26 @@ routes: { all: { match: /**, respond: {} } }
 	f("https://old.test/", "")
 	f("http://db.test/", "")
 	f("/", "")
+
+	g := func(listen, target, want string) {
+		t.Helper()
+		p := mustCompile(t, New(Options{Dry: true}), "listen: { public: { address: ':1', tls: self-signed, passthrough: { db.test: db } }, "+listen+` }
+services: { db: tcp://127.0.0.1:9 }
+routes: { all: { match: /**, respond: { status: 204 } } }
+`)
+		e, err := p.Explain("GET", target, nil, nil, netip.MustParseAddr("127.0.0.1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(e.Outcome, want) {
+			t.Errorf("%s, %s: %q, want %q", listen, target, e.Outcome, want)
+		}
+	}
+	const redirects, plain = `a: { address: ":2", redirect: https }`, `b: { address: ":3" }`
+	g(redirects, "https://db.test/", "The connection is passed on by listener public to service db")
+	g(redirects, "http://db.test/", "Every listener without TLS redirects: the gateway answers 308.")
+	g(redirects, "https://a.test/", "Route all is taken")
+	g(redirects, "/", "Route all is taken")
+	g(redirects+", "+plain, "http://a.test/", "Route all is taken")
+	g(`c: { address: ":4", tcp: db }`, "http://a.test/", "Route all is taken")
 }

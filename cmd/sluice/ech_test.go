@@ -273,6 +273,34 @@ func TestECHOwner(t *testing.T) {
 	}
 }
 
+// TestECHRecords: hosts whose certificates are ordered have records before there is one, and names that are passed on have none.
+// What is seen of the records of HTTP/3 is what clients are told otherwise.
+func TestECHRecords(t *testing.T) {
+	h := newECHHost(t)
+	yaml := readText(t, filepath.Join(h.dir, "sluice.yaml"))
+	f := func(want string, replace ...string) {
+		t.Helper()
+		writeFile(t, filepath.Join(h.dir, "sluice.yaml"), strings.NewReplacer(replace...).Replace(yaml))
+		got := ""
+		for line := range strings.Lines(h.ech()) {
+			if name, rest, ok := strings.Cut(line, ". 300 IN HTTPS 1 . "); ok {
+				got += name + " " + strings.Fields(rest)[0] + "; "
+			}
+		}
+		if got != want {
+			t.Errorf("%q: got %q, want %q", replace, got, want)
+		}
+	}
+	const order = `{ acme: ops@shop.test, hosts: [Api.test, cdn.test, www.test] }`
+	f(`shop.test alpn="h2,http/1.1"; `)
+	f(`api.test alpn="h2,http/1.1"; shop.test alpn="h2,http/1.1"; www.test alpn="h2,http/1.1"; `, "{ cert: shop.test.pem }", "{ cert: shop.test.pem }, "+order)
+	f(`api.test alpn="h2,http/1.1"; www.test alpn="h2,http/1.1"; `, "[{ cert: cdn.test.pem }, { cert: shop.test.pem }]", order)
+	f(`shop.test alpn="h2,h3,http/1.1"; `, "[h1, h2]", "[h1, h2, h3]")
+	f(`shop.test alpn="h2,http/1.1"; `, "[h1, h2]", "[h1, h2, h3], alt_svc: off")
+	f(`api.test alpn="h2,http/1.1"; shop.test alpn="h2,http/1.1"; `, "{ cert: shop.test.pem }", "{ cert: shop.test.pem }, "+order,
+		"[h1, h2]", `[h1, h2], passthrough: { www.test: raw }`, "routes:", "services: { raw: tcp://127.0.0.1:1 }\nroutes:")
+}
+
 // TestECHProblems: what stands in the way of a key, or of the gateway, is said with its place.
 func TestECHProblems(t *testing.T) {
 	h := newECHHost(t)

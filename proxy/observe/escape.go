@@ -1,6 +1,9 @@
 package observe
 
-import "unicode/utf8"
+import (
+	"encoding/binary"
+	"unicode/utf8"
+)
 
 const (
 	// valueMax is how many bytes of one value are logged: a whole request target at the default limit.
@@ -63,6 +66,31 @@ func appendEscaped[V string | []byte](dst []byte, v V) []byte {
 	}
 }
 
+// copyPlain copies v to dst if all of it stands for itself in a JSON string, and reports whether it does. It looks at the bytes
+// where it has them anyway.
+func copyPlain(dst []byte, v string) bool {
+	if len(v) < 8 {
+		for i := range len(v) {
+			if !plainByte[v[i]] {
+				return false
+			}
+			dst[i] = v[i]
+		}
+		return true
+	}
+	for i := 0; i <= len(v)-8; i += 8 {
+		w := word(v[i:])
+		if !plainWord(w) {
+			return false
+		}
+		binary.LittleEndian.PutUint64(dst[i:], w)
+	}
+	// The last bytes, together with some that were there before.
+	w := word(v[len(v)-8:])
+	binary.LittleEndian.PutUint64(dst[len(v)-8:], w)
+	return plainWord(w)
+}
+
 // word returns the first eight bytes of v, the first one lowest.
 func word[V string | []byte](v V) uint64 {
 	_ = v[7]
@@ -71,11 +99,13 @@ func word[V string | []byte](v V) uint64 {
 }
 
 // plainWord reports whether plainByte holds for all of eight bytes. It looks at them at once: each term sets the highest bit of a
-// byte that does not.
+// byte for which it does not hold. A carry into the next byte comes from such a byte alone.
 func plainWord(w uint64) bool {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	zeroAt := func(w uint64) uint64 { return (w - ones) &^ w } // of a byte that is zero, if none has its highest bit
-	bad := w | ^(w | highs - ' '*ones) | zeroAt(w^'"'*ones) | zeroAt(w^'\\'*ones) | zeroAt(w^0x7f*ones)
+	bad := w | // no ASCII
+		(w + ones) | // DEL
+		((w ^ 2*ones) - '!'*ones) | // controls, and the quote, which the bit makes a space
+		((w ^ '\\'*ones) - ones) // the backslash
 	return bad&highs == 0
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strconv"
 	"time"
+	"unsafe"
 
 	"sluice/proxy"
 	"sluice/proxy/wire"
@@ -77,40 +78,42 @@ func init() {
 // take a good deal longer; TestJSONIsTheTable compares the two.
 func (n *line) appendJSON(dst []byte, headers []loggedHeader) []byte {
 	x := n.x
+	method := x.Request.Method
+	if method == "" {
+		method = view(x.Received.Method)
+	}
 	dst = append(n.log.clock.append(append(dst, `{"time":"`...), n.end), '"')
-	dst = appendQuoted(dst, `,"request_id":"`, x.ID)
-	dst = appendQuoted(dst, `,"client":"`, x.Client.Text)
-	dst = n.appendNonempty(dst, `,"method":"`, n.appendMethod)
-	dst = appendQuoted(dst, `,"host":"`, x.Request.Host)
+	dst = appendQuoted(dst, `,"request_id":"`, view(x.ID))
+	dst = appendQuoted(dst, `,"client":"`, view(x.Client.Text))
+	dst = appendQuoted(dst, `,"method":"`, method)
+	dst = appendQuoted(dst, `,"host":"`, view(x.Request.Host))
 	dst = appendQuoted(dst, `,"sni":"`, x.Client.ServerName)
 	if x.Client.ECH {
 		dst = n.appendECH(append(dst, `,"ech":`...))
 	}
 	dst = appendQuoted(dst, `,"tls_fingerprint":"`, x.Client.JA4)
-	dst = n.appendNonempty(dst, `,"path":"`, n.appendPath)
-	dst = n.appendNonempty(dst, `,"query":"`, n.appendQuery)
+	dst = appendQuotedURL(dst, `,"path":"`, n.path())
+	if query := n.query(); len(query) > 0 {
+		dst = append(appendQuery(append(dst, `,"query":"`...), query), '"')
+	}
 	dst = appendQuoted(dst, `,"proto":"`, x.Received.Proto)
-	dst = appendInt(append(dst, `,"status":`...), n.status)
+	dst = appendNumber(dst, `,"status":`, int64(n.status))
 	if x.Route != nil {
 		dst = appendQuoted(dst, `,"route":"`, x.Route.Name)
 	}
 	dst = appendQuoted(dst, `,"service":"`, x.Service)
 	dst = appendQuoted(dst, `,"endpoint":"`, x.Endpoint)
 	if x.UpstreamAt != 0 {
-		dst = appendInt(append(dst, `,"attempts":`...), x.Attempts)
+		dst = appendNumber(dst, `,"attempts":`, int64(x.Attempts))
 	}
-	dst = appendInt(append(dst, `,"bytes_in":`...), x.BytesIn)
-	dst = appendInt(append(dst, `,"bytes_out":`...), x.BytesOut)
+	dst = appendNumber(dst, `,"bytes_in":`, x.BytesIn)
+	dst = appendNumber(dst, `,"bytes_out":`, x.BytesOut)
 	dst = appendMillis(append(dst, `,"duration_ms":`...), n.end-x.Started)
 	if x.UpstreamAt != 0 {
 		dst = n.appendUpstream(append(dst, `,"upstream_ms":`...))
 	}
-	if v := x.Request.Head.GetKnown(wire.UserAgent); len(v) > 0 {
-		dst = append(appendURL(append(dst, `,"user_agent":"`...), v), '"')
-	}
-	if v := x.Request.Head.GetKnown(wire.Referer); len(v) > 0 {
-		dst = append(appendURL(append(dst, `,"referer":"`...), v), '"')
-	}
+	dst = appendQuotedURL(dst, `,"user_agent":"`, x.Request.Head.GetKnown(wire.UserAgent))
+	dst = appendQuotedURL(dst, `,"referer":"`, x.Request.Head.GetKnown(wire.Referer))
 	if n.failed() {
 		dst = n.appendFailure(dst)
 	}
@@ -124,22 +127,55 @@ func (n *line) appendECH(dst []byte) []byte {
 	return dst
 }
 
-func (n *line) appendNonempty(dst []byte, key string, value func([]byte) []byte) []byte {
-	before := len(dst)
-	dst = append(dst, key...)
-	start := len(dst)
-	if dst = value(dst); len(dst) == start {
-		return dst[:before]
+// appendQuoted appends a key, a value as appendText does, and a quote, or nothing if there is no value. It is not inlined, nor
+// are those below: of a line's cost in a busy gateway, fetching the code is a good part, and they are called a dozen times.
+//
+//go:noinline
+func appendQuoted(dst []byte, key, v string) []byte {
+	if v == "" {
+		return dst
 	}
-	return append(dst, '"')
+	dst = append(dst, key...)
+	if to := quickly(dst, len(v)); to != nil && copyPlain(to, v) {
+		to[len(v)] = '"'
+		return dst[:len(dst)+len(to)]
+	}
+	return append(appendText(dst, v), '"')
 }
 
-func appendQuoted[V string | []byte](dst []byte, key string, v V) []byte {
+// appendQuotedURL appends a key, a value as appendURL does, and a quote.
+//
+//go:noinline
+func appendQuotedURL(dst []byte, key string, v []byte) []byte {
 	if len(v) == 0 {
 		return dst
 	}
-	return append(appendText(append(dst, key...), v), '"')
+	dst = append(dst, key...)
+	// Without these two there is nothing in it that could be a secret.
+	if bytes.IndexByte(v, '=') < 0 && bytes.IndexByte(v, '@') < 0 {
+		if to := quickly(dst, len(v)); to != nil && copyPlain(to, view(v)) {
+			to[len(v)] = '"'
+			return dst[:len(dst)+len(to)]
+		}
+	}
+	return append(appendURL(dst, v), '"')
 }
+
+//go:noinline
+func appendNumber(dst []byte, key string, v int64) []byte { return appendInt(append(dst, key...), v) }
+
+// quickly returns the place behind dst of a value of n bytes and its quote, or nil if there is none yet, or if the value may
+// be too long for the line.
+func quickly(dst []byte, n int) []byte {
+	const longest = 1 << 10
+	if cap(dst)-len(dst) <= n || n > longest || len(dst) > lineMax-longest*expansionMax {
+		return nil
+	}
+	return dst[len(dst) : len(dst)+n+1]
+}
+
+// view is b as a string that is valid as long as b is and does not change.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // appendFailure appends what there is to say of a failure, through the table: failures may take their time.
 func (n *line) appendFailure(dst []byte) []byte {
@@ -204,24 +240,28 @@ func (n *line) appendMethod(dst []byte) []byte {
 	return appendText(dst, n.x.Received.Method)
 }
 
-// appendPath appends the path that was matched, or that of a request that did not get so far as it was received.
-func (n *line) appendPath(dst []byte) []byte {
+func (n *line) appendPath(dst []byte) []byte { return appendURL(dst, n.path()) }
+
+// path is the path that was matched, or that of a request that did not get so far as it was received.
+func (n *line) path() []byte {
 	switch {
 	case n.x.MatchedPath != nil:
-		return appendURL(dst, n.x.MatchedPath)
+		return n.x.MatchedPath
 	case n.x.Request.Path != nil:
-		return appendURL(dst, n.x.Request.Path)
+		return n.x.Request.Path
 	}
 	path, _, _ := bytes.Cut(n.x.Received.Target, questionMark)
-	return appendURL(dst, path)
+	return path
 }
 
-func (n *line) appendQuery(dst []byte) []byte {
+func (n *line) appendQuery(dst []byte) []byte { return appendQuery(dst, n.query()) }
+
+func (n *line) query() []byte {
 	if n.x.Received.Target == nil {
-		return appendQuery(dst, n.x.Request.Query)
+		return n.x.Request.Query
 	}
 	_, query, _ := bytes.Cut(n.x.Received.Target, questionMark)
-	return appendQuery(dst, query)
+	return query
 }
 
 var questionMark = []byte("?")

@@ -147,7 +147,7 @@ func (n *line) appendPassage(dst []byte, p *proxy.Passage) []byte {
 	dst = append(n.log.clock.append(append(dst, `{"time":"`...), n.end), '"')
 	dst = append(dst, `,"kind":"passage"`...)
 	dst = appendQuoted(dst, `,"listener":"`, p.Listener)
-	dst = appendQuoted(dst, `,"client":"`, p.Client.Text)
+	dst = appendQuoted(dst, `,"client":"`, view(p.Client.Text))
 	dst = appendQuoted(dst, `,"sni":"`, p.Client.ServerName)
 	dst = appendQuoted(dst, `,"tls_fingerprint":"`, p.Client.JA4)
 	dst = appendQuoted(dst, `,"proto":"`, passageProto(p))

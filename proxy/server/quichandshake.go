@@ -59,9 +59,10 @@ func (p *Packets) begin(ctx context.Context, info *quic.ClientInfo) (_ context.C
 		return nil, errRetired
 	}
 	limits := &l.server.snapshot.Load().Limits
+	epoch := l.epoch.Load() // first: a connection made by settings that are replaced meanwhile ends with them
 	h := &quicHandshake{
 		listener: l, settings: l.settings.Load(), peer: addrPortOf(info.RemoteAddr), proven: info.AddrVerified,
-		fields: fieldSectionMax(limits), epoch: l.epoch.Load(),
+		fields: fieldSectionMax(limits), epoch: epoch,
 	}
 	if h.settings.TLS == nil {
 		return nil, errRetired

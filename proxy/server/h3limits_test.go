@@ -100,6 +100,50 @@ func TestH3_flood(t *testing.T) {
 	})
 }
 
+// TestH3_grudge: who has flooded and comes again does not begin anew.
+func TestH3_grudge(t *testing.T) {
+	s := newStage(t, all3)
+	defer close(s.goOn)
+	done := make(chan struct{})
+	defer close(done)
+	go func() { // whatever reaches the origin
+		for {
+			select {
+			case <-s.began:
+			case <-s.gone:
+			case <-done:
+				return
+			}
+		}
+	}()
+	flood := func() (given int) {
+		t.Helper()
+		c := s.h3()
+		for ; given < 100_000; given++ {
+			str, err := c.OpenStreamSync(c.Context())
+			if err != nil {
+				break
+			}
+			_, _ = str.Write(frame(0x1, section(usual("GET", "/hold")...)))
+			str.CancelRead(h3Cancelled)
+			str.CancelWrite(h3Cancelled)
+		}
+		c.wantEnd(h3ExcessiveLoad)
+		return given
+	}
+	if first := flood(); first < 500 {
+		t.Errorf("%d requests could be given up, want 500", first)
+	}
+	for range 3 {
+		before := time.Now()
+		again := flood()
+		// Meanwhile it has earned 50 a second, and those of some round trips are given up before it learns that it is over.
+		if earned := int(time.Since(before) / (20 * time.Millisecond)); again > 400+earned {
+			t.Errorf("who was told to calm down could give up %d requests more, and had earned %d", again, earned)
+		}
+	}
+}
+
 // TestH3_streams: a client may have so many streams, and one that it has given up counts until what served it is done.
 func TestH3_streams(t *testing.T) {
 	s := newStage(t, all3+"limits: { streams: 2 }\n")

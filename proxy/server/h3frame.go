@@ -193,6 +193,26 @@ func (in *h3input) full(p []byte) error {
 	return nil
 }
 
+// gather reads size bytes into a buffer, which grows as they come: who only says that they will come is lent no memory for them. It is to
+// be freed in any case. After a deadline that has passed nobody may go on.
+func (in *h3input) gather(size int) (*wire.Buf, error) {
+	buf := wire.GetBuf(min(size, wire.Small))
+	for n := 0; n < size; {
+		if n == len(buf.B) {
+			more := wire.GetBuf(min(size, 2*n))
+			copy(more.B, buf.B)
+			buf.Free()
+			buf = more
+		}
+		k, err := in.Read(buf.B[n:min(size, len(buf.B))])
+		n += k
+		if err != nil {
+			return buf, inFrame(err)
+		}
+	}
+	return buf, nil
+}
+
 // inFrame is what the end of a stream is within a frame.
 func inFrame(err error) error {
 	if err == io.EOF {

@@ -5,8 +5,11 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/quic-go/quic-go/quicvarint"
+
+	"sluice/proxy/wire"
 )
 
 // haltingReader gives out one byte at a time, and lets a deadline pass before each.
@@ -70,4 +73,32 @@ func TestH3input_deadline(t *testing.T) {
 			t.Errorf("cut at %d: got %v", cut, err)
 		}
 	}
+}
+
+// TestH3input_gather: memory comes with the bytes, and no bytes are lost as it grows.
+func TestH3input_gather(t *testing.T) {
+	f := func(size, come, least, most int) {
+		t.Helper()
+		text := strings.Repeat("0123456789abcdefg", size/17+1)[:size]
+		in := &h3input{from: iotest.OneByteReader(strings.NewReader(text[:come]))}
+		buf, err := in.gather(size)
+		defer buf.Free()
+		if come == size && (err != nil || string(buf.B[:size]) != text) {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+		if come < size && err != h3Error(codeFrame) {
+			t.Errorf("%d of %d bytes: got %v", come, size, err)
+		}
+		if len(buf.B) < least || len(buf.B) > most {
+			t.Errorf("%d of %d bytes take %d bytes of memory", come, size, len(buf.B))
+		}
+	}
+	f(1, 1, 1, wire.Small)
+	f(wire.Small, wire.Small, wire.Small, wire.Small)
+	f(wire.Small+1, wire.Small+1, wire.Small+1, wire.Medium)
+	f(wire.Large, wire.Large, wire.Large, wire.Large)
+	f(wire.Bulk+1, wire.Bulk+1, wire.Bulk+1, 2*wire.Bulk)
+	f(wire.Large, 0, 0, wire.Small)
+	f(wire.Large, wire.Small-1, 0, wire.Small)
+	f(wire.Bulk, wire.Small+1, 0, wire.Medium)
 }

@@ -74,13 +74,16 @@ func (st *h3stream) readSection(size int64, take func(name, value string) error)
 	if size > 2*int64(st.limits.HeadBytes) {
 		return wire.ErrHeadTooLarge, nil
 	}
-	buf := wire.GetBuf(int(size))
+	if block := st.in.buffered(); int64(len(block)) >= size {
+		defer st.in.skip(int(size))
+		return decodeSection(block[:size], take)
+	}
+	buf, err := st.in.gather(int(size))
 	defer buf.Free()
-	block := buf.B[:size]
-	if err := st.in.full(block); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	return decodeSection(block, take)
+	return decodeSection(buf.B[:size], take)
 }
 
 // decodeSection decodes a block of fields (RFC 9204). The strings are its own.

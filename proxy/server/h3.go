@@ -25,7 +25,7 @@ type h3 struct {
 	from     origin
 
 	working sync.WaitGroup // goroutines of streams
-	bodies  bodies
+	neglect neglect
 
 	controlMu sync.Mutex // held while something is written to control
 	control   *quic.SendStream

@@ -15,12 +15,26 @@ import (
 // Read, Buffered, Interrupt and Close make a stream the flow of its request's body. The client is held to the minimum rate, as in
 // requestBody.read.
 
-// bodies are those of a connection that have not ended, and how many of them somebody is reading.
-type bodies struct{ flowing, reading atomic.Int32 }
+// neglect counts the bodies of a connection that somebody ought to read and nobody does. What the client has sent of them may have used
+// up what it may send on all streams together (RFC 9000 section 4.1): then others do not get on, and it is not the client that is waited
+// for. quic-go does not say whether it has, so that others are excused for a bounded time, see charge.
+type neglect struct{ bodies atomic.Int32 }
 
-// neglected reports that a body is not read. What the client has sent of it may have used up what it may send on all streams
-// together (RFC 9000 section 4.1): then others do not get on, and it is not the client that is waited for.
-func (b *bodies) neglected() bool { return b.flowing.Load() > b.reading.Load() }
+func (n *neglect) any() bool { return n.bodies.Load() > 0 }
+
+// seen keeps the connection's count. Under mu.
+func (st *h3stream) seen() {
+	neglected := st.flowing && !st.reading && !st.closed && !st.ended
+	switch {
+	case neglected == st.neglected:
+		return
+	case neglected:
+		st.c.neglect.bodies.Add(1)
+	default:
+		st.c.neglect.bodies.Add(-1)
+	}
+	st.neglected = neglected
+}
 
 // fillBody makes the body what has arrived of it, if that is all, else a flow. ends says that there is none.
 func (st *h3stream) fillBody(x *proxy.Exchange, ends bool) {
@@ -33,7 +47,7 @@ func (st *h3stream) fillBody(x *proxy.Exchange, ends bool) {
 	}
 	st.mu.Lock()
 	st.flowing = true
-	st.c.bodies.flowing.Add(1)
+	st.seen()
 	if r.Head.HasKnown(wire.Expect) && st.arrived == 0 && len(st.in.buffered()) == 0 {
 		r.ExpectContinue = true
 		st.expecting = true
@@ -77,7 +91,7 @@ func (st *h3stream) enter() error {
 		return err
 	}
 	st.reading = true
-	st.c.bodies.reading.Add(1)
+	st.seen()
 	if st.expecting {
 		var none wire.Head
 		st.interim(100, &none)
@@ -120,11 +134,14 @@ func (st *h3stream) leave(n int, err error) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.reading = false
-	st.c.bodies.reading.Add(-1)
 	st.taken += int64(n)
-	if err == io.EOF {
+	switch {
+	case err == io.EOF:
 		st.ended = true
+	case err == proxy.ErrSlowBody:
+		st.closed = true // it may have come in the middle of trailers, of which nobody could read on
 	}
+	st.seen()
 	st.unread.Broadcast()
 	var known *proxy.Error
 	switch {
@@ -139,19 +156,13 @@ func (st *h3stream) leave(n int, err error) error {
 }
 
 func (st *h3stream) readBody(p []byte) (int, error) {
-	rate := st.limits.MinRate
 	for {
 		n, err := 0, st.await(st.patience())
 		before := wire.Now()
 		if err == nil {
 			n, err = st.readFrames(p)
 		}
-		if rate > 0 {
-			if !st.c.bodies.neglected() {
-				st.recvCredit -= wire.Now() - before
-			}
-			st.recvCredit = min(st.recvCredit+int64(n)*int64(time.Second)/rate, int64(st.limits.HeadTimeout))
-		}
+		st.charge(wire.Now()-before, n)
 		if n > 0 || err == nil || !isTimeout(err) {
 			if isTimeout(err) {
 				err = nil
@@ -164,13 +175,33 @@ func (st *h3stream) readBody(p []byte) (int, error) {
 	}
 }
 
-// patience is how long, in nanoseconds, the client may be waited for now; 0: for ever. When it may not send it is looked at again soon.
+// charge takes what a read has waited from the client's credit, and gives it what n bytes earn at the minimum rate. While another body is
+// neglected the wait is excused, but only until the excuse is used up: or else a client could have one body neglected, and let
+// all others of the connection wait for ever. What is earned beyond the credit is an excuse again.
+func (st *h3stream) charge(waited int64, n int) {
+	rate := st.limits.MinRate
+	if rate <= 0 {
+		return
+	}
+	if st.c.neglect.any() {
+		excused := min(waited, st.excuse)
+		st.excuse -= excused
+		waited -= excused
+	}
+	st.recvCredit += int64(n)*int64(time.Second)/rate - waited
+	if spare := st.recvCredit - int64(st.limits.HeadTimeout); spare > 0 {
+		st.recvCredit -= spare
+		st.excuse = min(st.excuse+spare, st.sendCreditMax())
+	}
+}
+
+// patience is how long, in nanoseconds, the client may be waited for now; 0: for ever. While it is excused it is looked at again soon.
 func (st *h3stream) patience() int64 {
 	if st.limits.MinRate <= 0 {
 		return 0
 	}
 	credit := max(st.recvCredit, 1)
-	if st.c.bodies.neglected() {
+	if st.excuse > 0 && st.c.neglect.any() {
 		credit = min(credit, int64(windowLook))
 	}
 	return credit
@@ -257,6 +288,7 @@ func (st *h3stream) Close() error {
 // stopReading fails reads from now on, and ends the one under way. Under mu.
 func (st *h3stream) stopReading() {
 	st.closed = true
+	st.seen()
 	if st.reading {
 		_ = st.str.SetReadDeadline(time.Unix(1, 0)) // never fails
 	}
@@ -267,16 +299,5 @@ func (st *h3stream) gate() {
 	st.stopReading()
 	for st.reading {
 		st.unread.Wait()
-	}
-}
-
-// leaveBody says that the body is nothing that could be waited for any more.
-func (st *h3stream) leaveBody() {
-	st.mu.Lock()
-	flowing := st.flowing
-	st.flowing = false
-	st.mu.Unlock()
-	if flowing {
-		st.c.bodies.flowing.Add(-1)
 	}
 }

@@ -26,6 +26,7 @@ type h3stream struct {
 	arrived    int64 // of the body, in frames that have begun
 	trailed    bool  // the trailers were there
 	recvCredit int64 // nanoseconds that the client may still keep us waiting for the body
+	excuse     int64 // and those that it may beside a body that is neglected
 
 	// Of the goroutine that serves.
 	pending    []byte    // a head that waits for the body to go out with
@@ -40,7 +41,8 @@ type h3stream struct {
 	ended     bool  // all of the request is there
 	closed    bool  // nobody reads the body any more
 	reading   bool
-	flowing   bool // the body counts among those that may be waited for
+	flowing   bool // there is a body that did not come with the head
+	neglected bool // it counts as such
 	expecting bool // 100 Continue was not sent yet
 	headOut   bool // the response has begun: no interim response any more
 	over      bool // the response was sent
@@ -56,7 +58,7 @@ func newH3Stream(c *h3, str *quic.Stream) *h3stream {
 	st.x.Started = wire.Now()
 	st.x.Waited = true
 	st.recvCredit = int64(st.limits.HeadTimeout)
-	st.sendCredit = st.sendCreditMax()
+	st.excuse, st.sendCredit = st.sendCreditMax(), st.sendCreditMax()
 	return st
 }
 
@@ -168,7 +170,6 @@ func (st *h3stream) giveUp(why error) {
 	st.x, st.abandoned = nil, true // it has cost as much as one that its client has reset
 	st.mu.Unlock()
 	st.reset(code)
-	st.leaveBody()
 	_ = x.Request.Body.Close()
 	x.Release()
 }
@@ -202,7 +203,6 @@ func (st *h3stream) finish(x *proxy.Exchange) {
 	st.x = nil
 	x.BytesIn, x.BytesOut = st.taken, st.out
 	st.mu.Unlock()
-	st.leaveBody()
 	_ = x.Response.Body.Close() // whatever it says, the response is over
 	x.Wait()
 	x.Finish()

@@ -151,6 +151,7 @@ func TestProxyOutOwn(t *testing.T) {
 	f("http", "HTTP/1.1", ", pool: { idle: 1 }")
 	f("https", "HTTP/1.1", ", pool: { connections: 3, wait: 30s }")
 	f("h2c", "HTTP/2.0", "")
+	f("h2c", "HTTP/2.0", ", pool: { idle: 1 }")
 	f("h2", "HTTP/2.0", "")
 }
 

@@ -15,18 +15,21 @@ import (
 
 // h2pool shares a few HTTP/2 connections to one endpoint among many exchanges. The oldest connection with room is taken first, so
 // that the surplus of a busy hour falls idle. A connection is opened when all are full, up to Options.MaxConns; requests wait
-// for it, and those who come then wait in a queue, first come first served.
+// for it, and those who come then wait in a queue, first come first served. Where connections begin with a PROXY header there are
+// many pools, and h2pools says what there may be in all.
 type h2pool struct {
 	endpoint *endpoint
-	header   string // of PROXY, which its connections begin with; empty: none
-	users    int    // that have it and may be about to ask; under the lock of h2pools
+	pools    *h2pools // that share what there may be with it; nil: its connections begin without a header, and it is the only one
+	header   string   // of PROXY, which its connections begin with
+	users    int      // that have it and may be about to ask; under the lock of h2pools
 
-	mu      sync.Mutex
-	conns   []*h2conn // that take streams, the oldest first
+	mu      sync.Mutex // given back by unlock
+	conns   []*h2conn  // that take streams, the oldest first
 	dialing int
 	expects int // streams that a connection under way is expected to take: as many as the last one
 	waiting []chan h2turn
 	retired bool
+	told    h2told
 }
 
 // h2turn is what a waiting request gets: a place on a connection, or why there is none.
@@ -58,10 +61,7 @@ var (
 // GOAWAY with a lower stream, that it has processed nothing (RFC 9113 section 8.7), and once when a connection that had
 // been used before ends without an answer to an idempotent request. Either needs a body that lies in memory.
 func (e *endpoint) serveH2(x *proxy.Exchange, header string) error {
-	p, err := e.h2.take(header)
-	if err != nil {
-		return err
-	}
+	p := e.h2.take(header)
 	defer e.h2.give(p)
 	e.inFlight.Add(1)
 	e.requests.Add(1)
@@ -100,18 +100,22 @@ func (p *h2pool) get(x *proxy.Exchange) (*h2conn, error) {
 	if len(p.waiting) == 0 {
 		if c := p.room(); c != nil {
 			c.taken++
-			p.mu.Unlock()
+			p.unlock()
 			return c, nil
 		}
 	}
 	turn := make(chan h2turn, 1)
 	p.waiting = append(p.waiting, turn)
-	p.dialMore()
+	if short := p.dialMore(); short {
+		p.unlock()
+		p.pools.makeRoom(p)
+		p.mu.Lock()
+	}
 	limit := p.endpoint.options.Wait
 	if p.dialing > 0 {
 		limit += p.endpoint.options.Connect
 	}
-	p.mu.Unlock()
+	p.unlock()
 	if x.Deadline != 0 {
 		limit = min(limit, time.Duration(x.Deadline-wire.Now()))
 	}
@@ -132,10 +136,10 @@ func (p *h2pool) get(x *proxy.Exchange) (*h2conn, error) {
 	p.mu.Lock()
 	if i := slices.Index(p.waiting, turn); i >= 0 {
 		p.waiting = slices.Delete(p.waiting, i, i+1)
-		p.mu.Unlock()
+		p.unlock()
 		return nil, err
 	}
-	p.mu.Unlock()
+	p.unlock()
 	if got := <-turn; got.conn != nil { // the turn came at the same moment: pass it on
 		p.release(got.conn)
 	}
@@ -152,16 +156,45 @@ func (p *h2pool) room() *h2conn {
 	return nil
 }
 
-// dialMore opens as many connections as those who wait need and the limit allows for. The lock is held.
-func (p *h2pool) dialMore() {
-	limit := p.endpoint.options.MaxConns
+// dialMore opens as many connections as those who wait need and the limit allows for. It is short of some if connections of other
+// pools are in their place: makeRoom is to be called then. The lock is held.
+func (p *h2pool) dialMore() (short bool) {
 	if p.expects == 0 {
 		p.expects = h2StreamsMax
 	}
-	for len(p.waiting) > p.dialing*p.expects && (limit == 0 || len(p.conns)+p.dialing < limit) {
+	for len(p.waiting) > p.dialing*p.expects {
+		if !p.place() {
+			return p.pools != nil
+		}
 		p.dialing++
 		go p.dial()
 	}
+	return false
+}
+
+// place reports whether there may be one more connection. The lock is held.
+func (p *h2pool) place() bool {
+	if p.pools != nil {
+		return p.pools.place(p)
+	}
+	limit := p.endpoint.options.MaxConns
+	return limit == 0 || len(p.conns)+p.dialing < limit
+}
+
+// refuse gives those who wait an error. The lock is held.
+func (p *h2pool) refuse(err error) {
+	for _, turn := range p.waiting {
+		turn <- h2turn{err: err}
+	}
+	p.waiting = nil
+}
+
+// unlock gives the lock back, after the pools were told what has changed.
+func (p *h2pool) unlock() {
+	if p.pools != nil {
+		p.pools.hear(p)
+	}
+	p.mu.Unlock()
 }
 
 // handOut gives those who wait the places that there are. The lock is held.
@@ -184,22 +217,24 @@ func (p *h2pool) dial() {
 	p.dialing--
 	if err != nil {
 		if p.dialing == 0 && len(p.conns) == 0 {
-			for _, turn := range p.waiting {
-				turn <- h2turn{err: err}
-			}
-			p.waiting = nil
+			p.refuse(err)
 		}
-		p.mu.Unlock()
+		p.unlock()
 		return
 	}
 	p.expects = c.most
 	p.conns = append(p.conns, c)
 	p.handOut()
-	p.dialMore()
+	short := p.dialMore()
 	unwanted := p.retired && c.taken == 0
-	p.mu.Unlock()
-	if unwanted {
+	p.unlock()
+	switch {
+	case unwanted:
 		p.leave(c)
+	case short:
+		p.pools.makeRoom(p)
+	case p.pools != nil:
+		p.pools.trim() // whoever it was opened for may be gone
 	}
 	go c.read()
 }
@@ -229,7 +264,7 @@ func (e *endpoint) dialH2(p *h2pool) (*h2conn, error) {
 // setMost takes what an origin says about how many streams it takes.
 func (p *h2pool) setMost(c *h2conn, most int) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
 	c.most = most
 	p.handOut()
 }
@@ -240,10 +275,13 @@ func (p *h2pool) release(c *h2conn) {
 	c.taken--
 	c.idleSince = wire.Now()
 	p.handOut()
-	surplus := c.taken == 0 && (c.away || p.retired || p.idle() > p.endpoint.options.MaxIdle)
-	p.mu.Unlock()
-	if surplus {
+	surplus := c.taken == 0 && (c.away || p.retired || p.pools == nil && p.idle() > p.endpoint.options.MaxIdle)
+	p.unlock()
+	switch {
+	case surplus:
 		p.leave(c)
+	case p.pools != nil:
+		p.pools.trim()
 	}
 }
 
@@ -263,11 +301,17 @@ func (p *h2pool) leave(c *h2conn) {
 	p.mu.Lock()
 	c.away = true
 	p.conns = slices.DeleteFunc(p.conns, func(o *h2conn) bool { return o == c })
-	p.dialMore()
+	if p.pools != nil {
+		p.pools.hear(p) // its place is free
+	}
+	short := p.dialMore()
 	unused := c.taken == 0
-	p.mu.Unlock()
+	p.unlock()
 	if unused {
 		c.fail(errUnused)
+	}
+	if short {
+		p.pools.makeRoom(p)
 	}
 }
 
@@ -282,14 +326,14 @@ func (p *h2pool) expire(now int64) {
 func (p *h2pool) retire() {
 	p.mu.Lock()
 	p.retired = true
-	p.mu.Unlock()
+	p.unlock()
 	p.closeIdle(func(*h2conn) bool { return true })
 }
 
 // idleSince is when the connection fell idle that has been so for the longest; math.MaxInt64 if none is.
 func (p *h2pool) idleSince() int64 {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
 	since := int64(math.MaxInt64)
 	for _, c := range p.conns {
 		if c.taken == 0 {
@@ -299,27 +343,30 @@ func (p *h2pool) idleSince() int64 {
 	return since
 }
 
-// closeIdle closes those of the idle connections that which picks, and returns how many.
-func (p *h2pool) closeIdle(which func(c *h2conn) bool) int {
+// closeIdle closes those of the idle connections that which picks.
+func (p *h2pool) closeIdle(which func(c *h2conn) bool) {
+	for _, c := range p.takeIdle(which) {
+		c.fail(errUnused)
+	}
+}
+
+// takeIdle takes those of the idle connections that which picks out of the pool. They are to be closed, by fail.
+func (p *h2pool) takeIdle(which func(c *h2conn) bool) (taken []*h2conn) {
 	p.mu.Lock()
-	var over []*h2conn
+	defer p.unlock()
 	p.conns = slices.DeleteFunc(p.conns, func(c *h2conn) bool {
 		if c.taken > 0 || !which(c) {
 			return false
 		}
 		c.away = true
-		over = append(over, c)
+		taken = append(taken, c)
 		return true
 	})
-	p.mu.Unlock()
-	for _, c := range over {
-		c.fail(errUnused)
-	}
-	return len(over)
+	return taken
 }
 
 func (p *h2pool) counts() (open, idle int) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
 	return len(p.conns) + p.dialing, p.idle()
 }

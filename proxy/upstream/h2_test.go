@@ -43,19 +43,26 @@ type h2origin struct {
 func h2Origin(t testing.TB, serve func(o *h2origin), settings ...http2.Setting) Target {
 	t.Helper()
 	to := rawOrigin(t, func(c net.Conn, r *bufio.Reader, n int) {
-		o := &h2origin{Framer: http2.NewFramer(c, r), Conn: c, n: n, decoder: hpack.NewDecoder(4096, nil)}
-		o.AllowIllegalWrites = true
-		o.encoder = hpack.NewEncoder(&o.block)
-		var preface [len(http2.ClientPreface)]byte
-		if _, err := io.ReadFull(r, preface[:]); err != nil || string(preface[:]) != http2.ClientPreface {
-			t.Errorf("the preface is %q (%v)", preface, err)
-			return
+		if o := greetedH2(t, c, r, n, settings); o != nil {
+			serve(o)
 		}
-		_ = o.WriteSettings(settings...)
-		serve(o)
 	})
 	to.H2 = true
 	return to
+}
+
+// greetedH2 is a connection whose preface is there; nil: what is there is none.
+func greetedH2(t testing.TB, c net.Conn, r *bufio.Reader, n int, settings []http2.Setting) *h2origin {
+	o := &h2origin{Framer: http2.NewFramer(c, r), Conn: c, n: n, decoder: hpack.NewDecoder(4096, nil)}
+	o.AllowIllegalWrites = true
+	o.encoder = hpack.NewEncoder(&o.block)
+	var preface [len(http2.ClientPreface)]byte
+	if _, err := io.ReadFull(r, preface[:]); err != nil || string(preface[:]) != http2.ClientPreface {
+		t.Errorf("the preface is %q (%v)", preface, err)
+		return nil
+	}
+	_ = o.WriteSettings(settings...)
+	return o
 }
 
 // frame returns the next frame that is about streams, or nil at the end of the connection.

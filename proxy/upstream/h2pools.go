@@ -5,44 +5,49 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // h2pools are the pools of an endpoint of HTTP/2: one, or one for each PROXY header, since streams of one client do not go over
-// another's connection.
+// another's connection. What the options say of connections is about all of them together.
+//
+// The lock of a pool may be taken under this one's, and never the other way round. So that a pool knows under its own what there is
+// in all, each tells the sums what it adds to them.
 type h2pools struct {
 	endpoint *endpoint
-	one      h2pool // of connections without a header
+	one      h2pool // of connections without a header, for which there are no sums
+
+	open, idle atomic.Int64 // connections with a header: those that there are or that are being opened, and those without a stream
 
 	mu      sync.Mutex
 	headers map[string]*h2pool
 	retired bool
 }
 
+// h2told is what a pool has added to the sums. Under its lock.
+type h2told struct{ open, idle int }
+
 func (s *h2pools) init(e *endpoint) {
 	s.endpoint, s.one.endpoint = e, e
 }
 
-// take returns the pool for a header, until give is called. If there are as many connections as there may be, the one that has been
-// idle for the longest makes room.
-func (s *h2pools) take(header string) (*h2pool, error) {
+// take returns the pool for a header, until give is called.
+func (s *h2pools) take(header string) *h2pool {
 	if header == "" {
-		return &s.one, nil
+		return &s.one
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.headers[header]
 	if p == nil {
-		if limit := s.endpoint.options.MaxConns; limit > 0 && s.open() >= limit && !s.makeRoom() {
-			return nil, errBusy
-		}
-		p = &h2pool{endpoint: s.endpoint, header: header, retired: s.retired}
+		p = &h2pool{endpoint: s.endpoint, pools: s, header: header, retired: s.retired}
 		if s.headers == nil {
 			s.headers = make(map[string]*h2pool)
 		}
 		s.headers[header] = p
 	}
 	p.users++
-	return p, nil
+	return p
 }
 
 func (s *h2pools) give(p *h2pool) {
@@ -62,31 +67,94 @@ func (s *h2pools) forget(p *h2pool) {
 	}
 }
 
-// open is how many connections there are, or are about to be. The lock is held.
-func (s *h2pools) open() int {
-	sum := 0
-	for _, p := range s.headers {
-		open, _ := p.counts()
-		sum += max(open, min(p.users, 1))
-	}
-	return sum
-}
-
-// makeRoom closes the connection that has been idle for the longest, if any is. The lock is held.
-func (s *h2pools) makeRoom() bool {
-	since := int64(math.MaxInt64)
-	var oldest *h2pool
-	for _, p := range s.headers {
-		if at := p.idleSince(); at < since {
-			since, oldest = at, p
+// place reports whether a pool may open one more connection, which then counts. The pool's lock is held.
+func (s *h2pools) place(p *h2pool) bool {
+	limit := int64(s.endpoint.options.MaxConns)
+	for {
+		n := s.open.Load()
+		if limit > 0 && n >= limit {
+			return false
+		}
+		if s.open.CompareAndSwap(n, n+1) {
+			p.told.open++
+			return true
 		}
 	}
-	if oldest == nil {
+}
+
+// hear brings the sums up to date with a pool, whose lock is held.
+func (s *h2pools) hear(p *h2pool) {
+	now := h2told{open: len(p.conns) + p.dialing, idle: p.idle()}
+	if now != p.told {
+		s.open.Add(int64(now.open - p.told.open))
+		s.idle.Add(int64(now.idle - p.told.idle))
+		p.told = now
+	}
+}
+
+// makeRoom closes connections of whatever clients, those that have been idle for the longest first, until a pool could open what it is
+// short of. If none is idle those who wait for the pool go on with what connections it has, and are refused if it has none.
+func (s *h2pools) makeRoom(p *h2pool) {
+	for s.closeOldest(0) {
+		p.mu.Lock()
+		short := p.dialMore()
+		p.unlock()
+		if !short {
+			return
+		}
+	}
+	p.mu.Lock()
+	defer p.unlock()
+	p.dialMore() // a place may have become free meanwhile
+	if len(p.conns)+p.dialing == 0 {
+		p.refuse(errBusy)
+	}
+}
+
+// trim closes the connections that are idle beyond MaxIdle. Those that have been so for the longest go: their clients are less
+// likely to come back.
+func (s *h2pools) trim() {
+	for s.idle.Load() > int64(s.endpoint.options.MaxIdle) && s.closeOldest(s.endpoint.options.MaxIdle) {
+	}
+}
+
+// closeOldest closes the connection that has been idle for the longest if more are idle than are to be kept.
+func (s *h2pools) closeOldest(keep int) bool {
+	c := s.takeOldest(keep)
+	if c == nil {
 		return false
 	}
-	closed := oldest.closeIdle(func(c *h2conn) bool { return c.idleSince <= since })
-	s.forget(oldest)
-	return closed > 0
+	c.fail(errUnused)
+	return true
+}
+
+func (s *h2pools) takeOldest(keep int) *h2conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.idle.Load() > int64(keep) {
+		since := int64(math.MaxInt64)
+		var oldest *h2pool
+		for _, p := range s.headers {
+			if at := p.idleSince(); at < since {
+				since, oldest = at, p
+			}
+		}
+		if oldest == nil {
+			return nil
+		}
+		found := false
+		taken := oldest.takeIdle(func(c *h2conn) bool {
+			first := !found && c.idleSince <= since
+			found = found || first
+			return first
+		})
+		if len(taken) > 0 {
+			s.forget(oldest)
+			return taken[0]
+		}
+		// It was taken for a request at this moment.
+	}
+	return nil
 }
 
 // all lists the pools.
@@ -118,9 +186,6 @@ func (s *h2pools) retire() {
 }
 
 func (s *h2pools) counts() (open, idle int) {
-	for _, p := range s.all() {
-		o, i := p.counts()
-		open, idle = open+o, idle+i
-	}
-	return open, idle
+	open, idle = s.one.counts()
+	return open + int(s.open.Load()), idle + int(s.idle.Load())
 }

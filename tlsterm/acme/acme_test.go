@@ -8,13 +8,16 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"flag"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -437,6 +440,45 @@ func TestNonsense(t *testing.T) {
 	fails("other", "", "/authZ/", 200, "application/json", []byte(`{"identifier":{"type":"dns","value":"../../a.test"},"status":"pending","challenges":[{"type":"tls-alpn-01","url":"https://127.0.0.1/","token":"x","status":"pending"}]}`))
 	try()
 	f.leaf(o, "a.test")
+}
+
+// TestOnlyTLS: an authority is spoken to over TLS alone, wherever a redirect or its directory leads.
+func TestOnlyTLS(t *testing.T) {
+	t.Parallel()
+	var heard atomic.Int64
+	plain := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { heard.Add(1) }))
+	t.Cleanup(plain.Close)
+	tries := func(path string, issued uint64, failures, want string, instead http.HandlerFunc) {
+		t.Helper()
+		f := newFixture(t, acmetest.Options{}) // a directory is remembered
+		o := f.options("a.test")
+		f.server.Break(func(w http.ResponseWriter, r *http.Request) bool {
+			if r.URL.String() != path {
+				return false
+			}
+			instead(w, r)
+			return true
+		})
+		f.manager(o).look(t.Context())
+		f.counted(issued, 0, failures)
+		if r := o.readRetry("a.test"); !strings.Contains(r.Error, want) {
+			t.Errorf("%s: %s, want %s", path, r.Error, want)
+		}
+		if n := heard.Swap(0); n != 0 {
+			t.Errorf("%s: %d requests went over the network as they are", path, n)
+		}
+	}
+	redirect := func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, plain.URL+r.URL.Path, http.StatusTemporaryRedirect) // which repeats the body
+	}
+	refused := "leads to " + plain.URL + ", and only https is used"
+	tries("/dir", 0, "server", refused, redirect)
+	tries("/sign-me-up", 0, "server", refused, redirect)
+	tries("/dir", 0, "server", refused, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"newNonce":"%[1]s/nonce","newAccount":"%[1]s/account","newOrder":"%[1]s/order"}`, plain.URL)
+	})
+	tries("/dir", 1, "", "", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/dir?again", http.StatusFound) })
 }
 
 // TestRunEnds: whoever ends Run lets an order that is under way end, and nothing begin.

@@ -72,10 +72,17 @@ func (o *Options) CheckCA() error {
 }
 
 // bounded cuts responses that are longer than any of an authority, and takes errors that are not its own, of a balancer in front of it
-// say, for what they are: it was not reached.
+// say, for what they are: it was not reached. Nothing is said to anybody without TLS (RFC 8555 section 6.1), whether it is the directory
+// or a redirect that leads there.
 type bounded struct{ http.RoundTripper }
 
 func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Scheme != "https" {
+		if r.Body != nil {
+			_ = r.Body.Close() // it lies in memory
+		}
+		return nil, fmt.Errorf("the ACME server leads to %s://%s, and only https is used", r.URL.Scheme, r.URL.Host)
+	}
 	response, err := b.RoundTripper.RoundTrip(r)
 	if err != nil {
 		return nil, err

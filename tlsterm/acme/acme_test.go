@@ -481,6 +481,48 @@ func TestOnlyTLS(t *testing.T) {
 	tries("/dir", 1, "", "", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/dir?again", http.StatusFound) })
 }
 
+// panics is what a library does that does not expect what it reads.
+type panics struct{ asked *int }
+
+func (p panics) RoundTrip(*http.Request) (*http.Response, error) {
+	*p.asked++
+	panic("it was not expected")
+}
+
+// TestPanic: a panic while an authority is asked ends in an error, whatever it is asked for, and is not repeated at once.
+func TestPanic(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, acmetest.Options{})
+	o := f.options("a.test")
+	f.manager(o).look(t.Context())
+	f.counted(1, 0, "")
+	var asked int
+	m := f.manager(o)
+	m.client.HTTPClient = &http.Client{Transport: panics{&asked}}
+	for range 3 {
+		m.look(t.Context()) // it asks when to renew
+	}
+	if asked != 1 {
+		t.Errorf("the server was asked %d times", asked)
+	}
+	at := m.now().Add(askMin + time.Minute)
+	m.now = func() time.Time { return at }
+	m.look(t.Context())
+	if asked != 2 {
+		t.Errorf("an hour later, the server was asked %d times", asked)
+	}
+	f.counted(1, 0, "")
+
+	other := f.options("b.test")
+	m = f.manager(other)
+	m.client.HTTPClient = &http.Client{Transport: panics{&asked}}
+	m.look(t.Context())
+	f.counted(1, 0, "other")
+	if r := other.readRetry("b.test"); r.Error != "panic: it was not expected" {
+		t.Errorf("noted: %+v", r)
+	}
+}
+
 // TestRunEnds: whoever ends Run lets an order that is under way end, and nothing begin.
 func TestRunEnds(t *testing.T) {
 	t.Parallel()

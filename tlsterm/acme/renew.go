@@ -91,7 +91,7 @@ func (m *manager) ask(ctx context.Context, host string) {
 	w.next = m.now().Add(m.askMin)
 	ctx, cancel := context.WithTimeout(ctx, responseMax)
 	defer cancel()
-	info, err := m.client.GetRenewalInfo(ctx, leaf)
+	info, err := m.renewalInfo(ctx, leaf)
 	switch {
 	case errors.Is(err, acme.ErrUnsupported):
 		w.next = m.now().Add(askMax)
@@ -109,6 +109,15 @@ func (m *manager) ask(ctx context.Context, host string) {
 		}
 	}
 	m.windows[serial] = w
+}
+
+func (m *manager) renewalInfo(ctx context.Context, leaf *x509.Certificate) (info acme.RenewalInfo, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = caught("the ACME server was asked when to renew", p)
+		}
+	}()
+	return m.client.GetRenewalInfo(ctx, leaf)
 }
 
 func serialOf(c *x509.Certificate) string { return string(c.AuthorityKeyId) + c.SerialNumber.String() }

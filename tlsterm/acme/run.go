@@ -136,9 +136,8 @@ func (m *manager) pauseOf(failures int, need need) time.Duration {
 // issue orders a certificate and stores it.
 func (m *manager) issue(ctx context.Context, host string, need need) (err error) {
 	defer func() {
-		if p := recover(); p != nil { // of a library that reads what somebody else has written: it must not take the traffic with it
-			slog.Error("BUG: a panic while a certificate was ordered", "panic", p, "stack", string(debug.Stack()))
-			err = fmt.Errorf("panic: %v", p)
+		if p := recover(); p != nil {
+			err = caught("a certificate was ordered", p)
 		}
 	}()
 	if err := (Challenges{m.Folder}).sweep(); err != nil {
@@ -155,6 +154,12 @@ func (m *manager) issue(ctx context.Context, host string, need need) (err error)
 		return storageError{err}
 	}
 	return nil
+}
+
+// caught tells of a panic, of a library that reads what somebody else has written: it must not take the traffic with it.
+func caught(during string, p any) error {
+	slog.Error("BUG: a panic while "+during, "panic", p, "stack", string(debug.Stack()))
+	return fmt.Errorf("panic: %v", p)
 }
 
 // unreachedMax is after how many failures in a row the pause does not grow any more if the authority was not reached: an hour.

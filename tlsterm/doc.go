@@ -62,7 +62,8 @@
 //
 // The last key in the order of the files' names is the current one: the DNS publishes it, and clients with another are told it
 // (retry_configs), under the public name and its certificate. The one before it decrypts for as long as the options say after the
-// current one has come. Each key is tried, whatever the config_id says, which costs a multiplication on X25519: there are 8 at most.
+// current one has come. A key whose file is gone is not used any more, the only one included: it was deleted so that nobody opens
+// anything with it, and then names are asked for in the open. Each key is tried, whatever the config_id says, which costs a multiplication on X25519: there are 8 at most.
 // A server that limits handshakes should count from GetEncryptedClientHelloKeys on, which is called before a key is tried.
 //
 // What crypto/tls does is not decided here: with keys in force, a hello whose encryption is damaged in form, or names algorithms of

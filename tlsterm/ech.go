@@ -81,14 +81,14 @@ func (o ECH) list() ([]string, error) {
 			names = append(names, filepath.Join(o.Dir, name))
 		}
 	}
-	if len(names) > ECHKeysMax {
-		return nil, &fault{o.Dir, fmt.Errorf("it holds %d ECH keys, and each ClientHello is tried with %d at most", len(names), ECHKeysMax)}
-	}
 	return names, nil
 }
 
 // read returns the keys of files. Its errors are faults.
 func (o ECH) read(names []string) ([]ECHFile, error) {
+	if len(names) > ECHKeysMax {
+		return nil, &fault{o.Dir, fmt.Errorf("it holds %d ECH keys, and each ClientHello is tried with %d at most", len(names), ECHKeysMax)}
+	}
 	files := make([]ECHFile, 0, len(names))
 	for _, name := range names {
 		data, err := readFile(name, pemBytesMax)
@@ -133,7 +133,8 @@ type echKeys struct {
 	set     string
 	now     func() time.Time
 	files   watched[[]ECHFile]
-	trouble string // with the folder, which was told
+	gone    []string // of the files, those that were not there at the last look
+	trouble string   // with the folder, which was told
 	current atomic.Pointer[[]tls.EncryptedClientHelloKey]
 	bare    bool // it was told that no certificate is for the public name
 }
@@ -147,7 +148,8 @@ func newECH(set string, o ECH, now func() time.Time) (*echKeys, error) {
 }
 
 // keys is tls.Config.GetEncryptedClientHelloKeys. It is asked again for what a client is told that has used a key which nobody has
-// any more, or has made one up as many browsers do (GREASE): in either case the handshake goes on with the public name.
+// any more, or has made one up as many browsers do (GREASE): in either case the handshake goes on with the public name. There may be
+// none, after which it does as well.
 func (e *echKeys) keys(*tls.ClientHelloInfo) ([]tls.EncryptedClientHelloKey, error) {
 	return *e.current.Load(), nil
 }
@@ -165,10 +167,40 @@ func (e *echKeys) lookAt(failed func(error)) {
 		last := e.files.value[len(e.files.value)-1]
 		slog.Info("the keys for ECH are replaced", "tls", e.set, "published", last.File, "public_name", last.PublicName)
 	}
-	// Time alone takes keys away, too, whatever has become of their files.
+	e.drop()
+	n, before := len(e.files.value), e.current.Load()
+	if before == nil && n == 0 || before != nil && !changed && n == len(*before) {
+		return
+	}
+	e.publish(e.files.value)
+	if n == 0 {
+		slog.Error("no key for ECH is left: names are not hidden any more, `sluice ech` makes a key", "tls", e.set, "folder", e.Dir)
+	}
+}
+
+// drop takes away keys whose time is over, whatever has become of their files, and those whose files are gone: who has deleted one
+// wants nobody to open anything with it. What is read without a fault holds no such key, so that these are looked for where there
+// is one. They have to be gone at two looks in a row, since a folder may be emptied to be filled again.
+func (e *echKeys) drop() {
 	e.files.value = slices.DeleteFunc(e.files.value, func(f ECHFile) bool { return !f.Decrypts(e.now()) })
-	if n := len(e.files.value); n > 0 && (changed || n != len(*e.current.Load())) {
-		e.publish(e.files.value)
+	before := e.gone
+	e.gone = nil
+	if e.files.trouble == "" || e.trouble != "" { // a folder that cannot be read says nothing about its files
+		return
+	}
+	e.files.value = slices.DeleteFunc(e.files.value, func(f ECHFile) bool {
+		if _, err := os.Stat(f.File); !errors.Is(err, fs.ErrNotExist) {
+			return false
+		}
+		if !slices.Contains(before, f.File) {
+			e.gone = append(e.gone, f.File)
+			return false
+		}
+		slog.Warn("a key for ECH is not used any more, its file is gone", "tls", e.set, "file", f.File)
+		return true
+	})
+	if n := len(e.files.value); n > 0 && e.files.value[n-1].PublicName == e.PublicName {
+		e.files.value[n-1].Until = time.Time{} // it is the one that clients are told
 	}
 }
 
@@ -182,7 +214,7 @@ func (e *echKeys) follow(failed func(error)) (changed bool) {
 		}
 		return false
 	}
-	e.trouble, e.files.files = "", names
+	e.trouble, e.files.files = "", names[:min(len(names), ECHKeysMax+1)]
 	changed, err = e.files.look(func() ([]ECHFile, error) {
 		files, err := e.read(names)
 		if err == nil {
@@ -196,11 +228,13 @@ func (e *echKeys) follow(failed func(error)) (changed bool) {
 	return changed
 }
 
-// publish makes these keys current, the newest first since most clients have it.
+// publish makes these keys current, the newest first since most clients have it. Clients are told that one, unless it is left of
+// another public name.
 func (e *echKeys) publish(files []ECHFile) {
 	keys := make([]tls.EncryptedClientHelloKey, 0, len(files))
 	for i, f := range slices.Backward(files) {
-		keys = append(keys, tls.EncryptedClientHelloKey{Config: f.config, PrivateKey: f.reveal(), SendAsRetry: i == len(files)-1})
+		told := i == len(files)-1 && f.PublicName == e.PublicName
+		keys = append(keys, tls.EncryptedClientHelloKey{Config: f.config, PrivateKey: f.reveal(), SendAsRetry: told})
 	}
 	e.current.Store(&keys)
 }

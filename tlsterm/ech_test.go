@@ -470,22 +470,151 @@ func TestECHRotates(t *testing.T) {
 	h.logged("replaced & 3.ech")
 	h.expects(h.client("hidden.test", third), "hidden")
 
-	// A key that is removed is gone at once; the last one stays in force, since without any names would be asked for in the open.
-	for _, name := range []string{"1.ech", "2.ech"} {
-		if err := os.Remove(filepath.Join(h.keys, name)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	// A key that is removed is gone at once.
+	h.remove("1")
+	h.remove("2")
 	h.look()
 	h.logged("replaced & 3.ech")
 	h.expects(h.client("hidden.test", second), "retry")
-	if err := os.Remove(filepath.Join(h.keys, "3.ech")); err != nil {
+	h.expects(h.client("hidden.test", third), "hidden")
+}
+
+func (h *hidden) remove(name string) {
+	h.Helper()
+	if err := os.Remove(filepath.Join(h.keys, name+".ech")); err != nil {
+		h.Fatal(err)
+	}
+}
+
+// TestECHDeleted: nobody opens anything with a key whose file is gone, the only one included. A folder that is emptied to be filled
+// again, or that is not there, is no such thing.
+func TestECHDeleted(t *testing.T) {
+	h := newHidden(t, nil)
+	first := h.published()
+	text, err := os.ReadFile(filepath.Join(h.keys, "1.ech"))
+	if err != nil {
 		t.Fatal(err)
 	}
+	const empty = "what was in force stays & web & it holds no ECH key: `sluice ech` makes one"
+	h.remove("1")
+	h.look()
+	h.logged(empty)
+	h.expects(h.client("hidden.test", first), "hidden")
+	write(t, h.keys, "1.ech", string(text))
 	h.look()
 	h.look()
-	h.logged("stays & it holds no ECH key: `sluice ech` makes one")
-	h.expects(h.client("hidden.test", third), "hidden")
+	h.logged("replaced & 1.ech")
+	h.expects(h.client("hidden.test", first), "hidden")
+
+	// Looks in a row are meant: what was not seen in between does not count.
+	away := func(from, to string) {
+		t.Helper()
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.remove("1")
+	h.look()
+	h.logged(empty)
+	away(h.keys, h.keys+".away")
+	h.look()
+	h.look()
+	h.logged("stays & ech: file does not exist")
+	away(h.keys+".away", h.keys)
+	h.look()
+	h.logged()
+	h.expects(h.client("hidden.test", first), "hidden")
+	write(t, h.keys, "1.ech", string(text))
+	h.look()
+	h.logged("replaced & 1.ech")
+	h.expects(h.client("hidden.test", first), "hidden")
+
+	h.remove("1")
+	for range 3 {
+		h.look()
+	}
+	h.logged(empty, "its file is gone & web & 1.ech", "no key for ECH is left & web & ech")
+	got, retry, wire := h.asks(h.client("hidden.test", first))
+	if got != "retry" || len(retry) > 0 || strings.Contains(wire, "hidden.test") {
+		t.Errorf("with a key that was deleted: %s, and these are offered: %x", got, retry)
+	}
+	h.expects(h.client("hidden.test", nil), "open")
+
+	h.add("2", newECHKey(t, "cdn.test"))
+	h.look()
+	h.logged("replaced & 2.ech")
+	h.expects(h.client("hidden.test", h.published()), "hidden")
+}
+
+// TestECHDeletedBeside: that another file is wrong keeps no key in force whose file is gone.
+func TestECHDeletedBeside(t *testing.T) {
+	h := newHidden(t, nil)
+	first := h.published()
+	h.add("2", newECHKey(t, "cdn.test"))
+	second := h.published()
+	h.look()
+	h.logged("replaced & 2.ech")
+	write(t, h.keys, "3.ech", "half a k")
+	h.remove("2")
+	h.look()
+	h.logged("stays & 3.ech: it is not PEM")
+	h.expects(h.client("hidden.test", second), "hidden")
+	h.look()
+	h.logged("its file is gone & 2.ech")
+	if got, retry, _ := h.asks(h.client("hidden.test", second)); got != "retry" || !bytes.Equal(retry, first) {
+		t.Errorf("with a key that was deleted: %s, and these are offered: %x", got, retry)
+	}
+	h.clock.advance(2 * time.Hour)
+	h.look()
+	h.expects(h.client("hidden.test", first), "hidden") // it is the newest
+	h.logged()
+
+	// One that is overwritten is not gone, half a file included.
+	write(t, h.keys, "1.ech", "half a k")
+	h.look()
+	h.look()
+	h.expects(h.client("hidden.test", first), "hidden")
+	h.logged("stays & 1.ech: it is not PEM")
+
+	// Nor does it matter that there are too many.
+	for i := range ECHKeysMax {
+		h.add(fmt.Sprint("more", i), newECHKey(t, "cdn.test"))
+	}
+	h.remove("1")
+	for range 3 {
+		h.look()
+	}
+	h.logged("stays & it holds 9 ECH keys", "its file is gone & 1.ech", "no key for ECH is left")
+	h.expects(h.client("hidden.test", first), "retry")
+}
+
+// TestECHDeletedRenamed: after the published key, one of another public name is left. It decrypts as long as it would have, and no
+// client is told it.
+func TestECHDeletedRenamed(t *testing.T) {
+	h := newHidden(t, nil)
+	h.add("0", newECHKey(t, "old.test"))
+	h.look()
+	h.logged("replaced & 1.ech")
+	files, err := h.ech.Files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	former := files[0].List()
+	h.remove("1")
+	h.look()
+	h.look()
+	h.logged("stays & 0.ech: it is for the public name old.test", "its file is gone & 1.ech")
+	h.expects(h.client("hidden.test", former), "hidden")
+	if got, retry, _ := h.asks(h.client("hidden.test", newECHKey(t, "cdn.test").List())); got != "retry" || len(retry) > 0 {
+		t.Errorf("%s, and these are offered: %x", got, retry)
+	}
+	h.clock.advance(time.Hour)
+	h.look()
+	h.look()
+	h.logged("no key for ECH is left")
+	if s := shake(h.Config(), h.client("hidden.test", former)); s.server.ECHAccepted {
+		t.Error("it decrypts after its time")
+	}
 }
 
 // TestECHManyKeys: there is an end to what a hello is tried with.

@@ -35,6 +35,7 @@ type scenario struct {
 
 var scenarios = []scenario{
 	{name: "proxy-1k", about: "1 KiB proxied", path: "/1k", often: true, calls: true, also: []string{"nginx-same", "haproxy-same"}},
+	{name: "browser", about: "1 KiB proxied, with the fields that a browser sends", path: "/1k", load: wrk{fields: browser}},
 	{name: "proxy-100k", about: "100 KiB proxied", path: "/100k", large: true},
 	{name: "proxy-1m", about: "1 MiB proxied", path: "/1m", large: true},
 	{name: "static", about: "a fixed answer", path: "/static", answer: `{"ok":true}`, calls: true},
@@ -61,6 +62,15 @@ var scenarios = []scenario{
 		without: []string{"varnishd"}},
 	{name: "idle-h2", about: "4,000 connections of HTTP/2 and TLS that wait", path: "/1k", load: hold{connections: 4_000}, needs: "tls+h2",
 		without: []string{"varnishd"}},
+}
+
+// browser are the fields of a page's call of an API, with a token. What a gateway does with a head depends on its size, and that of
+// wrk, one field, is nobody's.
+var browser = []string{
+	"User-Agent=Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36",
+	"Accept=application/json, text/plain, */*", "Accept-Encoding=gzip, deflate, br, zstd", "Accept-Language=en-US,en;q=0.9",
+	"Referer=https://shop.example/orders", "Origin=https://shop.example", "Sec-Fetch-Mode=cors", "Sec-Fetch-Site=same-site",
+	"Authorization=Bearer eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJlc2lnbmF0dXJlc2ln",
 }
 
 // anything is the answer of a scenario that leaves it to the proxy.

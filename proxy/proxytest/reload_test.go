@@ -538,9 +538,10 @@ func (r *reloads) end() {
 	}
 	r.over.Store(true)
 	r.workers.Wait()
-	// Everything that goes to the service that stays is under way at most once per client.
-	if n := r.steady.accepted(); n == 0 || n > clients {
-		r.t.Errorf("the service that stays has needed %d connections, want 1 to %d", n, clients)
+	// Everything that goes to the service that stays is under way at most once per client. On a busy machine one may be given up;
+	// if swaps cost connections, there would be hundreds.
+	if n := r.steady.accepted(); n == 0 || n > 2*clients {
+		r.t.Errorf("the service that stays has needed %d connections, want 1 to %d, or a few more", n, clients)
 	}
 	r.t.Logf("%d requests, %d swaps, %d connections to the service that stays", r.served.total(), r.gen, r.steady.accepted())
 }

@@ -1013,7 +1013,7 @@ func TestH2_thousand(t *testing.T) {
 		}
 		_, _ = w.Write(b)
 	})
-	gw := proxytest.Start(t, both+fmt.Sprintf("limits: { streams: 1000, min_rate: off }\nservices: { o: { to: [\"http://%s\"] } }\n"+
+	gw := proxytest.Start(t, both+fmt.Sprintf("limits: { streams: 1000, min_rate: off, header_timeout: 1m }\nservices: { o: { to: [\"http://%s\"] } }\n"+
 		"routes: { all: { match: \"/**\", to: o } }\n", origin))
 	tr := transport(t)
 	tr.StrictMaxConcurrentStreams = true // or else it opens more connections before it knows how many streams one carries

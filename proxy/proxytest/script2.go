@@ -65,7 +65,16 @@ func client2(t testing.TB, secured bool) *http2.Transport {
 
 // listen2 adds a listener that speaks HTTP/2 to a configuration that names none.
 func listen2(yaml string) string {
-	return "listen: { web: { address: \"127.0.0.1:8080\", http: [h1, h2] } }\n" + yaml
+	return listening(yaml, "http: [h1, h2]")
+}
+
+// listening lets the listener of a configuration do more, or adds one.
+func listening(yaml, more string) string {
+	const listen = "listen: { web: { address: \"127.0.0.1:0\", "
+	if strings.Contains(yaml, listen) {
+		return strings.Replace(yaml, listen, listen+more+", ", 1)
+	}
+	return "listen: { web: { address: \"127.0.0.1:8080\", " + more + " } }\n" + yaml
 }
 
 // converse2 plays one turn, a request after the other.

@@ -30,7 +30,7 @@ func ScriptTLS(t *testing.T, file string) {
 
 // listenTLS adds a listener that speaks TLS to a configuration that names none.
 func listenTLS(yaml, http string) string {
-	return "listen: { web: { address: \"127.0.0.1:8080\", tls: self-signed, http: " + http + " } }\n" + yaml
+	return listening(yaml, "tls: self-signed, http: "+http)
 }
 
 // clientTLS trusts whoever is there: what is tested is not the certificate.

@@ -55,12 +55,14 @@ type Exchange struct {
 	heldCount int
 	scratch   []byte
 	out       *wire.Buf // see Out
+	adopted   *Exchange // see Adopt
 	jsonState jsonCache
 
 	cancel struct {
 		sync.Mutex
 		done   chan struct{}
 		target *wire.Conn
+		child  *Exchange             // canceled, too
 		cause  atomic.Pointer[Error] // why it was canceled; nil: it was not
 	}
 	background sync.WaitGroup
@@ -236,6 +238,9 @@ func (x *Exchange) Cancel(cause *Error) {
 	if c.target != nil {
 		c.target.Kick(wire.Canceled)
 	}
+	if c.child != nil {
+		c.child.Cancel(cause)
+	}
 }
 
 // Canceled returns why the exchange was canceled, or nil. Safe for concurrent use.
@@ -279,7 +284,7 @@ func FinalTrailers(trailers *wire.Head, decided []string) *wire.Head {
 
 var exchanges = sync.Pool{New: func() any { return new(Exchange) }}
 
-// Acquire returns an empty exchange. Only edges call it; Release ends it.
+// Acquire returns an empty exchange, for an edge or a Fork; Release ends it.
 func Acquire() *Exchange { return exchanges.Get().(*Exchange) }
 
 // Finish runs the finishers, last registered first.
@@ -292,6 +297,10 @@ func (x *Exchange) Finish() {
 
 // Release gives the exchange and every buffer it holds back to the pools. The bodies must have been closed.
 func (x *Exchange) Release() {
+	if c := x.adopted; c != nil {
+		x.adopted = nil
+		c.Release()
+	}
 	for i := range x.held[:x.heldCount] {
 		x.held[i].Free()
 		x.held[i] = nil
@@ -330,7 +339,7 @@ func (x *Exchange) Release() {
 	x.finishers, x.editors = x.finishers[:0], x.editors[:0]
 	x.heldCount, x.scratch = 0, x.scratch[:0]
 	x.jsonState.reset()
-	x.cancel.done, x.cancel.target = nil, nil
+	x.cancel.done, x.cancel.target, x.cancel.child = nil, nil, nil
 	if x.cancel.cause.Load() != nil {
 		x.cancel.cause.Store(nil)
 	}

@@ -17,7 +17,7 @@ import (
 // nothing of the answer is read beyond what says how the endpoint is. Whatever the endpoint does, it ends within the timeout.
 func (e *endpoint) check(life context.Context, h *Health) (err error) {
 	// The exchange is left to the garbage collector: what ends it in time may come late.
-	x := &proxy.Exchange{Edge: nobody{}, Started: wire.Now(), UpstreamAt: wire.Now()}
+	x := &proxy.Exchange{Edge: proxy.Nobody{}, Started: wire.Now(), UpstreamAt: wire.Now()}
 	x.Deadline = x.Started + int64(h.Timeout)
 	ctx, cancel := context.WithTimeout(life, h.Timeout)
 	defer cancel()
@@ -57,11 +57,6 @@ func (e *endpoint) check(life context.Context, h *Health) (err error) {
 	x.FreeOut()
 	return err
 }
-
-// nobody is the edge of a request that no client has sent.
-type nobody struct{}
-
-func (nobody) Interim(*proxy.Exchange, int, *wire.Head) error { return nil }
 
 func (h *Health) judgeHTTP(x *proxy.Exchange) error {
 	for _, r := range h.Statuses {

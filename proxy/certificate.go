@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/hex"
 	"net/netip"
 )
 
@@ -17,6 +18,8 @@ type Certificate struct {
 	SPKI [sha256.Size]byte
 	// Names are its subject alternative names of DNS (RFC 5280 section 4.2.1.6), Others its addresses, URIs and mail addresses.
 	Names, Others []string
+	// Identity is whom it stands for: every certificate is another client, whatever it says.
+	Identity *Identity
 }
 
 // NewCertificate takes what is of interest out of a verified certificate.
@@ -33,6 +36,8 @@ func NewCertificate(leaf *x509.Certificate) *Certificate {
 	for _, u := range leaf.URIs {
 		c.Others = append(c.Others, u.String())
 	}
+	print := sha256.Sum256(leaf.Raw)
+	c.Identity = NewIdentity("client_cert", leaf.Issuer.String(), hex.EncodeToString(print[:]), nil)
 	return c
 }
 

@@ -26,6 +26,9 @@ type Exchange struct {
 	// MatchedPath is the path that was matched; what Match captured lies in it, whatever the path becomes.
 	MatchedPath []byte
 
+	// Identity is who the client was proven to be, by the last policy that has; nil: nobody yet.
+	Identity *Identity
+
 	ID []byte // request id, sent upstream and back as X-Request-Id
 
 	Started  int64 // wire.Now when the first byte of the request was there
@@ -330,7 +333,7 @@ func (x *Exchange) Release() {
 	resp.Body = Body{}
 	x.Received = Received{}
 	x.Client = Client{}
-	x.Edge, x.Snapshot, x.Route, x.ID, x.MatchedPath = nil, nil, nil, nil, nil
+	x.Edge, x.Snapshot, x.Route, x.Identity, x.ID, x.MatchedPath = nil, nil, nil, nil, nil, nil
 	x.Started, x.Deadline = 0, 0
 	x.Lookup = router.Request{}
 	x.Service, x.Endpoint, x.Attempts, x.UpstreamAt, x.HeadAt, x.EndedAt, x.BytesIn, x.BytesOut = "", "", 0, 0, 0, 0, 0, 0

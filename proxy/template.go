@@ -34,6 +34,7 @@ const (
 	requestHeader
 	requestCookie
 	responseHeader
+	claim
 	clientIP
 	clientPort
 	requestID
@@ -65,6 +66,7 @@ var plainVariables = map[string]variable{
 
 var namedVariables = map[string]variable{
 	"path": pathParam, "query": queryParam, "header": requestHeader, "cookie": requestCookie, "response.header": responseHeader,
+	"jwt": claim,
 }
 
 // ParseTemplate compiles text. Path parameters are resolved against the route's pattern, so that a name the pattern
@@ -112,7 +114,8 @@ func ParseTemplate(text string, p *router.Pattern, braces bool) (*Template, erro
 }
 
 // variableName returns the name that s begins with: a word, or two joined by a dot. What follows a family's dot may hold
-// letters, digits, "-" and "_": a dot behind it belongs to the text, as in "$path.id.json".
+// letters, digits, "-" and "_": a dot behind it belongs to the text, as in "$path.id.json", except after "$jwt.", where claims lie
+// in claims.
 func variableName(s string) string {
 	n := span(s, isWordByte)
 	if n == 0 || n == len(s) || s[n] != '.' {
@@ -127,8 +130,15 @@ func variableName(s string) string {
 			return s[:n]
 		}
 	}
-	if more := span(s[n+1:], isNameByte); more > 0 {
+	more := span(s[n+1:], isNameByte)
+	if more > 0 {
 		n += 1 + more
+	}
+	// Claims lie in claims: $jwt.realm_access.roles.
+	for nested := s[:n] != "jwt" && strings.HasPrefix(s, "jwt."); nested && n < len(s) && s[n] == '.'; n += 1 + more {
+		if more = span(s[n+1:], isNameByte); more == 0 {
+			break
+		}
 	}
 	return s[:n]
 }
@@ -260,6 +270,8 @@ func (p *part) appendValue(dst []byte, x *Exchange) []byte {
 		return append(dst, v...)
 	case responseHeader:
 		return append(dst, x.Response.Head.Get(p.name)...)
+	case claim:
+		return append(dst, x.Identity.Claim(p.name)...)
 	case clientIP:
 		return append(dst, x.Client.Text...)
 	case clientPort:

@@ -44,6 +44,7 @@ var Variables = []Variable{
 	{"query.", "a query parameter", PhaseRequest},
 	{"header.", "a header field of the request", PhaseRequest},
 	{"cookie.", "a cookie of the request", PhaseRequest},
+	{"jwt.", "a claim of what the client has proven about itself, such as $jwt.sub; $jwt.a.b is b inside a", PhaseRequest},
 	{"client.ip", "the address of the client", PhaseRequest},
 	{"client.port", "the port of the client", PhaseRequest},
 	{"request.id", "the id of the request", PhaseRequest},
@@ -75,7 +76,7 @@ var LogVariables = []string{
 // SplitTemplate takes a template apart. With braces, {name} is another way to write $path.name (rewrite.path).
 //
 // A variable is a dollar and words of a-z and _ joined by dots; in a family, what follows the first dot is a name of
-// letters, digits, - and _. $$ is a literal dollar.
+// letters, digits, - and _. What follows $jwt. may hold dots: claims lie in claims. $$ is a literal dollar.
 func SplitTemplate(text string, braces bool) ([]Piece, error) {
 	var pieces []Piece
 	var literal strings.Builder
@@ -135,8 +136,15 @@ func variableName(s string) string {
 		}
 		after = s[n+1:]
 	}
-	if more := span(after, isNameByte); more > 0 {
+	more := span(after, isNameByte)
+	if more > 0 {
 		n += 1 + more
+	}
+	// Claims lie in claims: $jwt.realm_access.roles.
+	for nested := s[:n] != "jwt" && strings.HasPrefix(s, "jwt."); nested && n < len(s) && s[n] == '.'; n += 1 + more {
+		if more = span(s[n+1:], isNameByte); more == 0 {
+			break
+		}
 	}
 	return s[:n]
 }

@@ -54,7 +54,8 @@ func NewClientCert(names, keys []string) (*ClientCert, error) {
 	return g, nil
 }
 
-// Check returns nil, ErrNoCertificate or ErrCertificate.
+// Check returns nil, ErrNoCertificate or ErrCertificate. A client that is admitted has the certificate's identity, unless it has
+// another one already.
 func (g *ClientCert) Check(x *proxy.Exchange) error {
 	c := x.Client.Certificate
 	switch {
@@ -64,6 +65,9 @@ func (g *ClientCert) Check(x *proxy.Exchange) error {
 		return ErrCertificate
 	case len(g.keys) > 0 && !slices.Contains(g.keys, c.SPKI):
 		return ErrCertificate
+	}
+	if x.Identity == nil { // a token says more about who calls than the machine that brings it
+		x.Identity = c.Identity
 	}
 	return nil
 }

@@ -59,9 +59,18 @@ func TestClientCert(t *testing.T) {
 		if got := g.Check(x); got != want {
 			t.Errorf("%v %v: got %v, want %v", names, keys, got, want)
 		}
+		var proven *proxy.Identity
+		if want == nil {
+			proven = c.Identity
+		}
+		if x.Identity != proven {
+			t.Errorf("%v %v: the client is %v", names, keys, x.Identity)
+		}
+		x.Identity = nil
 		if n := testing.AllocsPerRun(100, func() { _ = g.Check(x) }); n != 0 {
 			t.Errorf("%v %v: %v allocations", names, keys, n)
 		}
+		x.Identity = nil
 	}
 	f(nil, nil, nil)
 	for _, name := range []string{"app.partner.example", "APP.partner.EXAMPLE", "*.partner.example", "*.wild.example", "ops@partner.example",
@@ -88,4 +97,26 @@ func TestClientCert(t *testing.T) {
 	bad([]string{"*."}, nil)
 	bad(nil, []string{"AAAA"})
 	bad(nil, []string{"not base64"})
+}
+
+// TestClientCertIdentity tries that a certificate is the client, but not in place of whom a token has proven.
+func TestClientCertIdentity(t *testing.T) {
+	one, other := certificate(t), certificate(t)
+	if string(one.Identity.Key()) == string(other.Identity.Key()) || one.Identity.Subject() == other.Identity.Subject() {
+		t.Error("two certificates are one client")
+	}
+	if one.Identity.Kind() != "client_cert" || len(one.Identity.Subject()) != 64 {
+		t.Errorf("the client is %s %q", one.Identity.Kind(), one.Identity.Subject())
+	}
+	g, err := NewClientCert(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := proxy.Acquire()
+	defer x.Release()
+	proven := proxy.NewIdentity("jwt", "https://id.example", "7", nil)
+	x.Client.Certificate, x.Identity = one, proven
+	if err := g.Check(x); err != nil || x.Identity != proven {
+		t.Errorf("got %v, and the client is %v", err, x.Identity)
+	}
 }

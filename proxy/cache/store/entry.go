@@ -1,0 +1,120 @@
+package store
+
+import (
+	"fmt"
+	"io"
+
+	"sluice/proxy/wire"
+)
+
+// Entry is an object that Get found. The zero value is ready for Get; it holds a pooled buffer from then until Free.
+type Entry struct {
+	Meta  []byte // of the Item; lives in the buffer
+	First []byte // the body, or as much of it as lies with the head; lives in the buffer
+	Size  int64  // of the body
+
+	store *Store
+	buf   *wire.Buf
+	value []byte
+	head  head
+	first int // len(First)
+}
+
+// take copies an entry, with the lock of its segment held.
+func (e *Entry) take(s *Store, h *head, value []byte) {
+	b := wire.GetBuf(len(value))
+	e.store, e.buf, e.head = s, b, *h
+	e.value = b.B[:copy(b.B, value)]
+	e.Meta, e.First, e.Size = h.meta(e.value), h.body(e.value), h.size
+	e.first = len(e.First)
+}
+
+// Buf is what Meta and First live in. Whoever frees it must not call Free.
+func (e *Entry) Buf() *wire.Buf { return e.buf }
+
+// Free gives the buffer back. ReadAt goes on working for what lies behind First.
+func (e *Entry) Free() {
+	e.buf.Free()
+	e.buf, e.value, e.Meta, e.First = nil, nil, nil, nil
+}
+
+// ChunkEnd is where the piece ends that off lies in. Reads that go from one such place to the next never allocate; others
+// may, once in a while, if a piece lies around the end of freecache's memory.
+func (e *Entry) ChunkEnd(off int64) int64 {
+	first := int64(e.first)
+	if off < first {
+		return first
+	}
+	chunk := int64(e.head.chunk)
+	if chunk == 0 {
+		return e.Size
+	}
+	return min(first+((off-first)/chunk+1)*chunk, e.Size)
+}
+
+// ChunkMax is the size of the largest piece behind First.
+func (e *Entry) ChunkMax() int { return e.head.chunk }
+
+// ReadAt is io.ReaderAt for the body. ErrTorn says that a piece is gone, which is rare: Get has just looked after all.
+func (e *Entry) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, fmt.Errorf("cannot read a body from %d", off)
+	}
+	n := 0
+	for n < len(p) && off < e.Size {
+		m := 0
+		if off < int64(e.first) {
+			if e.buf == nil {
+				panic("BUG: the beginning of an entry is read after Free")
+			}
+			m = copy(p[n:], e.First[off:])
+		} else if m = e.readChunk(p[n:], off); m == 0 {
+			e.store.counts.torn.Add(1)
+			return n, ErrTorn
+		}
+		n, off = n+m, off+int64(m)
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// readChunk reads from one chunk. 0: it is gone.
+func (e *Entry) readChunk(p []byte, off int64) (n int) {
+	chunk := int64(e.head.chunk)
+	number := (off - int64(e.first)) / chunk
+	from := int64(e.first) + number*chunk
+	size := int(min(chunk, e.Size-from))
+	k := chunkKeyOf(e.head.id, int(number))
+	if off == from && len(p) >= size {
+		value, err := e.store.cache.GetWithBuf(k[:], p[:size:size])
+		if err != nil || len(value) != size {
+			return 0
+		}
+		return size
+	}
+	// The error is ErrNotFound or nil: n tells.
+	_ = e.store.cache.GetFn(k[:], func(value []byte) error {
+		if len(value) == size {
+			n = copy(p, value[off-from:])
+		}
+		return nil
+	})
+	return n
+}
+
+// whole reports whether every chunk is there, and tells freecache that they are in use.
+func (e *Entry) whole() bool {
+	return e.store.touch(e.head.id, chunksOf(e.Size-int64(e.first), e.head.chunk))
+}
+
+func (s *Store) touch(id uint64, chunks int) bool {
+	for i := range chunks {
+		k := chunkKeyOf(id, i)
+		if s.cache.Touch(k[:], 0) != nil {
+			return false
+		}
+	}
+	return true
+}

@@ -49,6 +49,7 @@ type Exchange struct {
 	FailedAt    string   // the policy that refused or failed
 	Aborted     bool     // the response was cut short
 	WouldRefuse string   // a guard in report mode that would have refused
+	Cache       string   // what a cache did: a word of its own, such as "hit"; empty: there was none
 	Bucket      uint32   // which part of a sticky split the client belongs to
 	GRPCWeb     GRPCForm // what the client speaks whose call was translated to gRPC; NotGRPC: none was
 
@@ -103,6 +104,8 @@ type Response struct {
 	Tunnel Tunnel
 	// Decided is as in Request.
 	Decided []string
+	// OpenEnded says that the end of the connection ends the body, so that nobody can tell whether it is complete.
+	OpenEnded bool
 	// Via is this hop's element of the field Via ("1.1 sluice"); empty: the response is the gateway's own.
 	Via string
 }
@@ -330,6 +333,7 @@ func (x *Exchange) Release() {
 	req.HasQuery, req.ExpectContinue, req.TakesTrailers = false, false, false
 	req.Body = Body{}
 	resp.Status, resp.Reason, resp.Tunnel, resp.Via = 0, nil, nil, ""
+	resp.OpenEnded = false
 	resp.Body = Body{}
 	x.Received = Received{}
 	x.Client = Client{}
@@ -338,7 +342,7 @@ func (x *Exchange) Release() {
 	x.Lookup = router.Request{}
 	x.Service, x.Endpoint, x.Attempts, x.UpstreamAt, x.HeadAt, x.EndedAt, x.BytesIn, x.BytesOut = "", "", 0, 0, 0, 0, 0, 0
 	x.Err, x.ErrCause, x.FailedAt, x.Aborted, x.WouldRefuse, x.Bucket = nil, nil, "", false, "", 0
-	x.GRPCWeb = NotGRPC
+	x.GRPCWeb, x.Cache = NotGRPC, ""
 	x.finishers, x.editors = x.finishers[:0], x.editors[:0]
 	x.heldCount, x.scratch = 0, x.scratch[:0]
 	x.jsonState.reset()

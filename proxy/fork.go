@@ -43,7 +43,7 @@ func (x *Exchange) Fork() *Exchange {
 	c.Lookup = router.Request{Method: c.Received.Method, Host: r.Host, Path: c.MatchedPath, Values: c}
 	c.ID = c.copied(x.ID)
 	c.Started, c.Deadline = x.Started, x.Deadline
-	c.Bucket, c.GRPCWeb = x.Bucket, x.GRPCWeb
+	c.Identity, c.Bucket, c.GRPCWeb = x.Identity, x.Bucket, x.GRPCWeb
 	c.Waited = true // its time has little to do with Started
 	return c
 }
@@ -79,6 +79,7 @@ func (x *Exchange) Adopt(c *Exchange) {
 	x.OnFinish(ender{c})
 	to, from := &x.Response, &c.Response
 	to.Status, to.Reason, to.Via, to.Tunnel = from.Status, from.Reason, from.Via, from.Tunnel
+	to.OpenEnded = from.OpenEnded
 	to.Head, from.Head = from.Head, to.Head
 	to.Trailers, from.Trailers = from.Trailers, to.Trailers
 	to.Decided = append(to.Decided[:0], from.Decided...)

@@ -37,7 +37,7 @@ func (x *Exchange) rawQuery(name string) ([]byte, bool) {
 		} else {
 			q = nil
 		}
-		if key, value, _ := bytes.Cut(pair, equals); unescapesTo(key, name) {
+		if key, value, _ := bytes.Cut(pair, equals); UnescapesTo(key, name) {
 			return value, true
 		}
 	}
@@ -50,8 +50,8 @@ func needsUnescape(b []byte) bool {
 	return bytes.IndexByte(b, '%') >= 0 || bytes.IndexByte(b, '+') >= 0
 }
 
-// unescapesTo compares a parameter's name, which is rarely escaped.
-func unescapesTo(b []byte, s string) bool {
+// UnescapesTo compares a query parameter's name, which is rarely escaped.
+func UnescapesTo(b []byte, s string) bool {
 	if !needsUnescape(b) {
 		return string(b) == s
 	}

@@ -235,7 +235,7 @@ func (c *conn) setResponse(x *proxy.Exchange) error {
 	}
 	framing, size := responseFraming(x.Request.Method, m)
 	if framing == wire.UntilClose {
-		c.keep = false
+		c.keep, resp.OpenEnded = false, true
 	}
 	c.in.Pin(m.Bytes())
 	if framing == wire.NoBody {

@@ -12,6 +12,7 @@ type Known uint8
 const (
 	Other Known = iota
 	Accept
+	Age
 	Authorization
 	ClientCert
 	ClientCertChain
@@ -54,7 +55,7 @@ const (
 func (k Known) Bit() uint64 { return 1 << k }
 
 var knownNames = [knownCount]string{
-	Accept: "accept", Authorization: "authorization", ClientCert: "client-cert", ClientCertChain: "client-cert-chain", Connection: "connection", ContentLength: "content-length",
+	Accept: "accept", Age: "age", Authorization: "authorization", ClientCert: "client-cert", ClientCertChain: "client-cert-chain", Connection: "connection", ContentLength: "content-length",
 	ContentType: "content-type", Cookie: "cookie", Date: "date", Expect: "expect", Forwarded: "forwarded",
 	Host: "host", HTTP2Settings: "http2-settings", KeepAlive: "keep-alive", ProxyAuthenticate: "proxy-authenticate",
 	ProxyAuthorization: "proxy-authorization", ProxyConnection: "proxy-connection", Referer: "referer", Server: "server",

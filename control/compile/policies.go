@@ -14,16 +14,13 @@ var policyBuilders = []func(b *builder, name string, p *config.Policy, pattern *
 	(*builder).headersPolicy,
 	(*builder).addressesPolicy,
 	(*builder).clientCertPolicy,
+	(*builder).cachePolicy,
 }
 
 // policy builds the link for one use of a policy.
 func (b *builder) policy(u config.Use, pattern *router.Pattern, path string) (proxy.Link, bool) {
-	p, name := u.Inline, u.Name
-	if p == nil {
-		var ok bool
-		if p, ok = b.config.Policies.Get(u.Name); !ok {
-			panic("BUG: a policy that does not exist passed validation: " + u.Name)
-		}
+	p, name := b.definition(u), u.Name
+	if u.Inline == nil {
 		path = config.JoinPath("policies", u.Name)
 	}
 	if name == "" {
@@ -41,6 +38,33 @@ func (b *builder) policy(u config.Use, pattern *router.Pattern, path string) (pr
 		return proxy.Link{Name: name, Policy: policy}, true
 	}
 	panic("BUG: a policy of no kind passed validation at " + path)
+}
+
+// step is the place in a route's chain that a policy is built for.
+type step struct {
+	route         *proxy.Route
+	path          string // of the route
+	before, after []*config.Policy
+}
+
+// definition is what a use means.
+func (b *builder) definition(u config.Use) *config.Policy {
+	if u.Inline != nil {
+		return u.Inline
+	}
+	p, ok := b.config.Policies.Get(u.Name)
+	if !ok {
+		panic("BUG: a policy that does not exist passed validation: " + u.Name)
+	}
+	return p
+}
+
+func (b *builder) definitions(chain []config.Use) []*config.Policy {
+	all := make([]*config.Policy, len(chain))
+	for i, u := range chain {
+		all[i] = b.definition(u)
+	}
+	return all
 }
 
 func (b *builder) headersPolicy(_ string, p *config.Policy, pattern *router.Pattern) (proxy.Policy, bool, error) {

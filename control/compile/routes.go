@@ -32,6 +32,7 @@ type builder struct {
 	extra    []*proxy.Route // that no pattern leads to
 	fallback *proxy.Route
 	uses     []use
+	at       step // where the policy that is being built stands
 }
 
 // use is a place in a chain that waits for its service: services start only when everything else is known to work.
@@ -170,7 +171,10 @@ func (b *builder) links(route *proxy.Route, r *config.Route, path string) ([]pro
 		route.Pages = web.Pages()
 		links = append(links, proxy.Link{Name: "grpc_web", Policy: web})
 	}
-	for _, u := range b.config.Chain(r) {
+	chain := b.config.Chain(r)
+	policies := b.definitions(chain)
+	for i, u := range chain {
+		b.at = step{route: route, path: path, before: policies[:i], after: policies[i+1:]}
 		if link, ok := b.policy(u, &route.Pattern, path+".use"); ok {
 			links = append(links, link)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"sluice/control/config"
 	"sluice/proxy"
+	"sluice/proxy/cache"
 	"sluice/proxy/observe"
 	"sluice/proxy/upstream"
 	"sluice/proxy/wire"
@@ -41,6 +42,7 @@ type Runtime struct {
 	retiring   map[*accessLog]*time.Timer
 	generation uint64
 	counts     tlsterm.Counts
+	cache      *cache.Cache
 }
 
 // New returns an empty runtime.

@@ -79,6 +79,7 @@ var nameRules = map[string]nameRule{
 	"header": {what: "header name", foldCase: true, pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", check: checkHeaderName},
 	"cookie": {what: "cookie name", pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", check: checkHeaderName},
 	"status": {what: "status or error code", pattern: "^([45][0-9][0-9]|[45]xx|[a-z][a-z0-9_]*)$", check: checkErrorName},
+	"kept":   {what: "status whose answers can be kept", pattern: "^([2-5]xx|[2-5][0-9][0-9](-[2-5][0-9][0-9])?)$", check: checkKeptStatus},
 	"sni":    {what: "name of a server", foldCase: true, pattern: `^(\*\.)?[A-Za-z0-9_.-]+$`, check: checkServerName},
 	"any":    {what: "name", pattern: "^.+$", check: checkAnyName},
 }

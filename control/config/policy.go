@@ -8,11 +8,12 @@ import (
 
 // Policy is a rule that routes can use: exactly one kind is set.
 type Policy struct {
-	Headers    *Headers    `cfg:"headers" doc:"changes header fields"`
-	Addresses  *Addresses  `cfg:"addresses" doc:"admits clients by their address"`
-	ClientCert *ClientCert `cfg:"client_cert" doc:"admits clients by the certificate that they have shown"`
+	Headers    *Headers     `cfg:"headers" doc:"changes header fields"`
+	Addresses  *Addresses   `cfg:"addresses" doc:"admits clients by their address"`
+	ClientCert *ClientCert  `cfg:"client_cert" doc:"admits clients by the certificate that they have shown"`
+	Cache      *CachePolicy `cfg:"cache" doc:"keeps answers and gives them to whoever asks the same"`
 	Pos        Pos
-	_          struct{} `later:"jwt,api_key,oidc,basic_auth,rate_limit,quota,waf,anomalies,cache,compress,cors,forward_auth,ip_reputation,validate"`
+	_          struct{} `later:"jwt,api_key,oidc,basic_auth,rate_limit,quota,waf,anomalies,compress,cors,forward_auth,ip_reputation,validate"`
 }
 
 // Headers is the policy that changes header fields.
@@ -61,12 +62,16 @@ func (p Policy) Kind() string {
 	return ""
 }
 
+// Guards reports whether the policy refuses requests: it must see all of them.
+func (p Policy) Guards() bool { return p.Addresses != nil || p.ClientCert != nil }
+
 func (p Policy) kinds() []string {
 	var kinds []string
 	for _, k := range []struct {
 		name string
 		set  bool
-	}{{"headers", p.Headers != nil}, {"addresses", p.Addresses != nil}, {"client_cert", p.ClientCert != nil}} {
+	}{{"headers", p.Headers != nil}, {"addresses", p.Addresses != nil}, {"client_cert", p.ClientCert != nil},
+		{"cache", p.Cache != nil}} {
 		if k.set {
 			kinds = append(kinds, k.name)
 		}
@@ -87,7 +92,7 @@ func (v *validator) policies(policies Named[Policy]) {
 func (v *validator) policy(p Policy, path string) {
 	switch kinds := p.kinds(); len(kinds) {
 	case 0:
-		v.fail(path, "the policy has no kind", "headers: ..., addresses: ... or client_cert: ...")
+		v.fail(path, "the policy has no kind", "headers: ..., addresses: ..., client_cert: ... or cache: ...")
 	case 1:
 	default:
 		v.fail(path, "a policy has exactly one kind, this one has "+strings.Join(kinds, " and "), "make several policies of it")
@@ -100,6 +105,7 @@ func (v *validator) policy(p Policy, path string) {
 		v.headerOps(h.Request, joinPath(where, "request"), PhaseRequest)
 		v.headerOps(h.Response, joinPath(where, "response"), PhaseResponse)
 	}
+	v.cache(p.Cache, joinPath(path, "cache"))
 	if a := p.Addresses; a != nil && len(a.Allow)+len(a.Deny) == 0 {
 		v.fail(joinPath(path, "addresses"), "names no address", "allow: [...] or deny: [...]")
 	}

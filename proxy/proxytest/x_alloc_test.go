@@ -231,3 +231,41 @@ routes:
 		t.Errorf("the first line of the access log is no JSON: %s", first)
 	}
 }
+
+// TestCacheAllocates: a hit costs no allocation, small or large, and neither do the answers that are made of one.
+func TestCacheAllocates(t *testing.T) {
+	page := strings.Repeat("x", 1<<10)
+	small := Canned(t, fmt.Sprintf("HTTP/1.1 200 OK\r\nCache-Control: max-age=3600\r\nETag: \"a\"\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", len(page), page))
+	large := Canned(t, fmt.Sprintf("HTTP/1.1 200 OK\r\nCache-Control: max-age=3600\r\nContent-Length: %d\r\n\r\n%s", 100*len(page), strings.Repeat(page, 100)))
+	varied := Canned(t, fmt.Sprintf("HTTP/1.1 200 OK\r\nCache-Control: max-age=3600\r\nVary: Accept-Language, Accept-Encoding\r\nContent-Length: %d\r\n\r\n%s", len(page), page))
+	gw := Start(t, fmt.Sprintf(`
+log: { access: { to: %q } }
+services:
+  small: { to: ["http://%s"] }
+  large: { to: ["http://%s"] }
+  varied: { to: ["http://%s"] }
+`, filepath.Join(t.TempDir(), "access.log"), small, large, varied)+policies+`
+routes:
+  small:  { match: "/small/{kind}", use: [{ cache: { share: true } }], to: small }
+  large:  { match: "/large/{kind}", use: [{ cache: { share: true } }], to: large }
+  varied: { match: "/varied/{kind}", use: [{ cache: { vary: [Accept], key: { query: [q], cookies: [theme] } } }], to: varied }
+`)
+	get := func(path, more string) string {
+		return "GET " + path + " HTTP/1.1\r\n" + fields[:strings.Index(fields, "Authorization")] + more + "\r\n"
+	}
+	for _, path := range []string{"/small/a?q=1", "/large/a", "/varied/a?q=1&r=2"} {
+		more := ""
+		if path[1] == 'v' {
+			more = "Cookie: theme=dark\r\n"
+		}
+		if _, err := gw.Repeat(200, get(path, more)).Do(); err != nil { // the miss
+			t.Fatal(err)
+		}
+	}
+	checkAllocations(t, gw, 200, "sluice; hit", get("/small/a?q=1", ""))
+	checkAllocations(t, gw, 200, "sluice; hit", get("/large/a", ""))
+	checkAllocations(t, gw, 200, "sluice; hit", get("/varied/a?q=1&r=2", "Cookie: theme=dark\r\n"))
+	checkAllocations(t, gw, 304, "sluice; hit", get("/small/a?q=1", "If-None-Match: \"a\"\r\n"))
+	checkAllocations(t, gw, 206, "sluice; hit", get("/large/a", "Range: bytes=100-1000\r\n"))
+	checkAllocations(t, gw, 206, "sluice; hit", get("/large/a", "Range: bytes=70000-90000\r\n"))
+}

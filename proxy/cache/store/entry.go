@@ -32,6 +32,13 @@ func (e *Entry) take(s *Store, h *head, value []byte) {
 // Buf is what Meta and First live in. Whoever frees it must not call Free.
 func (e *Entry) Buf() *wire.Buf { return e.buf }
 
+// Release lets go of the buffer without giving it back: whoever asks for it has to. Meta and First stay what they are.
+func (e *Entry) Release() *wire.Buf {
+	b := e.buf
+	e.buf = nil
+	return b
+}
+
 // Free gives the buffer back. ReadAt goes on working for what lies behind First.
 func (e *Entry) Free() {
 	e.buf.Free()

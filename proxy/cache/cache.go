@@ -1,0 +1,297 @@
+package cache
+
+import (
+	"bytes"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/proxy"
+	"sluice/proxy/cache/rules"
+	"sluice/proxy/cache/store"
+	"sluice/proxy/wire"
+)
+
+// Cache is what all policies of a gateway share: the store, and the requests to origins that are under way for it. It outlives
+// snapshots. Safe for concurrent use.
+type Cache struct {
+	Store   *store.Store
+	flights flights
+	behind  atomic.Int64 // fetches in the background under way
+	ids     atomic.Uint64
+	Waiting atomic.Int64 // requests that wait for the answer to another one
+	// Counts are of what became of requests.
+	Counts [resultCount]atomic.Uint64
+}
+
+// Result is what the cache did for a request, for the log and the metrics.
+type Result uint8
+
+// The results.
+const (
+	Bypass      Result = iota // the request is none that a cache may answer
+	Hit                       // from the store, fresh
+	Stale                     // from the store, no longer fresh
+	Revalidated               // from the store, after the origin has said that it is still good
+	Collapsed                 // from the answer to another client's request
+	Miss                      // from the origin
+	resultCount
+)
+
+var resultNames = [resultCount]string{"bypass", "hit", "stale", "revalidated", "collapsed", "miss"}
+
+func (r Result) String() string { return resultNames[r] }
+
+// Results are all of them, in order.
+func Results() []Result { return []Result{Bypass, Hit, Stale, Revalidated, Collapsed, Miss} }
+
+// New returns a cache that keeps what it keeps in s.
+func New(s *store.Store) *Cache { return &Cache{Store: s} }
+
+// Options are what a policy of the kind cache says. They must not be changed once given to NewPolicy.
+type Options struct {
+	Rules rules.Policy
+	// Space separates what different routes and definitions keep: a route's name, and a fingerprint of what makes its answers and its keys.
+	Space []byte
+	// Query are the parameters that belong to the key, in this order; nil: the query as it was sent. An empty list: none.
+	Query []string
+	// Headers, Cookies and Claims belong to the key, beside what origins name in Vary.
+	Headers, Cookies, Claims []string
+	// Shared keeps one copy for all clients, even if they were identified.
+	Shared bool
+	// Codings are those that a policy behind this one can apply, in the order of preference; nil: there is none.
+	Codings []string
+	// Tags is the response field whose words an answer can be purged by; empty: none. Clients do not see it.
+	Tags string
+	// MaxObject bounds bodies, in bytes.
+	MaxObject int64
+	// Wait is how long a request waits for the head of the answer to another one; 0: it does not wait.
+	Wait time.Duration
+	// Timeout bounds fetches in the background; 0: nothing but the service does.
+	Timeout time.Duration
+}
+
+// Policy answers requests from the cache, and keeps what the policies behind it answer. Immutable, for one route.
+type Policy struct {
+	Options
+	cache      *Cache
+	vary       []byte // names of Headers as rules want them
+	byIdentity rules.Policy
+}
+
+// NewPolicy returns a policy that works with c.
+func NewPolicy(c *Cache, o Options) *Policy {
+	if most := c.Store.MaxObject(); o.MaxObject == 0 || o.MaxObject > most {
+		o.MaxObject = most
+	}
+	p := &Policy{Options: o, cache: c, byIdentity: o.Rules}
+	p.byIdentity.ByIdentity = true
+	var h wire.Head
+	for _, name := range o.Headers {
+		h.AddString("Vary", name)
+	}
+	p.vary, _ = rules.AppendVary(nil, &h) // names that were not checked before are none
+	return p
+}
+
+// visit is what one exchange has to do with the cache.
+type visit struct {
+	p      *Policy
+	x      *proxy.Exchange
+	req    rules.Request
+	key    []byte // of the URL; in memory of the exchange
+	full   []byte // the key of the answer that was found or is missed: key, or with what Vary names behind it
+	urlEnd int    // see store.Item
+
+	entry  store.Entry
+	has    bool // entry holds something
+	soft   bool // which was purged softly
+	record record
+	fresh  []byte // in place of what entry says of the head, after the origin has said that it is still good
+
+	result Result
+	status rules.Status
+
+	// The body that is left to be read of an entry of several chunks.
+	at, left int64
+}
+
+var visits = sync.Pool{New: func() any { return new(visit) }}
+
+// Finish implements proxy.Finisher.
+func (v *visit) Finish(*proxy.Exchange) {
+	v.p.cache.Counts[v.result].Add(1)
+	v.entry.Free()
+	*v = visit{}
+	visits.Put(v)
+}
+
+// EditHead implements proxy.HeadEditor: every answer says what the cache did (RFC 9211), refusals included.
+func (v *visit) EditHead(x *proxy.Exchange) {
+	b := rules.AppendStatus(x.Scratch(), &v.status)
+	x.Response.Head.Add("Cache-Status", b)
+}
+
+// Serve implements proxy.Policy.
+func (p *Policy) Serve(x *proxy.Exchange, next *proxy.Chain) error {
+	v := visits.Get().(*visit)
+	v.p, v.x = p, x
+	x.OnFinish(v)
+	x.OnHead(v)
+	err := v.serve(next)
+	x.Cache = v.result.String()
+	return err
+}
+
+func (v *visit) serve(next *proxy.Chain) error {
+	x := v.x
+	r := &x.Request
+	if r.Method != "GET" && r.Method != "HEAD" {
+		v.status.Forward = rules.ForwardMethod
+		return v.passUnsafe(next)
+	}
+	v.req = rules.ParseRequest(&r.Head)
+	v.buildKey()
+	if r.Upgrade != "" || r.Body.Size() != 0 || v.req.Precondition || v.key == nil {
+		v.status.Forward = rules.ForwardBypass
+		return next.Serve(x)
+	}
+	for tries := 0; ; tries++ {
+		mark := v.p.cache.Store.Now()
+		now := x.Started
+		if x.Waited {
+			now = wire.Now()
+		}
+		switch v.look(now) {
+		case rules.Fresh:
+			v.result = Hit
+			return v.answer(now)
+		case rules.StaleUsable:
+			v.result = Stale
+			v.refreshBehind(next, mark)
+			return v.answer(now)
+		case rules.Missing:
+			return ErrNotCached
+		}
+		passes := v.has && v.record.kind == kindPass
+		if r.Method == "HEAD" || passes && (v.req.Range || v.req.Conditional) {
+			v.result = Miss
+			return next.Serve(x)
+		}
+		if passes || v.p.Wait == 0 || tries == triesMax {
+			return v.lead(next, newFlight(v.full, mark))
+		}
+		f, leads := v.p.cache.flights.join(v.key, v.full, mark)
+		if leads {
+			return v.lead(next, f)
+		}
+		if done, err := v.follow(next, f); done || err != nil {
+			return err
+		}
+	}
+}
+
+// triesMax bounds how often a request looks again after somebody else's answer has come: that may be for another variant, or may
+// have been evicted already.
+const triesMax = 3
+
+// ErrNotCached answers only-if-cached (RFC 9111 section 5.2.1.7).
+var ErrNotCached = &proxy.Error{
+	Status: 504, Code: "not_cached", Detail: "The answer is not in the cache, and the request wants it from nowhere else.", Side: proxy.ByClient,
+}
+
+// look finds what the store has for the request, and judges it.
+func (v *visit) look(now int64) rules.Verdict {
+	v.drop()
+	v.full = v.key
+	forward := rules.ForwardURIMiss
+	found := v.get()
+	if found && v.record.kind == kindVary {
+		forward = rules.ForwardVaryMiss
+		if v.full = v.appendVariant(v.record.names, v.record.id); v.full == nil {
+			v.full = v.key // too long to be kept
+			found = false
+		} else {
+			v.entry.Free()
+			found = v.get()
+		}
+	}
+	if v.has = found; found && v.record.kind == kindObject {
+		age := v.age(now)
+		verdict := rules.Judge(age, &v.record.life, &v.req, &v.p.Rules)
+		switch {
+		case verdict != rules.Revalidate:
+			forward = rules.Hit
+		case age < v.record.life.Fresh:
+			forward = rules.ForwardRequest
+		default:
+			forward = rules.ForwardStale
+		}
+		v.status.Forward = forward
+		return verdict
+	}
+	v.status.Forward = forward
+	if rules.OnlyIfCached(&v.req, &v.p.Rules) {
+		return rules.Missing
+	}
+	return rules.Revalidate
+}
+
+// get looks up v.full.
+func (v *visit) get() bool {
+	found := v.p.cache.Store.Get(v.full, &v.entry)
+	v.soft = found == store.Stale
+	return found != store.Missing && v.record.decode(v.entry.Meta)
+}
+
+// age is that of what was found. What was purged softly is no longer fresh.
+func (v *visit) age(now int64) int64 {
+	age := v.record.age(now)
+	if v.soft {
+		age = max(age, v.record.life.Fresh)
+	}
+	return age
+}
+
+// drop lets go of what was found.
+func (v *visit) drop() {
+	v.entry.Free()
+	v.has, v.soft, v.record, v.status = false, false, record{}, rules.Status{}
+}
+
+// passUnsafe hands on a request that may change what is cached (RFC 9111 section 4.4).
+func (v *visit) passUnsafe(next *proxy.Chain) error {
+	x, r := v.x, &v.x.Request
+	host, path, query, hasQuery := r.Host, r.Path, r.Query, r.HasQuery // as they are here: policies behind may rewrite them
+	if err := next.Serve(x); err != nil {
+		return err
+	}
+	if !rules.Invalidates(r.Method, x.Response.Status) {
+		return nil
+	}
+	v.invalidate(host, path, query, hasQuery)
+	for _, field := range [...]string{"Location", "Content-Location"} {
+		for value := range x.Response.Head.Values(field) {
+			if target, ok := rules.SameOrigin(value, r.Scheme, host); ok {
+				path, query, has := bytes.Cut(target, question)
+				v.invalidate(host, path, query, has)
+			}
+		}
+	}
+	return nil
+}
+
+var question = []byte("?")
+
+// invalidate purges a URL, if there is something to purge: a client must not fill the list of purges with URLs of its own.
+func (v *visit) invalidate(host, path, query []byte, hasQuery bool) {
+	v.buildKeyOf(host, path, query, hasQuery)
+	if v.key == nil {
+		return
+	}
+	c := v.p.cache
+	if v.p.private(v.x) || c.flights.has(v.key) || c.Store.Get(v.key, &v.entry) != store.Missing {
+		v.entry.Free()
+		c.Store.PurgeURL(string(v.key[v.p.urlFrom():v.urlEnd]), false)
+	}
+}

@@ -38,6 +38,8 @@ var scenarios = []scenario{
 	{name: "browser", about: "1 KiB proxied, with the fields that a browser sends", path: "/1k", load: wrk{fields: browser}},
 	{name: "proxy-100k", about: "100 KiB proxied", path: "/100k", large: true},
 	{name: "proxy-1m", about: "1 MiB proxied", path: "/1m", large: true},
+	{name: "cache-1k", about: "1 KiB from the cache", path: "/1k", needs: "cache", calls: true, large: true},
+	{name: "cache-100k", about: "100 KiB from the cache", path: "/100k", needs: "cache", large: true},
 	{name: "static", about: "a fixed answer", path: "/static", answer: `{"ok":true}`, calls: true},
 	{name: "redirect", about: "a redirect", path: "/moved", answer: anything, status: 308, slow: true},
 	{name: "post-4k", about: "4 KiB uploaded", path: "/upload", load: wrk{body: 4 << 10}, answer: `{"received":4096}`},

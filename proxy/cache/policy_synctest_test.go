@@ -312,6 +312,7 @@ func TestTime(t *testing.T) {
 		}
 		f("/a", "200\n\none", "200 one, fwd=uri-miss; ttl=30; stored")
 		f("/b", "200\nCache-Control: max-age=7\n\none", "200 one, fwd=uri-miss; ttl=30; stored")
+		f("/b2", "200\nCache-Control: max-age=7\nAge: 100\n\none", "200 one age 100, fwd=uri-miss; ttl=30; stored")
 		f("/c", "404\n\nnone", "404 none, fwd=uri-miss; ttl=5; stored")
 		f("/c", "200\n\none", "404 none age 0, hit; ttl=5")
 		f("/d", "500\n\nbad", "500 bad, fwd=uri-miss; ttl=1; stored")

@@ -170,6 +170,9 @@ func (r *record) judge(said *rules.Response, p *Policy, x *proxy.Exchange, asked
 	}
 	age := rules.InitialAge(said, wall-(now-asked)/int64(time.Second), wall)
 	r.life = rules.Lifetime(r.status, said, p.rules(x))
+	if p.Rules.Overrides(r.status, said) {
+		r.life.Fresh += age // the operator's time begins when the answer comes, however old it says to be
+	}
 	r.born = now - age*int64(time.Second)
 	r.date, r.lastModified = said.Date, said.LastModified
 }

@@ -20,7 +20,7 @@ type Life struct {
 // both says max-age in CDN-Cache-Control.
 func Lifetime(status int, resp *Response, p *Policy) Life {
 	configured, _ := p.lifetime(status, resp.Public)
-	if p.Override && configured > 0 {
+	if p.Overrides(status, resp) {
 		return Life{Fresh: configured, StaleWhileRevalidate: p.StaleWhileRevalidate, StaleIfError: p.StaleIfError, Immutable: resp.Immutable}
 	}
 	l := Life{
@@ -45,6 +45,12 @@ func Lifetime(status int, resp *Response, p *Policy) Life {
 		l.Fresh, l.Heuristic = guess(resp, p), true
 	}
 	return l
+}
+
+// Overrides reports whether the operator's lifetime counts, whatever the origin says.
+func (p *Policy) Overrides(status int, resp *Response) bool {
+	configured, _ := p.lifetime(status, resp.Public)
+	return p.Override && configured > 0
 }
 
 func given(said, otherwise int64) int64 {

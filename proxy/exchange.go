@@ -66,7 +66,8 @@ type Exchange struct {
 		sync.Mutex
 		done   chan struct{}
 		target *wire.Conn
-		child  *Exchange             // canceled, too
+		child  *Exchange             // canceled, too, unless spared says otherwise
+		spared func() bool           // may be nil
 		cause  atomic.Pointer[Error] // why it was canceled; nil: it was not
 	}
 	background sync.WaitGroup
@@ -244,7 +245,7 @@ func (x *Exchange) Cancel(cause *Error) {
 	if c.target != nil {
 		c.target.Kick(wire.Canceled)
 	}
-	if c.child != nil {
+	if c.child != nil && (c.spared == nil || !c.spared()) {
 		c.child.Cancel(cause)
 	}
 }
@@ -346,7 +347,7 @@ func (x *Exchange) Release() {
 	x.finishers, x.editors = x.finishers[:0], x.editors[:0]
 	x.heldCount, x.scratch = 0, x.scratch[:0]
 	x.jsonState.reset()
-	x.cancel.done, x.cancel.target, x.cancel.child = nil, nil, nil
+	x.cancel.done, x.cancel.target, x.cancel.child, x.cancel.spared = nil, nil, nil, nil
 	if x.cancel.cause.Load() != nil {
 		x.cancel.cause.Store(nil)
 	}

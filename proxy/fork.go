@@ -24,7 +24,7 @@ func (r relayed) Interim(_ *Exchange, status int, h *wire.Head) error {
 // outlive x; whoever has forked it ends it with End, or hands it to Adopt. Until x has what it waits for, the fork's informational
 // responses go to x's client; after Leave, or a return of the goroutine that serves x, they must not.
 //
-// A fork has its own response, finishers and cancellation: a client that leaves x does not end it. Nobody logs or counts it.
+// A fork has its own response, finishers and cancellation: see CancelFork. Nobody logs or counts it.
 func (x *Exchange) Fork() *Exchange {
 	c := Acquire()
 	r, of := &c.Request, &x.Request
@@ -91,11 +91,16 @@ func (x *Exchange) Adopt(c *Exchange) {
 	x.editors = append(x.editors, c.editors...)
 	x.Learn(c)
 	c.Leave()
+	x.CancelFork(c, nil)
+}
+
+// CancelFork makes Cancel end a fork, too, that x waits for; nil: none any more. spared, if not nil, is asked in that moment whether somebody
+// else wants the fork to go on.
+func (x *Exchange) CancelFork(c *Exchange, spared func() bool) {
 	x.cancel.Lock()
-	x.cancel.child = c
-	why := x.Canceled()
-	x.cancel.Unlock()
-	if why != nil {
+	defer x.cancel.Unlock()
+	x.cancel.child, x.cancel.spared = c, spared
+	if why := x.Canceled(); why != nil && c != nil && (spared == nil || !spared()) {
 		c.Cancel(why)
 	}
 }

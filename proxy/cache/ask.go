@@ -30,11 +30,14 @@ func (v *visit) lead(next *proxy.Chain, f *flight) error {
 	done := false
 	defer func() {
 		if !done { // a panic behind us: its recover answers the client, and nobody else may wait for ever
+			x.CancelFork(nil, nil)
 			p.cache.land(f, failed, proxy.ErrInternal)
 			c.End()
 		}
 	}()
+	x.CancelFork(c, func() bool { return !p.cache.flights.abandon(f) })
 	out, err := p.ask(c, next, f, v)
+	x.CancelFork(nil, nil)
 	done = true
 	now := wire.Now()
 	x.Waited = true
@@ -354,6 +357,7 @@ func (p *Policy) start(c *proxy.Exchange, f *flight, v *visit, said *rules.Respo
 		p.keepVary(v, f, it.KeepFor)
 	}
 	v.x.Learn(c)
+	v.x.CancelFork(nil, nil) // from here on it is not v's alone
 	if !r.Body.Flowing() {
 		whole := bytes.Clone(r.Body.Prefix())
 		f.land(meta, int64(len(whole)), whole, true)

@@ -37,8 +37,9 @@ type flight struct {
 	broken  error // what readers get after what there is
 	last    *block
 
-	readers  []*reader
-	windowed bool // the body is too large to be kept: it must not run far ahead of its readers
+	followers int // who have joined; under the lock of the shard
+	readers   []*reader
+	windowed  bool // the body is too large to be kept: it must not run far ahead of its readers
 
 	turns turns
 }
@@ -96,6 +97,7 @@ func (fs *flights) join(key, full []byte, now store.Mark) (f *flight, leads bool
 	defer s.Unlock()
 	for _, f := range s.m[string(key)] {
 		if f.mark == now && f.full == string(full) {
+			f.followers++
 			return f, false
 		}
 	}
@@ -106,6 +108,21 @@ func (fs *flights) join(key, full []byte, now store.Mark) (f *flight, leads bool
 	}
 	s.m[f.key] = append(s.m[f.key], f)
 	return f, true
+}
+
+// abandon takes the flight out if nobody has joined it, and reports whether that is so.
+func (fs *flights) abandon(f *flight) bool {
+	if f.key == "" {
+		return true
+	}
+	s := fs.shard([]byte(f.key))
+	s.Lock()
+	defer s.Unlock()
+	if f.followers > 0 {
+		return false
+	}
+	s.remove(f)
+	return true
 }
 
 // has reports whether there are flights for a key, or for variants of it.
@@ -124,6 +141,10 @@ func (fs *flights) leave(f *flight) {
 	s := fs.shard([]byte(f.key))
 	s.Lock()
 	defer s.Unlock()
+	s.remove(f)
+}
+
+func (s *shard) remove(f *flight) {
 	rest := slices.DeleteFunc(s.m[f.key], func(other *flight) bool { return other == f })
 	if len(rest) == 0 {
 		delete(s.m, f.key)

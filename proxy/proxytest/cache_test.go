@@ -218,6 +218,27 @@ func TestCacheLeaderLeaves(t *testing.T) {
 	}
 }
 
+// TestCacheLeaderGivesUp: a client that leaves before the answer has begun, and that nobody follows, costs the origin nothing more.
+func TestCacheLeaderGivesUp(t *testing.T) {
+	begun, gone := make(chan bool, 2), make(chan bool, 2)
+	origin := Origin(t, func(w http.ResponseWriter, r *http.Request) {
+		begun <- true
+		<-r.Context().Done()
+		gone <- true
+	})
+	gw := Start(t, fmt.Sprintf(cached, origin))
+	leader := gw.Dial()
+	leader.Send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+	<-begun
+	leader.SetLinger(0)
+	leader.Close()
+	select {
+	case <-gone:
+	case <-time.After(20 * time.Second):
+		t.Error("the origin goes on working for nobody")
+	}
+}
+
 // TestCacheOriginBreaks: when the origin breaks off, nobody takes what there is for the whole, and nothing of it is kept.
 func TestCacheOriginBreaks(t *testing.T) {
 	const size = 200_000

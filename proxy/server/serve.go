@@ -11,9 +11,13 @@ import (
 // serve is what happens to every request, whichever protocol carried it: load the snapshot, look the route up, run its
 // chain, turn an error into a response. l is where it has come from, over a connection that was made so.
 func (s *Server) serve(x *proxy.Exchange, l *Listener, made made) {
+	s.serveBy(x, l.settings.Load(), made) // those of now, as the routes are, and not of when the request began
+}
+
+// serveBy is serve by a listener's settings.
+func (s *Server) serveBy(x *proxy.Exchange, settings *Settings, made made) {
 	snap := s.snapshot.Load()
 	x.Snapshot = snap
-	settings := l.settings.Load() // those of now, as the routes are, and not of when the request began
 	if settings.misdirects(made, x.Request.Host) {
 		s.begin(x, snap.Fallback)
 		s.fail(x, proxy.ErrMisdirected)

@@ -41,6 +41,9 @@ func (b *Body) SetAbsent(size int64) { *b = Body{size: size, absent: true} }
 // SetAbsentFlow is SetAbsent for a flow that carries nothing but wants to be closed.
 func (b *Body) SetAbsentFlow(flow Flow, size int64) { *b = Body{flow: flow, size: size, absent: true} }
 
+// ForgetSize makes framing announce no length, where what is announced is not what would follow.
+func (b *Body) ForgetSize() { b.size = -1 }
+
 // SetLimit bounds how many bytes Read and Gather give out before they fail with ErrBodyTooLarge. 0: no bound.
 func (b *Body) SetLimit(max int64) { b.limit = max }
 

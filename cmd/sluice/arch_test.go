@@ -36,6 +36,7 @@ var floors = map[string]int{
 	"sluice/proxy/aggregate": 2,
 	"sluice/proxy/auth":      2,
 	"sluice/proxy/cache":     2,
+	"sluice/proxy/compress":  2,
 	"sluice/proxy/limit":     2,
 	"sluice/proxy/observe":   2,
 	"sluice/proxy/respond":   2,

@@ -135,6 +135,7 @@ func facts(e *compile.Explanation) [][]string {
 	}
 	add("refused by", e.RefusedBy)
 	add("would be refused by", e.Reported)
+	add("compressed with", e.Coding)
 	add("service", e.Service)
 	add("sent as", e.Upstream)
 	add("host", e.Host)

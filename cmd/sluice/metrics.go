@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"sluice/proxy"
+	"sluice/proxy/compress"
 	"sluice/proxy/observe"
 	"sluice/proxy/upstream"
 	"sluice/tlsterm"
@@ -34,6 +35,7 @@ func (g *gateway) registerMetrics() {
 	g.registerACME()
 	g.registerEndpoints()
 	g.registerProfiling()
+	g.registerCompression()
 }
 
 // registerConnections relies on the order of a start: nobody can ask before the admin API listens, and it listens after
@@ -196,4 +198,33 @@ func number(b bool) float64 {
 		return 1
 	}
 	return 0
+}
+
+func (g *gateway) registerCompression() {
+	m := g.metrics
+	byRoute := func(of func(*compress.Counts) uint64) iter.Seq2[string, float64] {
+		return func(yield func(string, float64) bool) {
+			for route, counts := range g.runtime.Compressed() {
+				if !yield(observe.Labels("route", route), float64(of(counts))) {
+					return
+				}
+			}
+		}
+	}
+	m.Func("sluice_compress_responses_total", "Responses that were compressed, by their coding.", func(yield func(string, float64) bool) {
+		for route, counts := range g.runtime.Compressed() {
+			for i, coding := range compress.Codings {
+				if !yield(observe.Labels("route", route, "coding", coding), float64(counts.Responses[i].Load())) {
+					return
+				}
+			}
+		}
+	})
+	m.Func("sluice_compress_bytes_in_total", "Bytes of their bodies before, counted when they have ended.", byRoute(func(c *compress.Counts) uint64 { return c.In.Load() }))
+	m.Func("sluice_compress_bytes_out_total", "Bytes of their bodies after that.", byRoute(func(c *compress.Counts) uint64 { return c.Out.Load() }))
+	m.Func("sluice_compress_refused_total", "Responses that stayed as they were because encoders took limits.compress_memory.",
+		byRoute(func(c *compress.Counts) uint64 { return c.Refused.Load() }))
+	m.Func("sluice_compress_encoder_bytes", "What the encoders of responses under way take.", observe.Value(func() float64 {
+		return float64(g.runtime.EncoderBytes())
+	}))
 }

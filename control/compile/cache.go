@@ -9,6 +9,7 @@ import (
 	"sluice/proxy"
 	"sluice/proxy/cache"
 	"sluice/proxy/cache/rules"
+	"sluice/proxy/compress"
 	"sluice/router"
 )
 
@@ -29,6 +30,13 @@ func (b *builder) cachePolicy(_ string, p *config.Policy, _ *router.Pattern) (pr
 	if q := c.Key.Query; q != nil && !q.All {
 		o.Query = append([]string{}, texts(q.Names)...)
 	}
+	for _, after := range b.at.after {
+		if z := after.Compress; z != nil {
+			if o.Codings = texts(z.Codings); len(o.Codings) == 0 {
+				o.Codings = compress.Codings[:]
+			}
+		}
+	}
 	// What is kept is found by whoever asks for the same in the same way: a route whose policy has changed begins anew.
 	print := sha256.Sum256(fmt.Appendf(nil, "%+v %q %q %q %q %t %q %q", o.Rules, o.Query, o.Headers, o.Cookies, o.Claims, o.Shared, o.Codings, o.Tags))
 	o.Space = append(append([]byte(b.at.route.Name), 0), print[:8]...)
@@ -47,6 +55,8 @@ func (b *builder) checkCacheOrder() {
 		switch {
 		case p.Guards():
 			b.fail(path, "the policy "+p.Kind()+" stands behind cache: whoever asks for what is kept would pass it by; put it before cache")
+		case p.Compress != nil && p.Compress.Secrets:
+			b.fail(path, "compress with secrets stands behind cache: what it has compressed for one request would be given to others, which it would not; put it before cache")
 		case p.Cache != nil:
 			b.fail(path, "has two caches, one behind the other")
 		}

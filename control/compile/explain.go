@@ -21,7 +21,10 @@ type Explanation struct {
 	Params     map[string]string  `json:"params,omitempty"`
 	Policies   []string           `json:"policies,omitempty"` // in order, the one that answers last
 	Candidates []router.Candidate `json:"candidates,omitempty"`
-	Allow      string             `json:"allow,omitempty"`
+	// Coding is what a policy of the route would compress the answer with, if that is of its types and not too small; identity if the
+	// client accepts none.
+	Coding string `json:"coding,omitempty"`
+	Allow  string `json:"allow,omitempty"`
 
 	// What comes of running the policies.
 	Status    int         `json:"status,omitempty"` // if the gateway answers by itself
@@ -134,6 +137,12 @@ func (p *Plan) explainRoute(e *Explanation, x *proxy.Exchange, route *proxy.Rout
 				e.Params = make(map[string]string)
 			}
 			e.Params[name] = string(x.Match.Value(x.MatchedPath, i))
+		}
+	}
+	for _, compresses := range p.compressing[route] {
+		e.Coding = compresses.Offer(x)
+		if e.Coding == "" {
+			e.Coding = "identity"
 		}
 	}
 	err := route.Chain.Serve(x)

@@ -15,6 +15,7 @@ var policyBuilders = []func(b *builder, name string, p *config.Policy, pattern *
 	(*builder).addressesPolicy,
 	(*builder).clientCertPolicy,
 	(*builder).cachePolicy,
+	(*builder).compressPolicy,
 }
 
 // policy builds the link for one use of a policy.

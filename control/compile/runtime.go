@@ -11,6 +11,7 @@ import (
 	"sluice/control/config"
 	"sluice/proxy"
 	"sluice/proxy/cache"
+	"sluice/proxy/compress"
 	"sluice/proxy/observe"
 	"sluice/proxy/upstream"
 	"sluice/proxy/wire"
@@ -43,6 +44,8 @@ type Runtime struct {
 	generation uint64
 	counts     tlsterm.Counts
 	cache      *cache.Cache
+	encoders   *compress.Encoders
+	compressed map[string]*compress.Counts // by route
 }
 
 // New returns an empty runtime.
@@ -50,7 +53,10 @@ func New(o Options) *Runtime {
 	if o.Metrics == nil {
 		o.Metrics = observe.New()
 	}
-	return &Runtime{options: o, services: make(map[string]*service), routes: make(map[string]bool)}
+	return &Runtime{
+		options: o, services: make(map[string]*service), routes: make(map[string]bool),
+		encoders: compress.NewEncoders(int64(config.Unlimited)), // until a configuration is committed
+	}
 }
 
 // Plan is a compiled configuration that nothing runs yet.
@@ -66,6 +72,8 @@ type Plan struct {
 	terminators map[string]*terminator
 	passages    []*observe.PassageMetrics
 	log         *accessLog
+	compressing map[*proxy.Route][]*compress.Policy
+	compressed  map[string]*compress.Counts // by route
 }
 
 // Listener is where clients connect.
@@ -113,7 +121,10 @@ type RouteInfo struct {
 
 // Compile builds a plan from c. Problems that are not warnings leave the plan nil. Commit or Discard must follow.
 func (r *Runtime) Compile(c *config.Config) (*Plan, config.Problems) {
-	b := &builder{runtime: r, config: c, plan: &Plan{Config: c, Drain: time.Duration(c.Limits.Drain)}}
+	b := &builder{runtime: r, config: c, plan: &Plan{
+		Config: c, Drain: time.Duration(c.Limits.Drain),
+		compressing: make(map[*proxy.Route][]*compress.Policy), compressed: make(map[string]*compress.Counts),
+	}}
 	b.patterns()
 	b.chains()
 	b.listeners()
@@ -155,6 +166,8 @@ func (r *Runtime) Commit(p *Plan) {
 	oldLog, oldTLS := r.log, r.tls
 	r.tls = p.terminators
 	r.services, r.log, r.generation = p.services, p.log, p.Snapshot.Generation
+	r.compressed = p.compressed
+	r.encoders.SetMax(int64(p.Config.Limits.CompressMemory))
 	names := make(map[string]bool, len(p.Routes))
 	for _, route := range p.Routes {
 		names[route.Name] = true

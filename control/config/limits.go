@@ -15,6 +15,7 @@ type Limits struct {
 	Idle                  Duration `cfg:"idle" default:"75s" doc:"how long a connection may wait for its next request"`
 	HeaderTimeout         Duration `cfg:"header_timeout" default:"10s" doc:"how long the head of a request may take"`
 	MinRate               Rate     `cfg:"min_rate" default:"1KiB/s" off:"true" doc:"a client that sends or reads a body slower than this is cut off"`
+	CompressMemory        Size     `cfg:"compress_memory" default:"256MiB" off:"true" doc:"what the encoders of responses under way may take; beyond that responses are not compressed"`
 	Drain                 Duration `cfg:"drain" default:"30s" doc:"how long requests may go on after a shutdown began"`
 }
 

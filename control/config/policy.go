@@ -12,8 +12,9 @@ type Policy struct {
 	Addresses  *Addresses   `cfg:"addresses" doc:"admits clients by their address"`
 	ClientCert *ClientCert  `cfg:"client_cert" doc:"admits clients by the certificate that they have shown"`
 	Cache      *CachePolicy `cfg:"cache" doc:"keeps answers and gives them to whoever asks the same"`
+	Compress   *Compress    `cfg:"compress" doc:"compresses responses"`
 	Pos        Pos
-	_          struct{} `later:"jwt,api_key,oidc,basic_auth,rate_limit,quota,waf,anomalies,compress,cors,forward_auth,ip_reputation,validate"`
+	_          struct{} `later:"jwt,api_key,oidc,basic_auth,rate_limit,quota,waf,anomalies,cors,forward_auth,ip_reputation,validate"`
 }
 
 // Headers is the policy that changes header fields.
@@ -67,13 +68,22 @@ func (p Policy) Guards() bool { return p.Addresses != nil || p.ClientCert != nil
 
 func (p Policy) kinds() []string {
 	var kinds []string
-	for _, k := range []struct {
-		name string
-		set  bool
-	}{{"headers", p.Headers != nil}, {"addresses", p.Addresses != nil}, {"client_cert", p.ClientCert != nil},
-		{"cache", p.Cache != nil}} {
-		if k.set {
-			kinds = append(kinds, k.name)
+	v := reflect.ValueOf(p)
+	for i := range v.NumField() {
+		if key := v.Type().Field(i).Tag.Get("cfg"); key != "" && !v.Field(i).IsNil() {
+			kinds = append(kinds, key)
+		}
+	}
+	return kinds
+}
+
+// policyKinds are all that there are.
+func policyKinds() []string {
+	var kinds []string
+	t := reflect.TypeFor[Policy]()
+	for i := range t.NumField() {
+		if key := t.Field(i).Tag.Get("cfg"); key != "" {
+			kinds = append(kinds, key)
 		}
 	}
 	return kinds
@@ -92,7 +102,7 @@ func (v *validator) policies(policies Named[Policy]) {
 func (v *validator) policy(p Policy, path string) {
 	switch kinds := p.kinds(); len(kinds) {
 	case 0:
-		v.fail(path, "the policy has no kind", "headers: ..., addresses: ..., client_cert: ... or cache: ...")
+		v.fail(path, "the policy has no kind", strings.Join(policyKinds(), ": ... or ")+": ...")
 	case 1:
 	default:
 		v.fail(path, "a policy has exactly one kind, this one has "+strings.Join(kinds, " and "), "make several policies of it")
@@ -109,6 +119,7 @@ func (v *validator) policy(p Policy, path string) {
 	if a := p.Addresses; a != nil && len(a.Allow)+len(a.Deny) == 0 {
 		v.fail(joinPath(path, "addresses"), "names no address", "allow: [...] or deny: [...]")
 	}
+	v.compress(p.Compress, joinPath(path, "compress"))
 }
 
 // uses checks a list of policies. A default list may hold the word route, once.

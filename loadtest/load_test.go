@@ -140,7 +140,7 @@ func TestPlausible(t *testing.T) {
 	s := scenario{path: "/1k"}
 	f := func(bytes int64, ok bool) {
 		t.Helper()
-		if err := s.plausible(outcome{Requests: 10, Bytes: bytes}); (err == nil) != ok {
+		if err := s.plausible(outcome{Requests: 10, Bytes: bytes}, false); (err == nil) != ok {
 			t.Errorf("%d bytes: %v", bytes, err)
 		}
 	}
@@ -148,6 +148,13 @@ func TestPlausible(t *testing.T) {
 	f(0, true)       // unknown
 	f(10*300, false) // error pages
 	f(10*9000, false)
+
+	if err := s.plausible(outcome{Requests: 10, Bytes: 10 * 400}, true); err != nil {
+		t.Error(err)
+	}
+	if s.plausible(outcome{Requests: 10, Bytes: 10 * 900}, true) == nil {
+		t.Error("answers that are not compressed are taken for some that are")
+	}
 }
 
 func TestCoreNames(t *testing.T) {

@@ -196,7 +196,7 @@ func (p plan) sample(ctx context.Context, e entrant, t target) (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
-	if err := e.does.plausible(o); err != nil {
+	if err := e.does.plausible(o, e.who.has("compress")); err != nil {
 		return sample{}, err
 	}
 	n := float64(o.Requests)
@@ -219,13 +219,19 @@ func (p plan) sample(ctx context.Context, e entrant, t target) (sample, error) {
 	return one, nil
 }
 
-// plausible refuses a run whose answers were shorter or longer than the scenario's.
-func (s scenario) plausible(o outcome) error {
+// plausible refuses a run whose answers were shorter or longer than the scenario's, or not shorter where they are compressed.
+func (s scenario) plausible(o outcome, compressed bool) error {
 	body := s.expected()
 	if o.Bytes == 0 || body == anything {
 		return nil
 	}
 	each := float64(o.Bytes) / float64(o.Requests)
+	if compressed {
+		if each > float64(len(body))/2 {
+			return fmt.Errorf("an answer has %.0f bytes on average, which are not compressed: the body has %d", each, len(body))
+		}
+		return nil
+	}
 	if each < float64(len(body)) || each > float64(len(body))*1.1+2048 {
 		return fmt.Errorf("an answer has %.0f bytes on average, with a body of %d", each, len(body))
 	}
@@ -276,6 +282,9 @@ func (s scenario) verify(ctx context.Context, r *running) error {
 	}
 	if r.has("h2") && response.ProtoMajor != 2 || r.has("h3") && response.ProtoMajor != 3 {
 		return fmt.Errorf("a first request was answered over %s", response.Proto)
+	}
+	if response.Uncompressed != r.has("compress") { // this client asks for gzip and decodes it
+		return fmt.Errorf("that a first request was answered compressed is %v", response.Uncompressed)
 	}
 	if want := s.expected(); want != anything && string(got) != want {
 		return fmt.Errorf("a first request got %d bytes that are not the answer: %.100q", len(got), got)

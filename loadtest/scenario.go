@@ -48,6 +48,8 @@ var scenarios = []scenario{
 	{name: "log", about: "1 KiB, with an access log in JSON", path: "/1k", with: "log", without: []string{"varnishd"}},
 	{name: "scrape", about: "1 KiB, metrics read every second", path: "/1k", with: "scrape", without: []string{"varnishd"}, slow: true},
 	{name: "policies", about: "1 KiB, address list, header edits, a rewrite", path: "/shop/1k", with: "policies", without: []string{"varnishd"}, slow: true},
+	{name: "compress", about: "a page of a list in JSON, compressed with gzip", path: "/page", with: "compress",
+		load: wrk{fields: []string{"Accept-Encoding=gzip"}}, without: []string{"varnishd"}, slow: true},
 	{name: "websocket", about: "64 bytes there and back over a WebSocket", path: "/socket", load: echo{}, answer: anything},
 	{name: "churn", about: "1 KiB, a new connection for each request", path: "/1k", load: wrk{fields: []string{"Connection=close"}}},
 	{name: "tls", about: "1 KiB, over TLS", path: "/1k", with: "tls", without: []string{"varnishd"}},
@@ -84,6 +86,9 @@ func (s scenario) expected() string {
 		return s.answer
 	}
 	name := s.path[strings.LastIndexByte(s.path, '/')+1:]
+	if name == "page" {
+		return string(origin.Page)
+	}
 	if size, ok := origin.Sizes[name]; ok {
 		return string(origin.Body(size))
 	}

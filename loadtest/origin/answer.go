@@ -14,7 +14,20 @@ var answers = func() map[string][]byte {
 	for name, size := range Sizes {
 		all[name] = answer(200, "application/json; charset=utf-8", Body(size))
 	}
+	all["page"] = answer(200, "application/json; charset=utf-8", Page)
 	return all
+}()
+
+// Page is what an API's page of a list looks like to an encoder, and compresses to about a fifth; other bodies compress to nothing.
+var Page = func() []byte {
+	page := []byte(`{"orders":[`)
+	x := uint32(1)
+	for range 100 {
+		x = x*1664525 + 1013904223
+		page = fmt.Appendf(page, `{"id":"%08x","placed":"2026-11-%02dT%02d:%02d:00Z","status":"%s","total":%d.%02d,"currency":"EUR","customer":{"id":%d,"name":"Customer %d"},"items":%d},`,
+			x, 1+x>>8%28, x>>16%24, x>>20%60, []string{"open", "paid", "sent", "returned"}[x>>30], x>>12%500, x>>5%100, x>>9%100_000, x>>9%100_000, 1+x>>24%9)
+	}
+	return append(page[:len(page)-1], "]}"...)
 }()
 
 var notFound = answer(404, "text/plain", []byte("the origin of the load test has no such path\n"))

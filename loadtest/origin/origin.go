@@ -2,6 +2,7 @@
 // measures: one thread, epoll, answers that are made beforehand, no allocation per request.
 //
 //	GET  .../100  .../1k  .../100k  .../1m   a JSON body of that size; the last segment decides, whatever is before it
+//	GET  .../page                           a list in JSON, such as compresses to a fifth
 //	GET  .../head                           the head of the request as it arrived, to see what a proxy made of it
 //	POST .../upload                         takes a body (Content-Length or chunked) and says how long it was
 //	GET  .../socket                         a WebSocket that echoes

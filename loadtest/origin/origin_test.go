@@ -70,6 +70,7 @@ func TestOriginAnswers(t *testing.T) {
 	f("GET", "/1k", "", 200, string(Body(1<<10)))
 	f("GET", "/a/b/1k?c=/d", "", 200, string(Body(1<<10)))
 	f("GET", "/100k", "", 200, string(Body(100<<10)))
+	f("GET", "/page", "", 200, string(Page))
 	f("GET", "/1m", "", 200, string(Body(1<<20)))
 
 	f("POST", "/upload", "hello", 200, `{"received":5}`)

@@ -94,13 +94,16 @@ func (v *visit) standIn(now int64) error {
 func (v *visit) follow(next *proxy.Chain, f *flight) (done bool, err error) {
 	x, p := v.x, v.p
 	p.cache.Waiting.Add(1)
-	s, err := f.await(x, p.Wait)
+	s, err := f.await(x, p.patience(x))
 	p.cache.Waiting.Add(-1)
 	if err != nil {
 		return true, err
 	}
 	switch s {
 	case waiting:
+		if expired(x) {
+			return true, proxy.ErrTimeout
+		}
 		v.status.Detail = "waited"
 		return true, v.lead(next, newFlight(v.full, f.mark))
 	case landing:
@@ -112,8 +115,11 @@ func (v *visit) follow(next *proxy.Chain, f *flight) (done bool, err error) {
 	case refreshed:
 		return false, nil
 	case passed:
-		if err := f.turns.take(x, p.Wait); err != nil {
+		if err := f.turns.take(x, p.patience(x)); err != nil {
 			return true, err
+		}
+		if expired(x) {
+			return true, proxy.ErrTimeout
 		}
 		err := v.lead(next, newFlight(v.full, f.mark))
 		f.turns.give()
@@ -128,6 +134,16 @@ func (v *visit) follow(next *proxy.Chain, f *flight) (done bool, err error) {
 	v.status.Collapsed = true
 	return true, f.err
 }
+
+// patience is how long x waits for others.
+func (p *Policy) patience(x *proxy.Exchange) time.Duration {
+	if x.Deadline == 0 {
+		return p.Wait
+	}
+	return min(p.Wait, time.Duration(max(x.Deadline-wire.Now(), 0)))
+}
+
+func expired(x *proxy.Exchange) bool { return x.Deadline != 0 && wire.Now() >= x.Deadline }
 
 // land ends the wait for a flight's head without one.
 func (c *Cache) land(f *flight, s state, err *proxy.Error) {

@@ -17,13 +17,14 @@ import (
 
 // bench is a policy with an origin behind it, in a bubble of time.
 type bench struct {
-	t      *testing.T
-	cache  *Cache
-	chain  *proxy.Chain
-	asked  []string // method, path and the fields of interest of every request that the origin has seen
-	answer func(x *proxy.Exchange) string
-	err    error
-	slow   time.Duration
+	t       *testing.T
+	cache   *Cache
+	chain   *proxy.Chain
+	asked   []string // method, path and the fields of interest of every request that the origin has seen
+	answer  func(x *proxy.Exchange) string
+	err     error
+	slow    time.Duration
+	timeout time.Duration // of the route
 }
 
 func newBench(t *testing.T, o Options) *bench {
@@ -77,6 +78,9 @@ func (b *bench) ask(request string, fields ...string) string {
 	x.Edge, x.Started = proxy.Nobody{}, wire.Now()
 	x.Request.Method, x.Request.Scheme, x.Request.Host = method, "http", []byte("host")
 	x.Received.Method = []byte(method)
+	if b.timeout > 0 {
+		x.Deadline = x.Started + int64(b.timeout)
+	}
 	path, query, has := strings.Cut(path, "?")
 	x.Request.Path, x.Request.Query, x.Request.HasQuery = []byte(path), []byte(query), has
 	for _, f := range fields {
@@ -334,6 +338,21 @@ func TestTime(t *testing.T) {
 		b.want(b.ask("GET /a", `If-None-Match: "1"`), "304  age 0, hit; ttl=9")
 		b.seen("GET /a")
 		b.want(b.ask("GET /b", `If-None-Match: "1"`), "304 , fwd=uri-miss; ttl=9; stored")
+	})
+
+	inBubble("a route's timeout holds while others are waited for", t, Options{Rules: ignoring}, func(b *bench) {
+		b.answer, b.slow = says("200\nCache-Control: max-age=60\n\nhello"), 20*time.Second
+		done := make(chan string)
+		go func() { done <- b.ask("GET /a") }()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		b.timeout = 5 * time.Second
+		begin := time.Now()
+		b.want(b.ask("GET /a"), "timeout, sluice; fwd=uri-miss")
+		if took := time.Since(begin); took != 5*time.Second {
+			b.t.Error(took)
+		}
+		b.want(<-done, "200 hello age 20, fwd=uri-miss; ttl=40; stored") // what it took to come counts (section 4.2.3)
 	})
 
 	inBubble("tags", t, Options{Rules: ignoring, Tags: "Surrogate-Key"}, func(b *bench) {

@@ -9,8 +9,8 @@ import (
 // layout is how objects are cut.
 type layout struct {
 	bytes     int64
-	entryMax  int // of an entry that holds a whole object, or the head and beginning of one
-	chunkMax  int // of the rest
+	entryMax  int // of an entry: what fits in one is not cut
+	chunkMax  int // of the pieces of a body that is
 	objectMax int64
 }
 
@@ -25,8 +25,8 @@ func layoutOf(bytes int64) layout {
 	return layout{
 		bytes:    bytes,
 		entryMax: min(segment/4-entryHead-chunkKey, wire.Bulk),
-		// Half of what freecache takes: a segment should hold several chunks, or those of one object drive each other out.
-		chunkMax:  min(segment/8-entryHead-chunkKey, wire.Bulk),
+		// A quarter of what freecache takes: the larger the pieces, the less evenly they lie in the segments, and the earlier one is full.
+		chunkMax:  min(segment/16-entryHead-chunkKey, wire.Bulk),
 		objectMax: bytes / 16,
 	}
 }
@@ -35,7 +35,7 @@ func layoutOf(bytes int64) layout {
 // later Refresh may bring: the chunks stay where they are, so that this length stays what it is.
 func (l *layout) firstOf(overhead int) int {
 	room := l.entryMax - overhead
-	return room - min(room/2, overhead/2+256)
+	return min(room-min(room/2, overhead/2+256), l.chunkMax)
 }
 
 // chunksOf is how many chunks hold what the first entry does not.

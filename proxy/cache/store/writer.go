@@ -72,12 +72,18 @@ func fill(b **wire.Buf, used *int, limit int, p []byte) int {
 	return len(p)
 }
 
-// cut begins the first chunk, with what the entry holds too much.
+// cut moves into chunks what the entry holds too much.
 func (w *Writer) cut() {
 	w.head.chunk = w.store.chunkMax
 	overhead := w.head.overhead()
 	end := overhead + w.store.firstOf(overhead)
-	fill(&w.chunk, &w.chunkUsed, w.head.chunk, w.first.B[end:w.firstUsed])
+	for rest := w.first.B[end:w.firstUsed]; len(rest) > 0 && w.err == nil; {
+		if w.chunkUsed == w.head.chunk {
+			w.flush()
+			continue
+		}
+		rest = rest[fill(&w.chunk, &w.chunkUsed, w.head.chunk, rest):]
+	}
 	w.firstUsed = end
 }
 

@@ -15,6 +15,8 @@ const (
 
 	entryMark = 0x5C // the first byte
 	flagStale = 1
+
+	sizeMax = 1 << 40 // of a body, in any store
 )
 
 // head is the fixed part of an entry.
@@ -68,7 +70,7 @@ func (h *head) decode(value []byte) bool {
 		tags: int(sizes & 0xFFF), metaLen: int(sizes >> 12), chunk: int(le.Uint32(value[12:])),
 		stamp: le.Uint64(value[16:]), expires: int64(le.Uint64(value[24:])), size: int64(le.Uint64(value[32:])), id: le.Uint64(value[40:]),
 	}
-	if h.urlFrom > h.urlTo || h.urlTo > h.keyLen || h.size < 0 || h.chunk > wire.Bulk {
+	if h.urlFrom > h.urlTo || h.urlTo > h.keyLen || h.size < 0 || h.size > sizeMax || h.chunk > wire.Bulk {
 		return false
 	}
 	switch first := int64(len(value) - h.overhead()); {

@@ -5,4 +5,5 @@
 //   - What does not fit in one of its entries is cut: the entry holds the beginning, chunks the rest.
 //   - A purge is a mark (marks.go): it touches no entry, and is judged when an entry is looked at.
 //   - What the lurker has judged (lurker.go) need not be remembered.
+//   - The heap that freecache takes does not let the rest of the heap grow with it (gcpace.go).
 package store

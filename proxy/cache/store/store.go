@@ -89,6 +89,7 @@ func New(bytes int64, clock func() int64) *Store {
 	s.innards = look(s.cache)
 	s.marks.init()
 	s.lurker.init()
+	pace(s)
 	return s
 }
 

@@ -19,7 +19,7 @@ func (b *builder) cachePolicy(_ string, p *config.Policy, _ *router.Pattern) (pr
 		return nil, false, nil
 	}
 	b.checkCacheOrder()
-	if b.runtime.options.Dry {
+	if fits := b.cacheFits(); !fits || b.runtime.options.Dry {
 		return transparent{}, true, nil
 	}
 	o := cache.Options{

@@ -33,6 +33,8 @@ type builder struct {
 	fallback *proxy.Route
 	uses     []use
 	at       step // where the policy that is being built stands
+
+	cacheJudged bool // what is wrong with the memory of the cache was said
 }
 
 // use is a place in a chain that waits for its service: services start only when everything else is known to work.

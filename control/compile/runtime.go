@@ -46,6 +46,7 @@ type Runtime struct {
 	cache      *cache.Cache
 	encoders   *compress.Encoders
 	compressed map[string]*compress.Counts // by route
+	cacheBytes int64
 }
 
 // New returns an empty runtime.
@@ -74,6 +75,8 @@ type Plan struct {
 	log         *accessLog
 	compressing map[*proxy.Route][]*compress.Policy
 	compressed  map[string]*compress.Counts // by route
+	cache       *cache.Cache
+	cacheBytes  int64
 }
 
 // Listener is where clients connect.
@@ -180,7 +183,11 @@ func (r *Runtime) Commit(p *Plan) {
 	r.routes = names
 	r.passages = p.passages
 	r.options.Metrics.KeepPassages(r.passages...)
+	retired := r.useCache(p)
 	r.mu.Unlock()
+	if retired != nil {
+		retired.Store.Close()
+	}
 	for name, s := range gone {
 		if kept := p.services[name]; kept != s {
 			s.retire()
@@ -281,14 +288,17 @@ func (r *Runtime) ReopenLogs() error {
 // Close retires everything and writes out what the access log holds.
 func (r *Runtime) Close(ctx context.Context) error {
 	r.mu.Lock()
-	services, logs := r.services, []*accessLog{r.log}
+	services, used, logs := r.services, r.cache, []*accessLog{r.log}
 	for old, timer := range r.retiring {
 		timer.Stop()
 		logs = append(logs, old)
 	}
 	stopUnused(r.tls, nil)
-	r.services, r.tls, r.log, r.retiring = map[string]*service{}, nil, nil, nil
+	r.services, r.tls, r.log, r.retiring, r.cache = map[string]*service{}, nil, nil, nil, nil
 	r.mu.Unlock()
+	if used != nil {
+		used.Store.Close()
+	}
 	for _, s := range services {
 		s.retire()
 	}

@@ -14,13 +14,14 @@ type Config struct {
 	State    Path            `cfg:"state" doc:"folder for what Sluice remembers, such as the last good configuration"`
 	Log      Log             `cfg:"log" doc:"the log and the access log"`
 	Limits   Limits          `cfg:"limits" doc:"what one client, and all clients together, may use"`
+	Cache    Cache           `cfg:"cache" doc:"the memory of the response cache"`
 	Listen   Named[Listener] `cfg:"listen" doc:"where clients connect, by name"`
 	TLS      Named[TLS]      `cfg:"tls" doc:"certificates and rules of TLS, by name; a listener names the one it uses"`
 	Services Named[Service]  `cfg:"services" doc:"where traffic can go, by name"`
 	Policies Named[Policy]   `cfg:"policies" doc:"reusable rules, by name; a route runs the ones it names in use"`
 	Defaults Defaults        `cfg:"defaults" doc:"what applies to every route unless it says otherwise"`
 	Routes   Named[Route]    `cfg:"routes" doc:"which request goes where, by name; their order does not matter"`
-	_        struct{}        `later:"stores,cache,consumers"`
+	_        struct{}        `later:"stores,consumers"`
 
 	at          map[string]Pos
 	substituted map[Pos]bool

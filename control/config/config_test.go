@@ -84,6 +84,7 @@ func TestDefaults(t *testing.T) {
 	f("idle", time.Duration(c.Limits.Idle), 75*time.Second)
 	f("header timeout", time.Duration(c.Limits.HeaderTimeout), 10*time.Second)
 	f("min rate", c.Limits.MinRate, Rate(1024))
+	f("cache memory", c.Cache.Memory, Size(64<<20))
 	f("drain", time.Duration(c.Limits.Drain), 30*time.Second)
 	f("http", c.Listen[0].Value.HTTP[0].Text, "h1")
 
@@ -148,6 +149,7 @@ func TestExample(t *testing.T) {
 	f("key", users.Balance.On.By+" "+users.Balance.On.Name, "header X-User")
 	f("tls", users.To[0].TLS, true)
 	f("weight", users.To[1].Weight, 3)
+	f("cache memory", c.Cache.Memory, Size(1<<30))
 	f("redirect", fmt.Sprint(c.Listen[1].Value.Redirect.Port, c.Listen[2].Value.Redirect.Port, public.Redirect.Port), "443 8443 0")
 	postgres, _ := c.Listen.Get("postgres")
 	f("tcp", postgres.TCP.Text, "db")

@@ -50,6 +50,8 @@ func TestSchema(t *testing.T) {
 	f("admin: off\nlog: { access: off }\nroutes:")
 	f(numbers)
 	f("admin: { profiling: on }")
+	f("cache: { memory: 1GiB }")
+	f("cache: {}")
 	f("tls: { a: { certificates: self-signed, preset: modern, hsts: 365d } }")
 	f("tls: { a: { certificates: [{ acme: ops@a.example, hosts: [a.example] }, { acme: { email: ops@a.example, key: rsa }, hosts: a.example }], ocsp: off } }")
 	f("tls: { a: { certificates: [{ cert: a.pem, key: a.key }, { dir: certs }], client_certs: { ca: ca.pem, mode: request } } }")
@@ -68,7 +70,8 @@ func TestSchema(t *testing.T) {
 	}
 	bad("version: 2")
 	bad("listn: {}")
-	bad("cache: {}")
+	bad("cache: { memory: off }")
+	bad("cache: { memory: 1 GiBB }")
 	bad("tls: { a: {} }")
 	bad("tls: { a: { certificates: [{ acme: { key: rsa }, hosts: [a.example] }] } }")
 	bad("tls: { a: { certificates: self-signed, ocsp: maybe } }")

@@ -7,7 +7,6 @@ package store
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
@@ -38,20 +37,6 @@ func TestShareOf(t *testing.T) {
 	f(100, 64, 60, 50)  // 32 MiB
 	f(100, 20, 16, 100) // never more than without a store
 }
-
-// inProcess runs a test in a process of its own, because it is about the process, and returns what that printed.
-func inProcess(t *testing.T, name string, env ...string) string {
-	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run", "^"+name+"$", "-test.v", "-test.timeout=5m")
-	cmd.Env = append(os.Environ(), append(env, "SLUICE_STORE_PROCESS="+name)...)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return string(out)
-}
-
-func isProcess(t *testing.T) bool { return os.Getenv("SLUICE_STORE_PROCESS") == t.Name() }
 
 // rss is the memory of this process that is resident, in bytes.
 func rss(t *testing.T) int64 {

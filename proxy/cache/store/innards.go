@@ -42,6 +42,7 @@ func look(cache *freecache.Cache) innards {
 const slotLen = freecache.HASH_ENTRY_SIZE
 
 func (in *innards) read(cache *freecache.Cache) (used, index int64) {
+	index = int64(reflect.TypeOf(cache).Elem().Size())
 	for i := range in.segments {
 		f := &in.segments[i]
 		// No error: nothing is set.

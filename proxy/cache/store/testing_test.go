@@ -2,6 +2,8 @@ package store
 
 import (
 	"errors"
+	"os"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -70,3 +72,17 @@ func wantErr(t testing.TB, err, want error) {
 		t.Errorf("error %v, want %v", err, want)
 	}
 }
+
+// inProcess runs a test in a process of its own, because it is about the process, and returns what that printed.
+func inProcess(t *testing.T, name string, env ...string) string {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run", "^"+name+"$", "-test.v", "-test.timeout=5m")
+	cmd.Env = append(os.Environ(), append(env, "SLUICE_STORE_PROCESS="+name)...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return string(out)
+}
+
+func isProcess(t *testing.T) bool { return os.Getenv("SLUICE_STORE_PROCESS") == t.Name() }

@@ -17,6 +17,7 @@ import (
 	"sluice/control/compile"
 	"sluice/control/config"
 	"sluice/control/profiling"
+	"sluice/proxy/cache/store"
 	"sluice/proxy/observe"
 	"sluice/proxy/server"
 	"sluice/proxy/upstream"
@@ -458,6 +459,17 @@ func (g *gateway) Routes() []compile.RouteInfo {
 
 // Services lists the services and the state of their endpoints.
 func (g *gateway) Services() []upstream.Status { return g.runtime.Services() }
+
+// Cache is the store of the response cache, or nil.
+func (g *gateway) Cache() *store.Store {
+	if c := g.runtime.Cache(); c != nil {
+		return c.Store
+	}
+	return nil
+}
+
+// PurgeCache calls purge with the store of the response cache, and reports whether there is one.
+func (g *gateway) PurgeCache(purge func(*store.Store)) bool { return g.runtime.PurgeCache(purge) }
 
 // WriteMetrics writes every metric.
 func (g *gateway) WriteMetrics(w io.Writer) error { return g.metrics.WritePrometheus(w) }

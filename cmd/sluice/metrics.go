@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"sluice/proxy"
+	"sluice/proxy/cache/store"
 	"sluice/proxy/compress"
 	"sluice/proxy/observe"
 	"sluice/proxy/upstream"
@@ -34,6 +35,7 @@ func (g *gateway) registerMetrics() {
 	g.registerOCSP()
 	g.registerACME()
 	g.registerEndpoints()
+	registerCache(m, g.Cache)
 	g.registerProfiling()
 	g.registerCompression()
 }
@@ -170,6 +172,29 @@ func (g *gateway) registerHealth() {
 		func(e *upstream.EndpointStatus, labels func(...string) string, yield func(string, float64) bool) bool {
 			return yield(labels(), float64(e.Changes))
 		}))
+}
+
+// registerCache is about the store of the response cache. While there is none, there are no samples.
+func registerCache(m *observe.Metrics, cache func() *store.Store) {
+	one := func(value func(st *store.Stats) int64) iter.Seq2[string, float64] {
+		return func(yield func(string, float64) bool) {
+			if c := cache(); c != nil {
+				st := c.Stats()
+				yield("", float64(value(&st)))
+			}
+		}
+	}
+	m.Func("sluice_cache_memory_bytes", "Memory of the response cache, as configured.", one(func(st *store.Stats) int64 { return st.Bytes }))
+	m.Func("sluice_cache_bytes", "Memory of the response cache that has been written to.", one(func(st *store.Stats) int64 { return st.BytesUsed }))
+	m.Func("sluice_cache_bytes_taken", "Memory that the response cache takes in truth: with its index, which grows with the entries.",
+		one(func(st *store.Stats) int64 { return st.BytesTaken }))
+	m.Func("sluice_cache_entries", "Entries in the response cache; a large object has several.", one(func(st *store.Stats) int64 { return st.Entries }))
+	m.Func("sluice_cache_evictions_total", "Entries that made room for others.", one(func(st *store.Stats) int64 { return st.Evictions }))
+	m.Func("sluice_cache_torn_total", "Objects that were looked up and of which a part had been evicted.", one(func(st *store.Stats) int64 { return st.Torn }))
+	m.Func("sluice_cache_purges_total", "Purges of the response cache.", one(func(st *store.Stats) int64 { return st.Purges }))
+	m.Func("sluice_cache_purges_held", "Purges that are remembered, because not all entries have been judged by them.", one(func(st *store.Stats) int64 { return st.PurgesHeld }))
+	m.Func("sluice_cache_purge_overflows_total", "How often there were too many purges to remember, which purged everything.",
+		one(func(st *store.Stats) int64 { return st.Overflows }))
 }
 
 // endpointsMax bounds the series of one service and metric: addresses may come from the DNS, which no configuration

@@ -7,6 +7,7 @@ import (
 	"sluice/control/compile"
 	"sluice/control/config"
 	"sluice/control/profiling"
+	"sluice/proxy/cache/store"
 	"sluice/proxy/upstream"
 )
 
@@ -23,6 +24,10 @@ type Gateway interface {
 	WriteMetrics(w io.Writer) error
 	// Profiles is where continuous profiling writes to, or nil while it is off.
 	Profiles() *profiling.Ring
+	// Cache is the store of the response cache, or nil if no route uses it.
+	Cache() *store.Store
+	// PurgeCache calls purge with that store, while no reload replaces it, and reports whether there is one.
+	PurgeCache(purge func(*store.Store)) bool
 }
 
 // Status is what a gateway is and since when.

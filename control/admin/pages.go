@@ -32,6 +32,9 @@ var pages = map[string]page{
 	"/v1/services": {methods: reading, serve: (*Server).services},
 	"/v1/profiles": {methods: reading, serve: (*Server).profiles},
 	"/v1/reload":   {methods: posting, serve: (*Server).reload},
+
+	"/v1/cache":       {methods: reading, serve: (*Server).cache},
+	"/v1/cache/purge": {methods: posting, serve: (*Server).purgeCache},
 }
 
 func find(path string) (page, bool) {

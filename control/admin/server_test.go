@@ -21,6 +21,7 @@ import (
 	"sluice/control/compile"
 	"sluice/control/config"
 	"sluice/control/profiling"
+	"sluice/proxy/cache/store"
 	"sluice/proxy/upstream"
 )
 
@@ -36,6 +37,7 @@ type fake struct {
 	reloads  atomic.Int64
 	panicked bool
 	ring     *profiling.Ring
+	cache    *store.Store
 }
 
 func (g *fake) Unready() string {
@@ -50,6 +52,13 @@ func (g *fake) Routes() []compile.RouteInfo {
 }
 func (g *fake) Services() []upstream.Status { return nil }
 func (g *fake) Profiles() *profiling.Ring   { return g.ring }
+func (g *fake) Cache() *store.Store         { return g.cache }
+func (g *fake) PurgeCache(purge func(*store.Store)) bool {
+	if g.cache != nil {
+		purge(g.cache)
+	}
+	return g.cache != nil
+}
 func (g *fake) Reload() (Reloaded, error) {
 	g.reloads.Add(1)
 	return g.reload()

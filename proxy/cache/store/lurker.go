@@ -3,8 +3,9 @@ package store
 import "time"
 
 // rest is how long a purge is remembered at least: what had begun before it is on its way into the store for that long. Whatever takes
-// longer is not stored, because nobody knows any more whether it was purged.
-const rest = time.Minute
+// longer is not stored, because nobody knows any more whether it was purged. It is also how often the whole store is looked through at
+// most while purges keep coming, unless they crowd: with 4 GiB that takes some seconds of one core.
+const rest = 10 * time.Minute
 
 // lurker judges every entry after purges, so that these can be forgotten. None of it is needed for a purge to work.
 type lurker struct {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -50,10 +51,19 @@ func (m *model) judge(o *modelObject) Found {
 
 // TestModel plays random histories. A store may have evicted anything, so that Missing is always right; nothing else is but
 // what the model says, to the byte.
-func TestModel(t *testing.T) {
+func TestModel(t *testing.T) { testModel(t, 4) }
+
+func TestSoakModel(t *testing.T) {
+	if os.Getenv("SLUICE_SOAK") == "" {
+		t.Skip("takes minutes: SLUICE_SOAK=1")
+	}
+	testModel(t, 1000)
+}
+
+func testModel(t *testing.T, seeds uint64) {
 	f := func(bytesOfStore int64, urls, bodyMax int, foundMin float64) {
 		t.Helper()
-		for seed := range uint64(12) {
+		for seed := range seeds {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHistory(t, seed, bytesOfStore, urls, bodyMax)
 				defer h.store.Close()
@@ -78,6 +88,7 @@ func TestModel(t *testing.T) {
 type history struct {
 	t       *testing.T
 	random  *rand.Rand
+	bytes   *rand.ChaCha8
 	store   *Store
 	model   model
 	urls    int
@@ -95,7 +106,7 @@ type modelWriter struct {
 
 func newHistory(t *testing.T, seed uint64, bytesOfStore int64, urls, bodyMax int) *history {
 	return &history{
-		t: t, random: rand.New(rand.NewPCG(seed, 1)), store: New(bytesOfStore, wire.Now),
+		t: t, random: rand.New(rand.NewPCG(seed, 1)), bytes: rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)}), store: New(bytesOfStore, wire.Now),
 		model: model{objects: make(map[string]*modelObject)}, urls: urls, bodyMax: bodyMax,
 	}
 }
@@ -121,7 +132,7 @@ func (h *history) step() {
 	case n < 99:
 		time.Sleep(time.Duration(h.random.IntN(3000)) * time.Millisecond)
 	default:
-		time.Sleep(time.Duration(h.random.IntN(90)) * time.Second)
+		time.Sleep(time.Duration(h.random.Int64N(int64(rest) * 3 / 2)))
 	}
 }
 
@@ -141,13 +152,14 @@ func (h *history) object(url string) (*modelObject, *Item) {
 		size %= 500
 	}
 	o.body = make([]byte, size)
-	for i := range o.body {
-		o.body[i] = byte(h.random.Uint32())
-	}
+	_, _ = h.bytes.Read(o.body) // never fails
 	o.meta = strings.Repeat("m", h.random.IntN(100))
 	it := itemOf(h.store, url, o.tags...)
 	it.Meta = []byte(o.meta)
 	it.KeepFor = time.Duration(h.random.IntN(300_000)+1) * time.Millisecond
+	if h.random.IntN(2) == 0 {
+		it.KeepFor = 4 * rest // outlives purges
+	}
 	return o, it
 }
 

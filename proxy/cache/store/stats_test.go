@@ -61,7 +61,7 @@ func TestTaken(t *testing.T) {
 	}
 	before := heap()
 	s := newStore(t, 16<<20)
-	for i := range 100_000 {
+	for i := range 50_000 {
 		must(t, s.Put(itemOf(s, fmt.Sprint("example.com/", i)), make([]byte, 100)))
 	}
 	got, want := s.Stats().BytesTaken, heap()-before

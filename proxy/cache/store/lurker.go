@@ -92,16 +92,24 @@ const strideMax = 4 << 20
 
 // tidy judges every entry, deletes what was purged and notes the rest as judged. It returns false when the store is closed.
 //
-// The iterator misses an entry now and then, when another is deleted in front of it. Such an entry is purged when the marks are
-// forgotten, because it has not been judged up to there: no harm but one request more.
+// The iterator misses an entry when another of its slot is deleted in front of it. Such an entry is purged when the marks are forgotten,
+// because it has not been judged up to there: no harm but one request more. It happens now and then, by evictions; the
+// lurker itself deletes what it found one stride ago, in slots that the iterator has left.
 func (s *Store) tidy(up uint64) bool {
+	var purged, before [][]byte
+	defer func() {
+		s.delAll(before)
+		s.delAll(purged)
+	}()
 	began, stride := time.Now(), 0
 	for it := s.cache.NewIterator(); ; {
 		entry := it.Next()
 		if entry == nil {
 			return true
 		}
-		s.tidyEntry(entry.Key, up)
+		if !s.tidyEntry(entry.Key, up) {
+			purged = append(purged, entry.Key)
+		}
 		if stride += entryHead + len(entry.Key) + len(entry.Value); stride < strideMax {
 			continue
 		}
@@ -110,13 +118,22 @@ func (s *Store) tidy(up uint64) bool {
 			return false
 		case <-time.After(time.Since(began)):
 		}
+		s.delAll(before)
+		purged, before = before[:0], purged
 		began, stride = time.Now(), 0
 	}
 }
 
-func (s *Store) tidyEntry(k []byte, up uint64) {
+func (s *Store) delAll(keys [][]byte) {
+	for _, k := range keys {
+		s.del(k)
+	}
+}
+
+// tidyEntry judges one entry and returns false if it was purged.
+func (s *Store) tidyEntry(k []byte, up uint64) bool {
 	if len(k) == chunkKey {
-		return // goes with the entry that it belongs to
+		return true // goes with the entry that it belongs to
 	}
 	purged := false
 	var stamp uint64
@@ -128,13 +145,10 @@ func (s *Store) tidyEntry(k []byte, up uint64) {
 		}
 		return nil
 	})
-	switch {
-	case err != nil:
-	case purged:
-		s.del(k)
-	case stamp >= up && !s.noted(k, up):
+	if err == nil && !purged && stamp >= up && !s.noted(k, up) {
 		s.rewrite(k)
 	}
+	return !purged
 }
 
 // noted reports whether judge's note has reached the entry.

@@ -191,7 +191,7 @@ func registerCache(m *observe.Metrics, cache func() *store.Store) {
 	m.Func("sluice_cache_entries", "Entries in the response cache; a large object has several.", one(func(st *store.Stats) int64 { return st.Entries }))
 	m.Func("sluice_cache_evictions_total", "Entries that made room for others.", one(func(st *store.Stats) int64 { return st.Evictions }))
 	m.Func("sluice_cache_torn_total", "Objects that were looked up and of which a part had been evicted.", one(func(st *store.Stats) int64 { return st.Torn }))
-	m.Func("sluice_cache_purges_total", "Purges of the response cache.", one(func(st *store.Stats) int64 { return st.Purges }))
+	m.Func("sluice_cache_purges_total", "Purges of the response cache: one for each form of a URL, and those that unsafe requests make.", one(func(st *store.Stats) int64 { return st.Purges }))
 	m.Func("sluice_cache_purges_held", "Purges that are remembered, because not all entries have been judged by them.", one(func(st *store.Stats) int64 { return st.PurgesHeld }))
 	m.Func("sluice_cache_purge_overflows_total", "How often there were too many purges to remember, which purged everything.",
 		one(func(st *store.Stats) int64 { return st.Overflows }))

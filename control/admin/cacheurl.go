@@ -12,8 +12,8 @@ import (
 // purgeURL brings a URL, or the beginning of one, into the form in which it stands in a key: host, path and "?" with the query, if there is
 // one. The host is in lower case, the path as the gateway matches it.
 //
-// Clients may send a default port or leave it out, and a key may have kept it: so the forms with it are returned, too. To purge what was
-// not meant costs a request, not to purge what was meant shows old content.
+// Clients may send a default port or leave it out, and a question mark without a query, and keys keep that: so these forms are returned,
+// too. To purge what was not meant costs a request, not to purge what was meant shows old content.
 func purgeURL(text string, prefix bool) (shown string, forms []string, err error) {
 	if strings.ContainsFunc(text, isControl) || strings.ContainsAny(text, " \\#") {
 		return "", nil, errors.New("a URL holds no space, backslash, number sign or control character")
@@ -46,6 +46,9 @@ func purgeURL(text string, prefix bool) (shown string, forms []string, err error
 	}
 	for _, port := range ports {
 		forms = append(forms, host+port+path)
+		if !prefix && !strings.Contains(path, "?") {
+			forms = append(forms, host+port+path+"?")
+		}
 	}
 	if shown = forms[0]; len(shown) > store.KeyMax {
 		return "", nil, fmt.Errorf("the URL has %d bytes, and nothing of more than %d is stored", len(shown), store.KeyMax)

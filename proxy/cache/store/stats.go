@@ -16,7 +16,7 @@ type Stats struct {
 	Entries    int64 // an object of several pieces counts once for each
 	Evictions  int64 // entries that made room for others; also one that outgrew its own place
 	Torn       int64 // objects that were found with a piece missing
-	Purges     int64
+	Purges     int64 // a URL that can be written in several forms takes one for each
 	PurgesHeld int64 // that are remembered until every entry has been judged
 	Overflows  int64 // how often they were too many to remember, which purged everything
 }

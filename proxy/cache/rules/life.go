@@ -20,17 +20,17 @@ type Life struct {
 // both says max-age in CDN-Cache-Control.
 func Lifetime(status int, resp *Response, p *Policy) Life {
 	configured, _ := p.lifetime(status, resp.Public)
-	if p.Overrides(status, resp) {
-		return Life{Fresh: configured, StaleWhileRevalidate: p.StaleWhileRevalidate, StaleIfError: p.StaleIfError, Immutable: resp.Immutable}
-	}
+	override := p.Overrides(status, resp)
 	l := Life{
 		NoCache:              resp.NoCache,
-		MustRevalidate:       resp.MustRevalidate || resp.SMaxAge >= 0,
+		MustRevalidate:       resp.MustRevalidate || resp.SMaxAge >= 0 && !override,
 		Immutable:            resp.Immutable,
 		StaleWhileRevalidate: given(resp.StaleWhileRevalidate, p.StaleWhileRevalidate),
 		StaleIfError:         given(resp.StaleIfError, p.StaleIfError),
 	}
 	switch {
+	case override:
+		l.Fresh = configured
 	case resp.SMaxAge >= 0:
 		l.Fresh = resp.SMaxAge
 	case resp.MaxAge >= 0:

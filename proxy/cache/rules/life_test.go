@@ -55,7 +55,10 @@ func TestLifetime(t *testing.T) {
 	f(200, "Cache-Control: max-age=60, must-revalidate", "60+20+30 must-revalidate")
 
 	policy = &Policy{For: 10, ByStatus: []StatusFor{{404, 3}}, Override: true, StaleWhileRevalidate: 20}
-	f(200, "Cache-Control: max-age=60, s-maxage=5, no-cache, must-revalidate, stale-while-revalidate=1", "10+20+0")
+	f(200, "Cache-Control: max-age=60, s-maxage=5, stale-while-revalidate=1", "10+1+0")
+	f(200, "Cache-Control: max-age=0, no-cache", "10+20+0 no-cache")
+	f(200, "Cache-Control: max-age=0, must-revalidate", "10+20+0 must-revalidate")
+	f(200, "Expires: 0", "10+20+0")
 	f(200, "Cache-Control: max-age=60, immutable", "10+20+0 immutable")
 	f(404, "Cache-Control: max-age=60", "3+20+0")
 	f(302, "Cache-Control: max-age=60, must-revalidate", "60+20+0 must-revalidate") // not configured

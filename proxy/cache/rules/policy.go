@@ -7,8 +7,8 @@ type Policy struct {
 	For int64
 	// ByStatus is For by status, before For, of any status that is not about one request alone. 5xx but 501 are only ever stored by it.
 	ByStatus []StatusFor
-	// Override lets For and ByStatus count whatever the origin says of freshness: no-cache, max-age, s-maxage, Expires, must-revalidate
-	// and stale-*. It never overrides no-store and private.
+	// Override puts For and ByStatus in the place of max-age, s-maxage and Expires. What else the origin says still counts: no-store, private, no-cache,
+	// must-revalidate.
 	Override bool
 
 	// StaleWhileRevalidate and StaleIfError are for responses whose origin says neither how long they may be used stale nor that they must not be.

@@ -89,7 +89,7 @@ func TestStorable(t *testing.T) {
 
 	policy = &Policy{For: 10, Override: true}
 	f(200, "", "", "")
-	f(200, "", "Cache-Control: no-cache", "")
+	f(200, "", "Cache-Control: no-cache", "no-lifetime")
 	f(200, "", "Cache-Control: max-age=0, must-revalidate", "")
 	f(200, "", "Cache-Control: no-store", "no-store")
 	f(200, "", "Cache-Control: private", "private")

@@ -256,6 +256,9 @@ func (p *Policy) ask(c *proxy.Exchange, next *proxy.Chain, f *flight, v *visit) 
 		return outBroken, nil
 	}
 	said := rules.ParseResponse(&r.Head)
+	if said.Date == 0 {
+		said.Date = time.Now().Unix() // it is as old as it is here (RFC 9110 section 6.6.1)
+	}
 	reason := p.refuses(c, v, &said)
 	if reason == "" && !p.start(c, f, v, &said, asked, now) {
 		reason = "head-size"

@@ -18,6 +18,7 @@ type outcome uint8
 const (
 	outFailed    outcome = iota // no answer
 	outBroken                   // an answer that says that the origin is in trouble
+	outWrong                    // a 304 about something else than what is kept, which is no longer
 	outRefreshed                // what is kept is still good
 	outAlone                    // an answer for the one who has asked, and nobody else
 	outLanded                   // an answer for the flight; the fork is its own
@@ -35,8 +36,16 @@ func (v *visit) lead(next *proxy.Chain, f *flight) error {
 			c.End()
 		}
 	}()
-	x.CancelFork(c, func() bool { return !p.cache.flights.abandon(f) })
+	wanted := func() bool { return !p.cache.flights.abandon(f) }
+	x.CancelFork(c, wanted)
 	out, err := p.ask(c, next, f, v)
+	if out == outWrong {
+		x.CancelFork(nil, nil)
+		c.End()
+		c = x.Fork()
+		x.CancelFork(c, wanted)
+		out, err = p.ask(c, next, f, v) // for the whole
+	}
 	x.CancelFork(nil, nil)
 	done = true
 	now := wire.Now()
@@ -203,7 +212,7 @@ func (v *visit) behind(c *proxy.Exchange, next *proxy.Chain, f *flight) {
 	defer v.entry.Free()
 	v.has = v.get()
 	switch out, _ := p.ask(c, next, f, v); out {
-	case outFailed, outBroken:
+	case outFailed, outBroken, outWrong:
 		p.cache.land(f, failed, nil)
 	case outRefreshed:
 		p.cache.land(f, refreshed, nil)
@@ -248,9 +257,12 @@ func (p *Policy) ask(c *proxy.Exchange, next *proxy.Chain, f *flight, v *visit) 
 	f.status = r.Status
 	if r.Status == 304 && conditional {
 		if !p.refresh(c, f, v, asked, now) {
-			return outFailed, errWrong304
+			return outWrong, nil
 		}
 		return outRefreshed, nil
+	}
+	if r.Status == 304 {
+		return outFailed, errWrong304
 	}
 	if rules.FailsOver(r.Status) && v.mayUse(now) {
 		return outBroken, nil
@@ -306,7 +318,7 @@ func (p *Policy) rules(x *proxy.Exchange) *rules.Policy {
 }
 
 var errWrong304 = &proxy.Error{
-	Status: 502, Code: "bad_response", Detail: "The service says of something else than was asked that it has not changed.", Side: proxy.ByUpstream,
+	Status: 502, Code: "bad_response", Detail: "The service says that something has not changed about which it was not asked.", Side: proxy.ByUpstream,
 }
 
 // flightsMax is how many of the largest objects may be under way at the same time.

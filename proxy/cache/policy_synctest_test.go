@@ -253,10 +253,21 @@ func TestTime(t *testing.T) {
 		b.answer = says("200\nCache-Control: max-age=10\nETag: \"1\"\n\none")
 		b.ask("GET /a")
 		time.Sleep(15 * time.Second)
-		b.answer = says("304\nETag: \"2\"\n\n")
+		b.seen("GET /a")
+		b.answer = func(x *proxy.Exchange) string {
+			if x.Request.Head.Has("If-None-Match") {
+				return "304\nETag: \"2\"\n\n"
+			}
+			return "200\nCache-Control: max-age=10\nETag: \"2\"\n\ntwo"
+		}
+		b.want(b.ask("GET /a"), "200 two, fwd=stale; ttl=10; stored")
+		b.seen(`GET /a If-None-Match:"1"`, "GET /a")
+		b.want(b.ask("GET /a"), "200 two age 0, hit; ttl=10")
+		time.Sleep(15 * time.Second)
+		b.answer = says("304\nETag: \"3\"\n\n") // to whatever it is asked
 		b.want(b.ask("GET /a"), "bad_response, sluice; fwd=stale")
-		b.answer = says("200\nCache-Control: max-age=10\nETag: \"2\"\n\ntwo")
-		b.want(b.ask("GET /a"), "200 two, fwd=uri-miss; ttl=10; stored")
+		b.answer = says("200\nCache-Control: max-age=10\nETag: \"3\"\n\nthree")
+		b.want(b.ask("GET /a"), "200 three, fwd=uri-miss; ttl=10; stored")
 	})
 
 	inBubble("RFC 9111 5.2.1: what requests say", t, Options{}, func(b *bench) {

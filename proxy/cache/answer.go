@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"io"
 
 	"sluice/proxy"
@@ -51,7 +52,7 @@ func (v *visit) present(lines []byte, size, now int64) {
 	v.status.TTL, v.status.HasTTL = m.life.Fresh-v.age(now), true
 	v.at, v.left = 0, size
 	switch {
-	case m.status == 200 && v.req.Conditional && rules.NotModified(&asks.Head, m.etag(lines), m.lastModified):
+	case m.status == 200 && v.req.Conditional && rules.NotModified(&asks.Head, m.etag(lines), cmp.Or(m.lastModified, m.date)):
 		r.Status = 304
 		withoutBody(&r.Head)
 		r.Body.SetAbsent(-1)

@@ -168,9 +168,12 @@ func (v *visit) serve(next *proxy.Chain) error {
 			return v.answer(now)
 		case rules.StaleUsable:
 			v.result = Stale
-			v.refreshBehind(next, mark)
+			if !rules.OnlyIfCached(&v.req, &v.p.Rules) { // who says that does not want the origin to be asked
+				v.refreshBehind(next, mark)
+			}
 			return v.answer(now)
 		case rules.Missing:
+			v.status = rules.Status{Forward: rules.Nowhere, Detail: "only-if-cached"}
 			return ErrNotCached
 		}
 		passes := v.has && v.record.kind == kindPass
@@ -222,7 +225,7 @@ func (v *visit) look(now int64) rules.Verdict {
 		switch {
 		case verdict != rules.Revalidate:
 			forward = rules.Hit
-		case age < v.record.life.Fresh:
+		case age < v.record.life.Fresh && !v.record.life.NoCache:
 			forward = rules.ForwardRequest
 		default:
 			forward = rules.ForwardStale

@@ -272,7 +272,7 @@ func TestTime(t *testing.T) {
 
 	inBubble("RFC 9111 5.2.1: what requests say", t, Options{}, func(b *bench) {
 		b.answer = says("200\nCache-Control: max-age=100\nETag: \"1\"\n\none")
-		b.want(b.ask("GET /a", "Cache-Control: only-if-cached"), "not_cached, sluice; fwd=uri-miss")
+		b.want(b.ask("GET /a", "Cache-Control: only-if-cached"), "not_cached, sluice; detail=only-if-cached")
 		b.ask("GET /a")
 		time.Sleep(50 * time.Second)
 		b.want(b.ask("GET /a", "Cache-Control: only-if-cached"), "200 one age 50, hit; ttl=50")

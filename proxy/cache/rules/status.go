@@ -17,7 +17,8 @@ type Status struct {
 type Forward uint8
 
 const (
-	Hit             Forward = iota // it did not
+	Hit             Forward = iota // it did not: there is an answer
+	Nowhere                        // it did not: there is none, and only-if-cached
 	ForwardBypass                  // this cache does not handle such requests
 	ForwardMethod                  // for its method
 	ForwardURIMiss                 // nothing is stored for it
@@ -29,27 +30,30 @@ const (
 	forwardCount
 )
 
-var forwardNames = [forwardCount]string{"hit", "bypass", "method", "uri-miss", "vary-miss", "miss", "request", "stale", "partial"}
+var forwardNames = [forwardCount]string{"hit", "", "bypass", "method", "uri-miss", "vary-miss", "miss", "request", "stale", "partial"}
 
 func (f Forward) String() string { return forwardNames[f] }
 
 // AppendStatus appends one member of Cache-Status, to be added after those of the caches behind this one. The key is never told.
 func AppendStatus(dst []byte, s *Status) []byte {
-	dst = append(dst, "sluice; "...)
-	if s.Forward != Hit {
-		dst = append(dst, "fwd="...)
+	dst = append(dst, "sluice"...)
+	forwarded := s.Forward > Nowhere
+	switch {
+	case forwarded:
+		dst = append(append(dst, "; fwd="...), forwardNames[s.Forward]...)
+	case s.Forward == Hit:
+		dst = append(dst, "; hit"...)
 	}
-	dst = append(dst, forwardNames[s.Forward]...)
-	if s.Forward != Hit && s.FwdStatus != 0 {
+	if forwarded && s.FwdStatus != 0 {
 		dst = appendInt(append(dst, "; fwd-status="...), int64(s.FwdStatus))
 	}
 	if s.HasTTL {
 		dst = appendInt(append(dst, "; ttl="...), s.TTL)
 	}
-	if s.Forward != Hit && s.Stored {
+	if forwarded && s.Stored {
 		dst = append(dst, "; stored"...)
 	}
-	if s.Forward != Hit && s.Collapsed {
+	if forwarded && s.Collapsed {
 		dst = append(dst, "; collapsed"...)
 	}
 	if s.Detail != "" {

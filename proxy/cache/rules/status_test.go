@@ -21,6 +21,7 @@ func TestAppendStatus(t *testing.T) {
 	f(Status{TTL: -412, HasTTL: true}, "sluice; hit; ttl=-412")
 	f(Status{TTL: 0, HasTTL: true, Detail: "negative"}, "sluice; hit; ttl=0; detail=negative")
 	f(Status{Stored: true, Collapsed: true, FwdStatus: 304}, "sluice; hit") // which only go with fwd
+	f(Status{Forward: Nowhere, Detail: "only-if-cached", Stored: true}, "sluice; detail=only-if-cached")
 	f(Status{Forward: ForwardBypass}, "sluice; fwd=bypass")
 	f(Status{Forward: ForwardMethod}, "sluice; fwd=method")
 	f(Status{Forward: ForwardURIMiss, Stored: true}, "sluice; fwd=uri-miss; stored")

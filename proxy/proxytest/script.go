@@ -39,7 +39,7 @@ import (
 // 101 both sides are tunnels: the origin reads to the end, then gives its next answer.
 //
 // What was received stands there byte for byte, but for what changes from run to run: REQUEST-ID, NOW, BUCKET and the
-// addresses. CRLF is a line end, any other control byte an escape; the chunks of a body are joined to one; (cut off)
+// addresses; Age and the ttl of Cache-Status are as they were at the beginning, if they are in whole minutes. CRLF is a line end, any other control byte an escape; the chunks of a body are joined to one; (cut off)
 // and (reset) say that the message is not whole.
 //
 // seen and response are expectations, and complete: what is not there must not have happened. -rewrite writes them;
@@ -336,6 +336,8 @@ type renamer struct{ ids []string }
 var (
 	randomID     = regexp.MustCompile(`\b[0-9a-f]{32}\b`)
 	randomBucket = regexp.MustCompile(`=b[0-9]{6}; Path`)
+	passingAge   = regexp.MustCompile(`(?m)^Age: [0-9]+$`)
+	passingTTL   = regexp.MustCompile(`\bttl=-?[0-9]+\b`)
 	someDate     = regexp.MustCompile(`(?m)^Date: (.*)$`)
 )
 
@@ -350,6 +352,8 @@ func (r *renamer) rename(text string) string {
 		return idName(len(r.ids) - 1)
 	})
 	text = randomBucket.ReplaceAllString(text, "=BUCKET; Path")
+	text = passingAge.ReplaceAllStringFunc(text, func(age string) string { return wholeMinutes(age, "Age: ", 0) })
+	text = passingTTL.ReplaceAllStringFunc(text, func(ttl string) string { return wholeMinutes(ttl, "ttl=", 59) })
 	return someDate.ReplaceAllStringFunc(text, func(line string) string {
 		at, err := http.ParseTime(strings.TrimPrefix(line, "Date: "))
 		if err != nil || time.Since(at).Abs() > time.Minute {
@@ -357,6 +361,16 @@ func (r *renamer) rename(text string) string {
 		}
 		return "Date: NOW"
 	})
+}
+
+// wholeMinutes is a count of seconds as it was when a script began, if that was in whole minutes: what grows is rounded down, what shrinks up.
+func wholeMinutes(text, name string, up int) string {
+	n, err := strconv.Atoi(text[len(name):])
+	if err != nil {
+		return text
+	}
+	n += up
+	return name + strconv.Itoa(n-(n%60+60)%60)
 }
 
 func idName(i int) string {

@@ -348,15 +348,25 @@ func (p *Policy) refresh(c *proxy.Exchange, f *flight, v *visit, asked, now int6
 		return false
 	}
 	tags := p.tags(&c.Response.Head)
+	age := rules.ParseResponse(&c.Response.Head).Age // of another cache's 304
 	p.clean(&c.Response.Head)
 	rules.Merge(&merged, &stored, &c.Response.Head)
 	said := rules.ParseResponse(&merged)
+	said.Age = age
 	rec := record{kind: kindObject, status: v.record.status, via: v.record.via}
 	rec.judge(&said, p, v.x, asked, now)
 	v.fresh = rec.build(&merged)
 	v.soft = false
-	// If the entry was evicted or purged meanwhile, what v holds of it answers v's client all the same: it was good when it was asked.
-	_ = p.cache.Store.Refresh(&v.entry, &store.Item{Meta: v.fresh, Tags: tags, KeepFor: rec.keepFor(&said, now), Began: f.mark})
+	switch rules.Storable(rec.status, &v.req, &said, p.rules(v.x)) {
+	case rules.Stored:
+		// If the entry was evicted or purged meanwhile, what v holds of it answers v's client all the same: it was good when it was asked.
+		_ = p.cache.Store.Refresh(&v.entry, &store.Item{Meta: v.fresh, Tags: tags, KeepFor: rec.keepFor(&said, now), Began: f.mark})
+	case rules.ByRequest, rules.ByAuthorization:
+		// Said to this client alone: what is kept for the others stays as it is.
+	default:
+		// The origin does not want it to be kept any more.
+		p.cache.Store.Delete(v.full)
+	}
 	v.record.decode(v.fresh)
 	return true
 }

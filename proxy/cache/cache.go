@@ -19,7 +19,9 @@ type Cache struct {
 	flights flights
 	behind  atomic.Int64 // fetches in the background under way
 	ids     atomic.Uint64
-	Waiting atomic.Int64 // requests that wait for the answer to another one
+	// identified says that somebody was known by name: then one URL can lie under the keys of many.
+	identified atomic.Bool
+	Waiting    atomic.Int64 // requests that wait for the answer to another one
 	// Counts are of what became of requests.
 	Counts [resultCount]atomic.Uint64
 }
@@ -293,7 +295,7 @@ func (v *visit) invalidate(host, path, query []byte, hasQuery bool) {
 		return
 	}
 	c := v.p.cache
-	if v.p.private(v.x) || c.flights.has(v.key) || c.Store.Get(v.key, &v.entry) != store.Missing {
+	if v.p.private() || c.flights.has(v.key) || c.Store.Get(v.key, &v.entry) != store.Missing {
 		v.entry.Free()
 		c.Store.PurgeURL(string(v.key[v.p.urlFrom():v.urlEnd]), false)
 	}

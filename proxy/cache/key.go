@@ -49,6 +49,9 @@ func (v *visit) buildKeyOf(host, path, query []byte, hasQuery bool) {
 	}
 	if !p.Shared {
 		if key := x.Identity.Key(); key != nil {
+			if c := p.cache; !c.identified.Load() {
+				c.identified.Store(true)
+			}
 			b = append(append(b, 0, '@'), key...)
 		}
 	}
@@ -62,9 +65,9 @@ func (v *visit) buildKeyOf(host, path, query []byte, hasQuery bool) {
 // keyMax leaves room for what Vary names.
 const keyMax = store.KeyMax / 2
 
-// private reports whether what is kept for x is for x's client alone, or for a part of the clients.
-func (p *Policy) private(x *proxy.Exchange) bool {
-	return len(p.Headers)+len(p.Cookies)+len(p.Claims) > 0 || !p.Shared && x.Identity != nil
+// private reports whether what is kept for a URL may lie under other keys than that of x: for a part of the clients, or for one alone.
+func (p *Policy) private() bool {
+	return len(p.Headers)+len(p.Cookies)+len(p.Claims) > 0 || !p.Shared && p.cache.identified.Load()
 }
 
 // appendQuery appends the query, or the parameters of it that belong to the key, each with all the values that it has.

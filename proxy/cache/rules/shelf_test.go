@@ -1,16 +1,18 @@
-package rules
+package rules_test
 
 import (
 	"maps"
 	"strings"
 
+	"sluice/proxy/cache/rules"
+	"sluice/proxy/cache/rules/model"
 	"sluice/proxy/wire"
 )
 
 // shelf is the plainest cache that follows the rules: a map, one request at a time, everything kept for ever.
 type shelf struct {
-	policy  *Policy
-	origin  func(url, method string, req *wire.Head, now int64) (status int, h *wire.Head, body string, failed bool)
+	policy  *rules.Policy
+	world   *model.World
 	entries map[string]*entry
 	names   map[string]string // by URL: the fields that its responses vary by
 }
@@ -19,106 +21,105 @@ type entry struct {
 	status     int
 	head       *wire.Head
 	body       string
-	life       Life
+	life       rules.Life
 	initialAge int64
 	receivedAt int64
 }
 
-// answer is what a client gets, and where it is from.
-type answer struct {
-	status    int
-	head      *wire.Head
-	body      string
-	fromShelf bool // the body is, whatever the origin has said
-	asked     bool // the origin
-	failed    bool // and it did not answer, or with an error
+func newShelf(w *model.World) model.Cache {
+	return &shelf{policy: w.Policy, world: w, entries: map[string]*entry{}, names: map[string]string{}}
 }
 
-func (s *shelf) serve(url, method string, req *wire.Head, now int64) answer {
+// Serve implements model.Cache.
+func (s *shelf) Serve(url, method string, req *wire.Head, now int64) model.Served {
 	if method != "GET" {
-		return s.pass(url, method, req, now)
+		a := s.pass(url, method, req, now)
+		if method == "HEAD" {
+			a.Body = ""
+		}
+		return a
 	}
-	r := ParseRequest(req)
+	r := rules.ParseRequest(req)
 	e := s.entries[s.key(url, req)]
 	if e == nil {
-		if OnlyIfCached(&r, s.policy) {
-			return answer{status: 504}
+		if rules.OnlyIfCached(&r, s.policy) {
+			return model.Served{Status: 504}
 		}
 		return s.fill(url, req, &r, nil, now)
 	}
 	age := e.initialAge + now - e.receivedAt
-	switch Judge(age, &e.life, &r, s.policy) {
-	case Fresh:
+	switch rules.Judge(age, &e.life, &r, s.policy) {
+	case rules.Fresh:
 		return e.answer(req)
-	case StaleUsable:
+	case rules.StaleUsable:
 		a := e.answer(req)
 		// In the background: what comes of it is for the next request.
 		again := wire.Head{}
-		Merge(&again, &wire.Head{}, req)
+		rules.Merge(&again, &wire.Head{}, req)
 		again.Del("cache-control")
-		unconditional := ParseRequest(&again)
+		unconditional := rules.ParseRequest(&again)
 		s.fill(url, &again, &unconditional, e, now)
 		return a
-	case Missing:
-		return answer{status: 504}
+	case rules.Missing:
+		return model.Served{Status: 504}
 	}
 	a := s.fill(url, req, &r, e, now)
-	if a.failed && MayUseOnError(age, &e.life, &r, s.policy) {
+	if a.Failed && rules.MayUseOnError(age, &e.life, &r, s.policy) {
 		a = e.answer(req)
-		a.asked, a.failed = true, true
+		a.Asked, a.Failed = true, true
 	}
 	return a
 }
 
 // answer is an entry for a client: the whole, or that it has it.
-func (e *entry) answer(req *wire.Head) answer {
-	a := answer{status: e.status, head: e.head, body: e.body, fromShelf: true}
-	resp := ParseResponse(e.head)
-	if e.status == 200 && NotModified(req, e.head.Get("etag"), resp.LastModified) {
-		a.status = 304
+func (e *entry) answer(req *wire.Head) model.Served {
+	a := model.Served{Status: e.status, Head: e.head, Body: e.body}
+	resp := rules.ParseResponse(e.head)
+	if e.status == 200 && rules.NotModified(req, e.head.Get("etag"), resp.LastModified) {
+		a.Status, a.Body = 304, ""
 	}
 	return a
 }
 
 // fill asks the origin, with an entry whether that still holds.
-func (s *shelf) fill(url string, req *wire.Head, r *Request, e *entry, now int64) answer {
+func (s *shelf) fill(url string, req *wire.Head, r *rules.Request, e *entry, now int64) model.Served {
 	asked := new(wire.Head)
-	Merge(asked, &wire.Head{}, req)
+	rules.Merge(asked, &wire.Head{}, req)
 	var stored *wire.Head
 	if e != nil {
 		stored = e.head
 	}
-	Ask(asked, stored)
-	status, h, body, failed := s.origin(url, "GET", asked, now)
+	rules.Ask(asked, stored)
+	status, h, body, failed := s.world.Answer(url, "GET", asked, now)
 	if failed {
-		return answer{status: 504, asked: true, failed: true}
+		return model.Served{Status: 504, Asked: true, Failed: true}
 	}
 	if e != nil && status == 304 {
-		if !Freshens(h, e.head) {
+		if !rules.Freshens(h, e.head) {
 			return s.fill(url, req, r, nil, now)
 		}
 		h.Del("set-cookie")
 		merged := new(wire.Head)
-		Merge(merged, e.head, h)
+		rules.Merge(merged, e.head, h)
 		e = &entry{status: e.status, head: merged, body: e.body, receivedAt: now}
 		s.keep(url, req, r, e, now)
 		a := e.answer(req)
-		a.asked = true
+		a.Asked = true
 		return a
 	}
 	e = &entry{status: status, head: h, body: body, receivedAt: now}
 	s.keep(url, req, r, e, now)
-	return answer{status: status, head: h, body: body, asked: true, failed: FailsOver(status)}
+	return model.Served{Status: status, Head: h, Body: body, Asked: true, Failed: rules.FailsOver(status)}
 }
 
 // keep stores what may be stored; what may not takes the place of nothing but what it was to replace.
-func (s *shelf) keep(url string, req *wire.Head, r *Request, e *entry, now int64) {
-	resp := ParseResponse(e.head)
+func (s *shelf) keep(url string, req *wire.Head, r *rules.Request, e *entry, now int64) {
+	resp := rules.ParseResponse(e.head)
 	if resp.Date == 0 {
 		resp.Date = epoch + now
 	}
-	if Storable(e.status, r, &resp, s.policy) != Stored {
-		if !FailsOver(e.status) {
+	if rules.Storable(e.status, r, &resp, s.policy) != rules.Stored {
+		if !rules.FailsOver(e.status) {
 			delete(s.entries, s.key(url, req))
 		}
 		return
@@ -126,13 +127,13 @@ func (s *shelf) keep(url string, req *wire.Head, r *Request, e *entry, now int64
 	if s.policy.StripSetCookie {
 		e.head.Del("set-cookie")
 	}
-	names, ok := AppendVary(nil, e.head)
+	names, ok := rules.AppendVary(nil, e.head)
 	if !ok {
 		panic("stored although nothing matches")
 	}
 	s.names[url] = string(names)
-	e.life = Lifetime(e.status, &resp, s.policy)
-	e.initialAge = InitialAge(&resp, epoch+now, epoch+now)
+	e.life = rules.Lifetime(e.status, &resp, s.policy)
+	e.initialAge = rules.InitialAge(&resp, epoch+now, epoch+now)
 	s.entries[s.key(url, req)] = e
 }
 
@@ -142,13 +143,13 @@ func (s *shelf) key(url string, req *wire.Head) string {
 	if s.policy.ByIdentity {
 		who = string(req.Get("authorization"))
 	}
-	return url + "\n" + who + "\n" + names + "\n" + string(AppendVariant(nil, []byte(names), req, nil))
+	return url + "\n" + who + "\n" + names + "\n" + string(rules.AppendVariant(nil, []byte(names), req, nil))
 }
 
-func (s *shelf) pass(url, method string, req *wire.Head, now int64) answer {
-	status, h, body, failed := s.origin(url, method, req, now)
-	if !failed && Invalidates(method, status) {
+func (s *shelf) pass(url, method string, req *wire.Head, now int64) model.Served {
+	status, h, body, failed := s.world.Answer(url, method, req, now)
+	if !failed && rules.Invalidates(method, status) {
 		maps.DeleteFunc(s.entries, func(key string, _ *entry) bool { return strings.HasPrefix(key, url+"\n") })
 	}
-	return answer{status: status, head: h, body: body, asked: true, failed: failed}
+	return model.Served{Status: status, Head: h, Body: body, Asked: true, Failed: failed}
 }

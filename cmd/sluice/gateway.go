@@ -471,6 +471,11 @@ func (g *gateway) Cache() *store.Store {
 // PurgeCache calls purge with the store of the response cache, and reports whether there is one.
 func (g *gateway) PurgeCache(purge func(*store.Store)) bool { return g.runtime.PurgeCache(purge) }
 
+// Ask serves a request of the gateway's own.
+func (g *gateway) Ask(ctx context.Context, q server.Question) (server.Answer, error) {
+	return g.server.Ask(ctx, q)
+}
+
 // WriteMetrics writes every metric.
 func (g *gateway) WriteMetrics(w io.Writer) error { return g.metrics.WritePrometheus(w) }
 

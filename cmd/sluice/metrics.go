@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"sluice/proxy"
+	"sluice/proxy/cache"
 	"sluice/proxy/cache/store"
 	"sluice/proxy/compress"
 	"sluice/proxy/observe"
@@ -35,7 +36,7 @@ func (g *gateway) registerMetrics() {
 	g.registerOCSP()
 	g.registerACME()
 	g.registerEndpoints()
-	registerCache(m, g.Cache)
+	registerCache(m, g.runtime.Cache)
 	g.registerProfiling()
 	g.registerCompression()
 }
@@ -174,16 +175,30 @@ func (g *gateway) registerHealth() {
 		}))
 }
 
-// registerCache is about the store of the response cache. While there is none, there are no samples.
-func registerCache(m *observe.Metrics, cache func() *store.Store) {
+// registerCache is about the response cache. While there is none, there are no samples.
+func registerCache(m *observe.Metrics, current func() *cache.Cache) {
 	one := func(value func(st *store.Stats) int64) iter.Seq2[string, float64] {
 		return func(yield func(string, float64) bool) {
-			if c := cache(); c != nil {
-				st := c.Stats()
+			if c := current(); c != nil {
+				st := c.Store.Stats()
 				yield("", float64(value(&st)))
 			}
 		}
 	}
+	m.Func("sluice_cache_requests_total", "Requests on routes with a cache, by what it did for them.", func(yield func(string, float64) bool) {
+		if c := current(); c != nil {
+			for _, r := range cache.Results() {
+				if !yield(observe.Labels("result", r.String()), float64(c.Counts[r].Load())) {
+					return
+				}
+			}
+		}
+	})
+	m.Func("sluice_cache_waiting", "Requests that wait for the answer to another one.", func(yield func(string, float64) bool) {
+		if c := current(); c != nil {
+			yield("", float64(c.Waiting.Load()))
+		}
+	})
 	m.Func("sluice_cache_memory_bytes", "Memory of the response cache, as configured.", one(func(st *store.Stats) int64 { return st.Bytes }))
 	m.Func("sluice_cache_bytes", "Memory of the response cache that has been written to.", one(func(st *store.Stats) int64 { return st.BytesUsed }))
 	m.Func("sluice_cache_bytes_taken", "Memory that the response cache takes in truth: with its index, which grows with the entries.",

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/proxy/cache"
 	"sluice/proxy/cache/store"
 	"sluice/proxy/observe"
 	"sluice/proxy/wire"
@@ -14,7 +15,12 @@ import (
 func TestCacheMetrics(t *testing.T) {
 	var s *store.Store
 	m := observe.New()
-	registerCache(m, func() *store.Store { return s })
+	registerCache(m, func() *cache.Cache {
+		if s == nil {
+			return nil
+		}
+		return cache.New(s)
+	})
 	text := func() string {
 		t.Helper()
 		var b bytes.Buffer

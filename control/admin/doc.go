@@ -10,6 +10,7 @@
 //	POST /v1/reload      reads the configuration again; 422 and every problem if it is broken
 //	GET  /v1/cache       what the response cache holds, and how much memory it takes; 404 if no route uses it
 //	POST /v1/cache/purge forgets a URL, a prefix, a tag or everything, or makes it stale
+//	POST /v1/cache/warm  asks for a list of URLs, so that their answers are there when clients come
 //	GET  /v1/profiles    what continuous profiling has on the disk; /v1/profiles/NAME is one of them
 //	GET  /debug/pprof/   profiles of the process, taken now, as net/http/pprof serves them
 //

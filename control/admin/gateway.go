@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"io"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 	"sluice/control/config"
 	"sluice/control/profiling"
 	"sluice/proxy/cache/store"
+	"sluice/proxy/server"
 	"sluice/proxy/upstream"
 )
 
@@ -28,6 +30,8 @@ type Gateway interface {
 	Cache() *store.Store
 	// PurgeCache calls purge with that store, while no reload replaces it, and reports whether there is one.
 	PurgeCache(purge func(*store.Store)) bool
+	// Ask serves a request of the gateway's own.
+	Ask(ctx context.Context, q server.Question) (server.Answer, error)
 }
 
 // Status is what a gateway is and since when.

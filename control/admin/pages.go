@@ -35,6 +35,7 @@ var pages = map[string]page{
 
 	"/v1/cache":       {methods: reading, serve: (*Server).cache},
 	"/v1/cache/purge": {methods: posting, serve: (*Server).purgeCache},
+	"/v1/cache/warm":  {methods: posting, serve: (*Server).warmCache},
 }
 
 func find(path string) (page, bool) {

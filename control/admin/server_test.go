@@ -22,6 +22,7 @@ import (
 	"sluice/control/config"
 	"sluice/control/profiling"
 	"sluice/proxy/cache/store"
+	"sluice/proxy/server"
 	"sluice/proxy/upstream"
 )
 
@@ -53,6 +54,10 @@ func (g *fake) Routes() []compile.RouteInfo {
 func (g *fake) Services() []upstream.Status { return nil }
 func (g *fake) Profiles() *profiling.Ring   { return g.ring }
 func (g *fake) Cache() *store.Store         { return g.cache }
+func (g *fake) Ask(context.Context, server.Question) (server.Answer, error) {
+	return server.Answer{Status: 200, Cache: "miss"}, nil
+}
+
 func (g *fake) PurgeCache(purge func(*store.Store)) bool {
 	if g.cache != nil {
 		purge(g.cache)

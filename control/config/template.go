@@ -69,7 +69,7 @@ var Variables = []Variable{
 // LogVariables may stand in the format of the access log in addition: the keys of its JSON form.
 var LogVariables = []string{
 	"time", "request_id", "client", "method", "host", "path", "query", "proto", "status", "route", "service", "endpoint",
-	"attempts", "bytes_in", "bytes_out", "duration_ms", "upstream_ms", "user_agent", "referer", "error", "cause", "policy",
+	"attempts", "bytes_in", "bytes_out", "duration_ms", "upstream_ms", "cache", "user_agent", "referer", "error", "cause", "policy",
 	"aborted", "would_refuse", "sni", "ech", "tls_fingerprint",
 }
 

@@ -56,6 +56,7 @@ var fields = [...]field{
 	{name: "bytes_out", number: true, append: func(n *line, dst []byte) []byte { return appendInt(dst, n.x.BytesOut) }},
 	{name: "duration_ms", number: true, append: func(n *line, dst []byte) []byte { return appendMillis(dst, n.end-n.x.Started) }},
 	{name: "upstream_ms", number: true, append: (*line).appendUpstream},
+	{name: "cache", append: func(n *line, dst []byte) []byte { return append(dst, n.x.Cache...) }},
 	{name: "user_agent", append: func(n *line, dst []byte) []byte { return appendURL(dst, n.x.Request.Head.GetKnown(wire.UserAgent)) }},
 	{name: "referer", append: func(n *line, dst []byte) []byte { return appendURL(dst, n.x.Request.Head.GetKnown(wire.Referer)) }},
 	{name: "error", failure: true, append: (*line).appendError},
@@ -111,6 +112,9 @@ func (n *line) appendJSON(dst []byte, headers []loggedHeader) []byte {
 	dst = appendMillis(append(dst, `,"duration_ms":`...), n.end-x.Started)
 	if x.UpstreamAt != 0 {
 		dst = n.appendUpstream(append(dst, `,"upstream_ms":`...))
+	}
+	if x.Cache != "" {
+		dst = appendQuoted(dst, `,"cache":"`, x.Cache)
 	}
 	dst = appendQuotedURL(dst, `,"user_agent":"`, x.Request.Head.GetKnown(wire.UserAgent))
 	dst = appendQuotedURL(dst, `,"referer":"`, x.Request.Head.GetKnown(wire.Referer))

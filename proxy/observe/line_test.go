@@ -93,6 +93,7 @@ func TestJSONIsTheTable(t *testing.T) {
 		func(x *proxy.Exchange) { x.FailedAt = "size" },
 		func(x *proxy.Exchange) { x.Aborted = true },
 		func(x *proxy.Exchange) { x.WouldRefuse = "shield" },
+		func(x *proxy.Exchange) { x.Cache = "hit" },
 	}
 	for set := range 1 << len(changes) {
 		if set%97 != 0 && set&(set-1) != 0 { // each by itself, and some thousands of combinations

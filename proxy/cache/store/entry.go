@@ -10,23 +10,30 @@ import (
 // Entry is an object that Get found. The zero value is ready for Get; it holds a pooled buffer from then until Free.
 type Entry struct {
 	Meta  []byte // of the Item; lives in the buffer
-	First []byte // the body, or as much of it as lies with the head; lives in the buffer
+	First []byte // the body, or as much of it as lies with the head and is not too much to be held; lives in the buffer
 	Size  int64  // of the body
 
 	store *Store
+	key   [8]byte // of freecache
 	buf   *wire.Buf
 	value []byte
 	head  head
-	first int // len(First)
+	first int // bytes of the body that lie with the head
 }
 
-// take copies an entry, with the lock of its segment held.
-func (e *Entry) take(s *Store, h *head, value []byte) {
+// held is the largest entry that is copied as a whole. A client may take its time, and what is copied is held for it.
+const held = wire.Large
+
+// take copies an entry, with the lock of its segment held. Of a large one it copies what stands before the body.
+func (e *Entry) take(s *Store, key [8]byte, h *head, value []byte) {
+	e.first = len(h.body(value))
+	if len(value) > held {
+		value = value[:h.overhead()]
+	}
 	b := wire.GetBuf(len(value))
-	e.store, e.buf, e.head = s, b, *h
+	e.store, e.key, e.buf, e.head = s, key, b, *h
 	e.value = b.B[:copy(b.B, value)]
 	e.Meta, e.First, e.Size = h.meta(e.value), h.body(e.value), h.size
-	e.first = len(e.First)
 }
 
 // Buf is what Meta and First live in. Whoever frees it must not call Free.
@@ -70,11 +77,13 @@ func (e *Entry) ReadAt(p []byte, off int64) (int, error) {
 	n := 0
 	for n < len(p) && off < e.Size {
 		m := 0
-		if off < int64(e.first) {
-			if e.buf == nil {
-				panic("BUG: the beginning of an entry is read after Free")
-			}
+		if off < int64(len(e.First)) {
 			m = copy(p[n:], e.First[off:])
+		} else if off < int64(e.first) {
+			if m = e.readFirst(p[n:], off); m == 0 {
+				e.store.counts.torn.Add(1)
+				return n, ErrTorn
+			}
 		} else if m = e.readChunk(p[n:], off); m == 0 {
 			e.store.counts.torn.Add(1)
 			return n, ErrTorn
@@ -85,6 +94,19 @@ func (e *Entry) ReadAt(p []byte, off int64) (int, error) {
 		return n, io.EOF
 	}
 	return n, nil
+}
+
+// readFirst reads what lies with the head and was not copied. 0: it is gone.
+func (e *Entry) readFirst(p []byte, off int64) (n int) {
+	// The error is ErrNotFound or nil: n tells.
+	_ = e.store.cache.GetFn(e.key[:], func(value []byte) error {
+		var h head
+		if h.decode(value) && h.id == e.head.id {
+			n = copy(p, h.body(value)[off:])
+		}
+		return nil
+	})
+	return n
 }
 
 // readChunk reads from one chunk. 0: it is gone.

@@ -2,7 +2,7 @@ package store
 
 import "sluice/proxy/wire"
 
-// Refresh stores e's body anew with the Meta, KeepFor and Tags of it; Key and URL are e's. It is for when the origin has said that the
+// Refresh stores e's body anew with the Meta, KeepFor and Tags of it, those of e if it has none; Key and URL are e's. It is for when the origin has said that the
 // body is still the one to use. e must not be freed yet, and stays what it was.
 //
 // What was purged (not softly) since e was found stays purged, even if the origin was asked later.
@@ -19,26 +19,33 @@ func (s *Store) Refresh(e *Entry, it *Item) error {
 	}
 	anew := *it
 	anew.Key, anew.URLFrom, anew.URLTo = old.key(e.value), old.urlFrom, old.urlTo
+	tags := old.tagsOf(e.value)
+	if anew.Tags == nil {
+		anew.Tags = make([][]byte, old.tags) // as many
+	} else {
+		tags = nil
+	}
 	h, err := s.headOf(&anew)
 	if err != nil {
 		return err
 	}
-	if h.overhead()+len(e.First) > s.entryMax {
-		if old.chunk == 0 {
-			return s.Put(&anew, e.First)
-		}
-		return ErrTooLarge
+	if h.overhead()+e.first > s.entryMax {
+		return ErrTooLarge // the next one asks for the whole
 	}
 	if !e.whole() {
 		s.counts.torn.Add(1)
 		return ErrTorn
 	}
-	b := wire.GetBuf(h.overhead() + len(e.First))
+	size := h.overhead() + e.first
+	b := wire.GetBuf(size)
 	defer b.Free()
 	s.fill(b.B, &anew)
-	copy(b.B[h.overhead():], e.First)
 	h.chunk, h.size, h.id = old.chunk, old.size, old.id
-	return s.set(&h, b.B[:h.overhead()+len(e.First)], it.Began)
+	copy(h.tagsOf(b.B), tags)
+	if _, err := e.ReadAt(b.B[h.overhead():size], 0); err != nil {
+		return err
+	}
+	return s.set(&h, b.B[:size], it.Began)
 }
 
 // replaced reports whether there is by now another object with e's key. One that comes in at this very moment may yet

@@ -114,7 +114,7 @@ func (s *Store) Get(key []byte, e *Entry) Found {
 			return nil
 		}
 		if found = s.judge(&h, value); found != Missing {
-			e.take(s, &h, value)
+			e.take(s, k, &h, value)
 		}
 		return nil
 	})

@@ -142,9 +142,9 @@ func TestTorn(t *testing.T) {
 }
 
 func TestRefresh(t *testing.T) {
-	f := func(size int) {
+	f := func(bytesOfStore int64, size int) {
 		t.Helper()
-		s := newStore(t, MinBytes)
+		s := newStore(t, bytesOfStore)
 		body := bodyOf("a", size)
 		must(t, s.Put(itemOf(s, "example.com/a", "old"), body))
 		var e Entry
@@ -160,13 +160,43 @@ func TestRefresh(t *testing.T) {
 		}
 		s.PurgeTag("old", false)
 		wantFound(t, s, "example.com/a", Usable)
+
+		// Without tags those that it has stay.
+		if s.Get(it.Key, &e) != Usable {
+			t.Fatal("not found")
+		}
+		it.Tags, it.Began = nil, s.Now()
+		must(t, s.Refresh(&e, it))
+		e.Free()
+		wantFound(t, s, "example.com/a", Usable)
 		s.PurgeTag("new", false)
 		wantFound(t, s, "example.com/a", Missing)
 	}
-	f(0)
-	f(500)
-	f(900)
-	f(20_000)
+	f(MinBytes, 0)
+	f(MinBytes, 500)
+	f(MinBytes, 900)
+	f(MinBytes, 20_000)
+	f(256<<20, 150_000) // too large to be held, and not cut
+}
+
+// TestReadOfLarge: what is not copied with the head is read where it lies, and is torn when another object has taken its place.
+func TestReadOfLarge(t *testing.T) {
+	s := newStore(t, 256<<20)
+	body := bodyOf("a", 150_000)
+	must(t, s.Put(itemOf(s, "example.com/a"), body))
+	var e Entry
+	if s.Get(itemOf(s, "example.com/a").Key, &e) != Usable || len(e.First) != 0 || e.Size != int64(len(body)) {
+		t.Fatalf("%d bytes of %d are copied", len(e.First), e.Size)
+	}
+	got := make([]byte, 1000)
+	if n, err := e.ReadAt(got, 149_000); n != 1000 || err != nil || !bytes.Equal(got, body[149_000:]) {
+		t.Error(n, err)
+	}
+	must(t, s.Put(itemOf(s, "example.com/a"), bodyOf("b", 150_000)))
+	if n, err := e.ReadAt(got, 0); n != 0 || err != ErrTorn {
+		t.Errorf("read %d bytes of another object: %v", n, err)
+	}
+	e.Free()
 }
 
 func TestRefreshOfWhatHasGone(t *testing.T) {

@@ -10,7 +10,7 @@ func TestGetAllocatesNothing(t *testing.T) {
 		s := newStore(t, bytesOfStore)
 		must(t, s.Put(itemOf(s, "example.com/a", "red"), bodyOf("a", size)))
 		key := itemOf(s, "example.com/a").Key
-		buf := make([]byte, s.chunkMax)
+		buf := make([]byte, wireBulk)
 		var e Entry
 		read := 0
 		if n := testing.AllocsPerRun(1000, func() {

@@ -38,5 +38,8 @@
 // two lifetimes is the one, and a quotation mark that does not close hides no directive.
 //
 // The caller has its part. It sets Response.Date when the origin did not; it asks about GET and HEAD only; it evaluates conditions and ranges for
-// stored 200s only; it keeps Set-Cookie out of what it stores if Policy.StripSetCookie is set.
+// stored 200s only; it keeps Set-Cookie out of what it stores if Policy.StripSetCookie is set; it asks Storable again about what a 304 has changed.
+//
+// Package model says the same once more, from the prose, for tests: TestModel compares the two, TestHistory here and in package cache plays random
+// histories around a cache and holds what it serves against the model.
 package rules

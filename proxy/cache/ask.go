@@ -357,15 +357,16 @@ func (p *Policy) refresh(c *proxy.Exchange, f *flight, v *visit, asked, now int6
 	rec.judge(&said, p, v.x, asked, now)
 	v.fresh = rec.build(&merged)
 	v.soft = false
-	switch rules.Storable(rec.status, &v.req, &said, p.rules(v.x)) {
-	case rules.Stored:
-		// If the entry was evicted or purged meanwhile, what v holds of it answers v's client all the same: it was good when it was asked.
-		_ = p.cache.Store.Refresh(&v.entry, &store.Item{Meta: v.fresh, Tags: tags, KeepFor: rec.keepFor(&said, now), Began: f.mark})
-	case rules.ByRequest, rules.ByAuthorization:
-		// Said to this client alone: what is kept for the others stays as it is.
-	default:
+	policy := p.rules(v.x)
+	switch {
+	case rules.Storable(rec.status, &rules.Request{}, &said, policy) != rules.Stored:
 		// The origin does not want it to be kept any more.
 		p.cache.Store.Delete(v.full)
+	case rules.Storable(rec.status, &v.req, &said, policy) != rules.Stored:
+		// Said to this client alone: what is kept for the others stays as it is.
+	default:
+		// If the entry was evicted or purged meanwhile, what v holds of it answers v's client all the same: it was good when it was asked.
+		_ = p.cache.Store.Refresh(&v.entry, &store.Item{Meta: v.fresh, Tags: tags, KeepFor: rec.keepFor(&said, now), Began: f.mark})
 	}
 	v.record.decode(v.fresh)
 	return true

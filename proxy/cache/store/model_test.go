@@ -256,6 +256,9 @@ func (h *history) refresh(url string) {
 		}
 	}
 	o.body = old.body
+	if it.Tags == nil {
+		o.tags = old.tags
+	}
 	err := h.store.Refresh(&e, it)
 	if err == nil && h.model.judge(&modelObject{url: url, tags: old.tags, began: len(h.model.purges), judged: old.judged}) == Missing {
 		h.t.Errorf("%s was refreshed, and had been purged", url)

@@ -2,7 +2,11 @@
 
 package store
 
-import "testing"
+import (
+	"testing"
+
+	"sluice/proxy/wire"
+)
 
 func TestGetAllocatesNothing(t *testing.T) {
 	f := func(bytesOfStore int64, size int) {
@@ -10,7 +14,7 @@ func TestGetAllocatesNothing(t *testing.T) {
 		s := newStore(t, bytesOfStore)
 		must(t, s.Put(itemOf(s, "example.com/a", "red"), bodyOf("a", size)))
 		key := itemOf(s, "example.com/a").Key
-		buf := make([]byte, wireBulk)
+		buf := make([]byte, wire.Bulk)
 		var e Entry
 		read := 0
 		if n := testing.AllocsPerRun(1000, func() {

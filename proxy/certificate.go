@@ -18,6 +18,8 @@ type Certificate struct {
 	SPKI [sha256.Size]byte
 	// Names are its subject alternative names of DNS (RFC 5280 section 4.2.1.6), Others its addresses, URIs and mail addresses.
 	Names, Others []string
+	// Fingerprint is the SHA-256 of the certificate, which tokens are bound to it by (RFC 8705 section 3.1).
+	Fingerprint [sha256.Size]byte
 	// Identity is whom it stands for: every certificate is another client, whatever it says.
 	Identity *Identity
 }
@@ -25,7 +27,7 @@ type Certificate struct {
 // NewCertificate takes what is of interest out of a verified certificate.
 func NewCertificate(leaf *x509.Certificate) *Certificate {
 	c := &Certificate{
-		Leaf: leaf, SPKI: sha256.Sum256(leaf.RawSubjectPublicKeyInfo),
+		Leaf: leaf, SPKI: sha256.Sum256(leaf.RawSubjectPublicKeyInfo), Fingerprint: sha256.Sum256(leaf.Raw),
 		Field: ":" + base64.StdEncoding.EncodeToString(leaf.Raw) + ":",
 	}
 	c.Names = leaf.DNSNames
@@ -36,8 +38,7 @@ func NewCertificate(leaf *x509.Certificate) *Certificate {
 	for _, u := range leaf.URIs {
 		c.Others = append(c.Others, u.String())
 	}
-	print := sha256.Sum256(leaf.Raw)
-	c.Identity = NewIdentity("client_cert", leaf.Issuer.String(), hex.EncodeToString(print[:]), nil)
+	c.Identity = NewIdentity("client_cert", leaf.Issuer.String(), hex.EncodeToString(c.Fingerprint[:]), nil)
 	return c
 }
 

@@ -12,6 +12,12 @@ type Guard interface {
 	Check(x *Exchange) error
 }
 
+// Preparer is a guard that does something to every request before it judges, whatever its mode: a field that says who the client is
+// must not come from the client, also where nobody is refused.
+type Preparer interface {
+	Prepare(x *Exchange)
+}
+
 // Chain is a policy and what follows it. It is linked when the route is compiled, in the order of the
 // configuration.
 type Chain struct {
@@ -77,17 +83,22 @@ func (m Mode) String() string { return [...]string{"enforce", "report", "off"}[m
 
 // Guarded turns a guard into a policy. refusals, which may be nil, is called with the name for every no.
 func Guarded(name string, g Guard, m Mode, refusals func(x *Exchange, reported bool)) Policy {
-	return &guarded{name: name, guard: g, mode: m, refusals: refusals}
+	p, _ := g.(Preparer)
+	return &guarded{name: name, guard: g, prepare: p, mode: m, refusals: refusals}
 }
 
 type guarded struct {
 	name     string
 	guard    Guard
+	prepare  Preparer // nil: nothing to do
 	mode     Mode
 	refusals func(x *Exchange, reported bool)
 }
 
 func (g *guarded) Serve(x *Exchange, next *Chain) error {
+	if g.prepare != nil {
+		g.prepare.Prepare(x)
+	}
 	if g.mode != Off {
 		if err := g.guard.Check(x); err != nil {
 			if g.refusals != nil {

@@ -99,6 +99,30 @@ func TestGuarded(t *testing.T) {
 	f(Off, refusal, nil, "")
 }
 
+// preparing is a guard that admits nobody and marks every request.
+type preparing struct{ guardFunc }
+
+func (preparing) Prepare(x *Exchange) { x.Request.Head.Del("X-User") }
+
+// TestPrepare tries that what a guard does to every request is done in every mode, and before it judges.
+func TestPrepare(t *testing.T) {
+	for _, m := range []Mode{Enforce, Report, Off} {
+		x := Acquire()
+		x.Request.Head.AddString("X-User", "admin")
+		g := preparing{func(x *Exchange) error {
+			if x.Request.Head.Has("X-User") {
+				t.Errorf("%s: it has judged first", m)
+			}
+			return ErrDraining
+		}}
+		err := NewChain(Link{"guard", Guarded("guard", g, m, nil)}, Link{"last", answers}).Serve(x)
+		if x.Request.Head.Has("X-User") || (err == nil) != (m != Enforce) {
+			t.Errorf("%s: got %v, and X-User is %q", m, err, x.Request.Head.Get("X-User"))
+		}
+		x.Release()
+	}
+}
+
 func TestAsError(t *testing.T) {
 	own := ErrTimeout.With(errors.New("cause"))
 	f := func(err error, code string, status int) {

@@ -27,6 +27,8 @@ type Error struct {
 	Unsent bool // no byte of the request was written: trying elsewhere is safe
 	// RetryAfter in seconds is told to the client if above 0.
 	RetryAfter int
+	// Challenge is the value of WWW-Authenticate, which a 401 has to have (RFC 9110 section 15.5.2); empty: none.
+	Challenge string
 	// GRPC is the status that a call of gRPC is told; 0: the one that Status stands for.
 	GRPC  uint8
 	Cause error // for the log, never for the client

@@ -166,6 +166,9 @@ func (s *Server) fail(x *proxy.Exchange, err error) {
 	if e == proxy.ErrMethodNotAllowed {
 		r.Head.Add("Allow", s.allow(x))
 	}
+	if e.Challenge != "" {
+		r.Head.AddString("WWW-Authenticate", e.Challenge)
+	}
 	if e.RetryAfter > 0 {
 		var digits [20]byte
 		r.Head.Add("Retry-After", wire.AppendUint(digits[:0], uint64(e.RetryAfter)))

@@ -85,15 +85,12 @@ func check(t *testing.T, name string, k *Key, compact, payload string) {
 		}
 	}
 	for i := range compact {
-		for _, c := range []byte("A.") {
-			changed := []byte(compact)
-			if changed[i] == c {
-				continue
-			}
-			changed[i] = c
-			if other, err := Parse(changed); err == nil && other.Verify(k) {
-				t.Errorf("%s: it is verified with %q at %d", name, c, i)
-			}
+		changed := []byte(compact)
+		if changed[i] = "A."[i%2]; changed[i] == compact[i] {
+			changed[i] = 'B'
+		}
+		if other, err := Parse(changed); err == nil && other.Verify(k) {
+			t.Errorf("%s: it is verified with %q at %d", name, changed[i], i)
 		}
 	}
 }

@@ -1,0 +1,115 @@
+package jwt
+
+import (
+	"bytes"
+	"iter"
+
+	"sluice/proxy"
+	"sluice/proxy/wire"
+)
+
+// find returns the token. There must be one and no more: the service might take another than the one that was judged.
+func (g *Guard) find(x *proxy.Exchange) ([]byte, error) {
+	head := &x.Request.Head
+	var token []byte
+	n := 0
+	switch {
+	case g.options.Cookie != "":
+		for name, value := range cookies(head) {
+			if string(name) == g.options.Cookie {
+				token = value
+				n++
+			}
+		}
+	case g.options.Header != "":
+		for value := range head.Values(g.options.Header) {
+			token = value
+			n++
+		}
+		if rest, ok := bearer(token); ok {
+			token = rest
+		}
+	default:
+		for value := range head.ValuesKnown(wire.Authorization) {
+			token, _ = bearer(value) // other schemes are for the service
+			n++
+		}
+	}
+	switch {
+	case n > 1:
+		return nil, ErrAmbiguous
+	case len(token) == 0:
+		return nil, ErrMissing
+	}
+	return token, nil
+}
+
+// bearer takes the scheme away, which is written in any case (RFC 9110 section 11.1).
+func bearer(value []byte) ([]byte, bool) {
+	const scheme = "bearer "
+	if len(value) < len(scheme) || !wire.EqualFold(value[:len(scheme)], scheme) {
+		return nil, false
+	}
+	return bytes.Trim(value[len(scheme):], " \t"), true
+}
+
+// cookies yields the name and value of every cookie of a request (RFC 6265 section 4.2.1).
+func cookies(head *wire.Head) iter.Seq2[[]byte, []byte] {
+	return func(yield func(name, value []byte) bool) {
+		for field := range head.ValuesKnown(wire.Cookie) {
+			for len(field) > 0 {
+				var pair []byte
+				pair, field, _ = bytes.Cut(field, semicolon)
+				name, value, _ := bytes.Cut(bytes.Trim(pair, " \t"), equals)
+				if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' {
+					value = value[1 : n-1]
+				}
+				if len(name) > 0 && !yield(name, value) {
+					return
+				}
+			}
+		}
+	}
+}
+
+var semicolon, equals, cookieGap = []byte(";"), []byte("="), []byte("; ")
+
+// strip takes the token out of the request. Of cookies the others stay.
+func (g *Guard) strip(x *proxy.Exchange) {
+	head := &x.Request.Head
+	switch {
+	case g.options.Cookie != "":
+		g.stripCookie(x)
+	case g.options.Header != "":
+		head.Del(g.options.Header)
+		x.Request.Decided = append(x.Request.Decided, g.options.Header)
+	default:
+		head.DelKnown(wire.Authorization.Bit())
+		x.Request.Decided = append(x.Request.Decided, "Authorization")
+	}
+}
+
+func (g *Guard) stripCookie(x *proxy.Exchange) {
+	head := &x.Request.Head
+	rest := x.Scratch()
+	for field := range head.ValuesKnown(wire.Cookie) {
+		for len(field) > 0 {
+			var pair []byte
+			pair, field, _ = bytes.Cut(field, semicolon)
+			pair = bytes.Trim(pair, " \t")
+			if name, _, _ := bytes.Cut(pair, equals); len(pair) == 0 || string(name) == g.options.Cookie {
+				continue
+			}
+			if len(rest) > 0 {
+				rest = append(rest, cookieGap...)
+			}
+			rest = append(rest, pair...)
+		}
+	}
+	rest = x.KeepScratch(rest)
+	head.DelKnown(wire.Cookie.Bit())
+	if len(rest) > 0 {
+		head.AddKnown(wire.Cookie, rest) // it was received, and holds no control bytes
+	}
+	x.Request.Decided = append(x.Request.Decided, "Cookie")
+}

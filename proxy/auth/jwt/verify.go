@@ -1,0 +1,223 @@
+package jwt
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"sluice/proxy"
+	"sluice/proxy/auth/jose"
+	"sluice/proxy/wire"
+)
+
+// verify reads and judges a token that is not remembered, and remembers it. What costs little comes first, and the claims come after
+// the signature: until then they are anybody's.
+func (g *Guard) verify(x *proxy.Exchange, sent []byte, set *jose.Set, revoked *revocations) (*entry, error) {
+	compact := bytes.Clone(sent)
+	token, err := jose.Parse(compact)
+	if err != nil {
+		return nil, ErrInvalid.With(err)
+	}
+	switch {
+	case !slices.Contains(g.options.Algorithms, token.Algorithm):
+		return nil, ErrInvalid.With(errUnwanted)
+	case !g.accepts(token.Type):
+		return nil, ErrInvalid.With(errType)
+	}
+	signer, named := signerOf(token, set)
+	if signer == nil && !named {
+		// The issuer may have begun to sign with a key that is newer than what was fetched.
+		newer := g.options.Keys.await(x, set, func(s *jose.Set) bool {
+			signer, named = signerOf(token, s)
+			return signer != nil || named
+		})
+		if newer == set || signer == nil && !named {
+			return nil, ErrInvalid.With(errKey)
+		}
+		set = newer
+	}
+	if signer == nil {
+		return nil, ErrInvalid.With(errSignature)
+	}
+	g.verified.Add(1)
+	claims, err := token.Claims()
+	if err != nil {
+		return nil, ErrInvalid.With(err)
+	}
+	e := &entry{token: compact, set: set, revoked: revoked}
+	if err := g.judge(e, claims); err != nil {
+		return nil, ErrInvalid.With(err)
+	}
+	g.memory.add(e)
+	return e, nil
+}
+
+// signerOf returns the key that has signed a token, or nil; named says that there is one of the name that the token gives, so that no
+// other can be meant.
+func signerOf(t *jose.Token, s *jose.Set) (signer *jose.Key, named bool) {
+	for _, k := range s.Find(t) {
+		named = named || t.HasKeyID && k.HasID
+		if t.Verify(k) {
+			return k, named
+		}
+	}
+	return nil, named
+}
+
+// rememberMax is how long a token is remembered without being verified again: a clock that was wrong then may be right now.
+const rememberMax = time.Hour
+
+// judge looks at the claims of a token whose signature is right, and fills in what is to be remembered.
+func (g *Guard) judge(e *entry, claims jose.Values) error {
+	now := g.now()
+	left, err := g.judgeTimes(claims, now)
+	if err != nil {
+		return err
+	}
+	e.until = wire.Now() + int64(min(left, rememberMax))
+	issuer, issuerOK := text(claims, "iss")
+	subject, subjectOK := text(claims, "sub")
+	id, idOK := text(claims, "jti")
+	switch {
+	case !issuerOK || !subjectOK || !idOK:
+		return errSubject
+	case g.options.Issuer != "" && issuer != g.options.Issuer:
+		return errIssuer
+	case len(g.options.Audiences) > 0 && !g.isFor(claims.Get("aud")):
+		return errAudience
+	}
+	if err := e.bind(claims); err != nil {
+		return err
+	}
+	if id != "" {
+		e.id, e.hasID = sha256.Sum256([]byte(id)), true
+	}
+	if subject != "" {
+		e.subject, e.hasSubject = sha256.Sum256([]byte(subject)), true
+	}
+	if e.revoked.has(e) {
+		return errRevoked
+	}
+	for _, r := range g.rules {
+		if !r.allows(claims) {
+			e.refused = r.refused
+			break
+		}
+	}
+	e.identity = identity(issuer, subject, claims, e.token)
+	for _, f := range g.options.Forward {
+		e.forward = append(e.forward, e.identity.Claim(f.Claim))
+	}
+	return nil
+}
+
+// text returns a claim that has to be a string if it is there.
+func text(claims jose.Values, name string) (string, bool) {
+	c := claims.Get(name)
+	if c == nil {
+		return "", true
+	}
+	return string(c.Text), c.Kind == jose.String
+}
+
+// isFor wants one of the audiences in aud, which is a string or a list of strings (RFC 7519 section 4.1.3).
+func (g *Guard) isFor(aud *jose.Value) bool {
+	if aud == nil {
+		return false
+	}
+	list := aud.Elements()
+	if aud.Kind != jose.Array {
+		list = jose.Values{*aud}
+	}
+	return slices.ContainsFunc(list, func(a jose.Value) bool {
+		return a.Kind == jose.String && slices.Contains(g.options.Audiences, string(a.Text))
+	})
+}
+
+// judgeTimes returns for how long the token is valid. It has to say when it expires: one that never does could not be got rid of.
+func (g *Guard) judgeTimes(claims jose.Values, now time.Time) (time.Duration, error) {
+	expires, ok := moment(claims.Get("exp"))
+	if !ok {
+		return 0, errTime
+	}
+	expires = expires.Add(g.options.Leeway)
+	for _, name := range []string{"nbf", "iat"} {
+		c := claims.Get(name)
+		if c == nil {
+			continue
+		}
+		begins, ok := moment(c)
+		if !ok {
+			return 0, errTime
+		}
+		if begins.After(now.Add(g.options.Leeway)) {
+			return 0, errEarly
+		}
+	}
+	if !now.Before(expires) {
+		return 0, errExpired
+	}
+	return expires.Sub(now), nil
+}
+
+// moment reads a NumericDate, seconds that may have a fraction (RFC 7519 section 2), up to the year 9999: milliseconds are none.
+func moment(c *jose.Value) (time.Time, bool) {
+	const lastSecond = 253402300799
+	if c == nil || c.Kind != jose.Number {
+		return time.Time{}, false
+	}
+	seconds, err := strconv.ParseFloat(string(c.Text), 64)
+	if err != nil || seconds < 0 || seconds > lastSecond {
+		return time.Time{}, false
+	}
+	whole := int64(seconds)
+	return time.Unix(whole, int64((seconds-float64(whole))*1e9)), true
+}
+
+// bind reads what the token is bound to (RFC 7800). Whoever stole it must not be able to use it: what this gateway cannot ask the client
+// to prove, a client has not proven.
+func (e *entry) bind(claims jose.Values) error {
+	const certificate = "cnf.x5t#S256"
+	if claims.Get("cnf") == nil {
+		return nil
+	}
+	for i := range claims {
+		c := &claims[i]
+		if !strings.HasPrefix(c.Path, "cnf.") {
+			continue
+		}
+		print, err := base64.RawURLEncoding.Strict().DecodeString(string(c.Text))
+		if c.Path != certificate || c.Kind != jose.String || err != nil || len(print) != sha256.Size {
+			return errBound
+		}
+		e.bound, e.certificate = true, [sha256.Size]byte(print)
+	}
+	if !e.bound {
+		return errBound
+	}
+	return nil
+}
+
+// changing are the claims that differ between two tokens of the same client for no other reason than that they are two tokens.
+var changing = []string{"exp", "nbf", "iat", "jti", "auth_time", "nonce", "at_hash", "c_hash", "uti", "aio", "rh"}
+
+// identity is who the token is of. Whatever else it says distinguishes clients, too: an origin may answer differently to one that has
+// fewer scopes. A token that names nobody is a client of its own.
+func identity(issuer, subject string, claims jose.Values, compact []byte) *proxy.Identity {
+	var list []proxy.Claim
+	var distinct [][]byte
+	for _, c := range slices.SortedFunc(slices.Values(claims), func(a, b jose.Value) int { return strings.Compare(a.Path, b.Path) }) {
+		list = append(list, proxy.Claim{Path: c.Path, Value: c.Text})
+		if !slices.Contains(changing, c.Path) {
+			distinct = append(distinct, []byte(c.Path), []byte{byte(c.Kind)}, c.Text)
+		}
+	}
+	if subject == "" {
+		distinct = append(distinct, compact)
+	}
+	return proxy.NewIdentity("jwt", issuer, subject, list, distinct...)
+}

@@ -133,6 +133,7 @@ func facts(e *compile.Explanation) [][]string {
 	for i, policy := range e.Policies {
 		add("policy "+strconv.Itoa(i+1), policy)
 	}
+	add("client", e.Client)
 	add("refused by", e.RefusedBy)
 	add("would be refused by", e.Reported)
 	add("compressed with", e.Coding)

@@ -437,7 +437,7 @@ func (g *gateway) Unready() string {
 	case g.serving.Load() == nil:
 		return "starting"
 	}
-	return ""
+	return g.runtime.Unready()
 }
 
 // Status describes the gateway.

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"sluice/proxy"
+	"sluice/proxy/auth/jwt"
 	"sluice/proxy/cache"
 	"sluice/proxy/cache/store"
 	"sluice/proxy/compress"
@@ -37,6 +38,7 @@ func (g *gateway) registerMetrics() {
 	g.registerACME()
 	g.registerEndpoints()
 	registerCache(m, g.runtime.Cache)
+	g.registerTokens()
 	g.registerProfiling()
 	g.registerCompression()
 }
@@ -126,6 +128,60 @@ func (g *gateway) registerACME() {
 	m.Func("sluice_acme_hosts_awaited", "Hosts whose certificate is ordered and not there yet: handshakes for them fail.", func(yield func(string, float64) bool) {
 		for set, hosts := range g.runtime.Awaited() {
 			if !yield(observe.Labels("tls", set), float64(len(hosts))) {
+				return
+			}
+		}
+	})
+}
+
+// registerTokens is about policies that say who a client is.
+func (g *gateway) registerTokens() {
+	m := g.metrics
+	keys := func(samples func(s *jwt.KeysStatus, label func(...string) string, yield func(string, float64) bool) bool) iter.Seq2[string, float64] {
+		return func(yield func(string, float64) bool) {
+			for _, s := range g.runtime.KeySources() {
+				label := func(more ...string) string { return observe.Labels(append([]string{"from", s.Source}, more...)...) }
+				if !samples(&s, label, yield) {
+					return
+				}
+			}
+		}
+	}
+	m.Func("sluice_jwt_keys", "Keys that tokens are verified with, by where they are fetched from; 0 while the routes are closed for want of them.", keys(
+		func(s *jwt.KeysStatus, label func(...string) string, yield func(string, float64) bool) bool {
+			return yield(label(), float64(s.Keys))
+		}))
+	m.Func("sluice_jwt_key_fetches_total", "Fetches of keys, by their result.", keys(
+		func(s *jwt.KeysStatus, label func(...string) string, yield func(string, float64) bool) bool {
+			return yield(label("result", "fetched"), float64(s.Fetched)) && yield(label("result", "failed"), float64(s.Failed))
+		}))
+	m.Func("sluice_jwt_keys_fetched_timestamp_seconds", "When keys were fetched last, in Unix time; 0 if they never were.", keys(
+		func(s *jwt.KeysStatus, label func(...string) string, yield func(string, float64) bool) bool {
+			if s.At.IsZero() {
+				return yield(label(), 0)
+			}
+			return yield(label(), float64(s.At.Unix()))
+		}))
+	m.Func("sluice_jwt_verified_total", "Tokens whose signature was verified; those that are remembered are not verified again.", func(yield func(string, float64) bool) {
+		for _, p := range g.runtime.TokenPolicies() {
+			if !yield(observe.Labels("policy", p.Name), float64(p.Verified)) {
+				return
+			}
+		}
+	})
+	m.Func("sluice_jwt_remembered", "Verified tokens that are remembered.", func(yield func(string, float64) bool) {
+		for _, p := range g.runtime.TokenPolicies() {
+			if !yield(observe.Labels("policy", p.Name), float64(p.Remembered)) {
+				return
+			}
+		}
+	})
+	m.Func("sluice_jwt_revoked_list_failing", "1 while a list of revoked tokens cannot be read, and a former one is in force.", observe.Value(func() float64 {
+		return number(g.runtime.RevokedFailing())
+	}))
+	m.Func("sluice_identity_unenforced", "1 for each policy that should keep clients out and does not, because of its mode.", func(yield func(string, float64) bool) {
+		for _, name := range g.runtime.Unenforced() {
+			if !yield(observe.Labels("policy", name), 1) {
 				return
 			}
 		}

@@ -32,6 +32,9 @@ func (b *builder) clientCertPolicy(name string, p *config.Policy, _ *router.Patt
 	if err != nil {
 		return nil, true, err
 	}
+	if modes[c.Mode] != proxy.Enforce {
+		b.plan.unenforced = append(b.plan.unenforced, name)
+	}
 	return proxy.Guarded(name, guard, modes[c.Mode], nil), true, nil
 }
 

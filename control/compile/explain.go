@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"sluice/proxy"
+	"sluice/proxy/auth/jwt"
 	"sluice/proxy/observe"
 	"sluice/proxy/wire"
 	"sluice/router"
@@ -32,6 +33,7 @@ type Explanation struct {
 	RefusedBy string      `json:"refused_by,omitempty"`
 	Reported  string      `json:"would_be_refused_by,omitempty"`
 	Service   string      `json:"service,omitempty"`
+	Client    string      `json:"client,omitempty"`   // who it was proven to be
 	Upstream  string      `json:"upstream,omitempty"` // method, path and query as sent
 	Host      string      `json:"host,omitempty"`
 	Headers   [][2]string `json:"headers,omitempty"`          // as sent, without those of the gateway itself
@@ -147,11 +149,20 @@ func (p *Plan) explainRoute(e *Explanation, x *proxy.Exchange, route *proxy.Rout
 	}
 	err := route.Chain.Serve(x)
 	e.Reported = x.WouldRefuse
+	if i := x.Identity; i != nil {
+		e.Client = strings.TrimSpace(i.Kind() + " " + i.Subject())
+		if i.Issuer() != "" {
+			e.Client += " of " + i.Issuer()
+		}
+	}
 	switch {
 	case err != nil:
 		refusal := proxy.AsError(err)
 		e.Status, e.Code, e.RefusedBy = refusal.Status, refusal.Code, x.FailedAt
 		e.Outcome = fmt.Sprintf("Route %s is taken; its policy %s refuses with %d %s.", route.Name, x.FailedAt, refusal.Status, refusal.Code)
+		if refusal == jwt.ErrNoKeys {
+			e.Outcome = fmt.Sprintf("Route %s is taken; its policy %s needs keys to verify tokens with, and nothing is fetched here.", route.Name, x.FailedAt)
+		}
 	case x.Service != "":
 		e.Service = x.Service
 		e.Upstream = x.Request.Method + " " + string(x.AppendURI(nil))

@@ -16,6 +16,7 @@ var policyBuilders = []func(b *builder, name string, p *config.Policy, pattern *
 	(*builder).clientCertPolicy,
 	(*builder).cachePolicy,
 	(*builder).compressPolicy,
+	(*builder).jwtPolicy,
 }
 
 // policy builds the link for one use of a policy.

@@ -27,6 +27,8 @@ type builder struct {
 	runningTLS map[string]*terminator
 	log        *accessLog
 	generation uint64
+	// What outlives a configuration on behalf of policies; known from the beginning, as chains are built with it.
+	runningLasting map[string]lasting
 
 	routes   []*proxy.Route // in the order of the configuration
 	extra    []*proxy.Route // that no pattern leads to
@@ -142,6 +144,7 @@ func (b *builder) chains() {
 		route.BodyLimit = int64(*e.Value.BodyLimit)
 		route.Errors = b.errors(e.Value.Errors, path+".errors")
 		links, to := b.links(route, &e.Value, path)
+		b.claimsInOrder(&e.Value, path)
 		if len(links) == 0 {
 			continue // reported
 		}

@@ -47,6 +47,8 @@ type Runtime struct {
 	encoders   *compress.Encoders
 	compressed map[string]*compress.Counts // by route
 	cacheBytes int64
+	lasting    map[string]lasting
+	unenforced []string
 }
 
 // New returns an empty runtime.
@@ -77,6 +79,8 @@ type Plan struct {
 	compressed  map[string]*compress.Counts // by route
 	cache       *cache.Cache
 	cacheBytes  int64
+	lasting     map[string]lasting // by definition
+	unenforced  []string           // names of policies that refuse nobody and should
 }
 
 // Listener is where clients connect.
@@ -128,6 +132,9 @@ func (r *Runtime) Compile(c *config.Config) (*Plan, config.Problems) {
 		Config: c, Drain: time.Duration(c.Limits.Drain),
 		compressing: make(map[*proxy.Route][]*compress.Policy), compressed: make(map[string]*compress.Counts),
 	}}
+	r.mu.Lock()
+	b.runningLasting = r.lasting
+	r.mu.Unlock()
 	b.patterns()
 	b.chains()
 	b.listeners()
@@ -166,8 +173,8 @@ func (r *Runtime) Compile(c *config.Config) (*Plan, config.Problems) {
 func (r *Runtime) Commit(p *Plan) {
 	r.mu.Lock()
 	gone := r.services
-	oldLog, oldTLS := r.log, r.tls
-	r.tls = p.terminators
+	oldLog, oldTLS, oldLasting := r.log, r.tls, r.lasting
+	r.tls, r.lasting, r.unenforced = p.terminators, p.lasting, p.unenforced
 	r.services, r.log, r.generation = p.services, p.log, p.Snapshot.Generation
 	r.compressed = p.compressed
 	r.encoders.SetMax(int64(p.Config.Limits.CompressMemory))
@@ -202,6 +209,10 @@ func (r *Runtime) Commit(p *Plan) {
 	stopUnused(oldTLS, p.terminators)
 	for _, t := range p.terminators {
 		t.start()
+	}
+	stopLasting(oldLasting, p.lasting)
+	for _, t := range p.lasting {
+		t.Start()
 	}
 }
 
@@ -294,11 +305,13 @@ func (r *Runtime) Close(ctx context.Context) error {
 		logs = append(logs, old)
 	}
 	stopUnused(r.tls, nil)
-	r.services, r.tls, r.log, r.retiring, r.cache = map[string]*service{}, nil, nil, nil, nil
+	stopped := r.lasting
+	r.services, r.tls, r.log, r.retiring, r.cache, r.lasting = map[string]*service{}, nil, nil, nil, nil, nil
 	r.mu.Unlock()
 	if used != nil {
 		used.Store.Close()
 	}
+	stopLasting(stopped, nil)
 	for _, s := range services {
 		s.retire()
 	}

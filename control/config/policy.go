@@ -11,10 +11,11 @@ type Policy struct {
 	Headers    *Headers     `cfg:"headers" doc:"changes header fields"`
 	Addresses  *Addresses   `cfg:"addresses" doc:"admits clients by their address"`
 	ClientCert *ClientCert  `cfg:"client_cert" doc:"admits clients by the certificate that they have shown"`
+	JWT        *JWT         `cfg:"jwt" doc:"admits clients by a signed token that they bring"`
 	Cache      *CachePolicy `cfg:"cache" doc:"keeps answers and gives them to whoever asks the same"`
 	Compress   *Compress    `cfg:"compress" doc:"compresses responses"`
 	Pos        Pos
-	_          struct{} `later:"jwt,api_key,oidc,basic_auth,rate_limit,quota,waf,anomalies,cors,forward_auth,ip_reputation,validate"`
+	_          struct{} `later:"api_key,oidc,basic_auth,rate_limit,quota,waf,anomalies,cors,forward_auth,ip_reputation,validate"`
 }
 
 // Headers is the policy that changes header fields.
@@ -64,7 +65,7 @@ func (p Policy) Kind() string {
 }
 
 // Guards reports whether the policy refuses requests: it must see all of them.
-func (p Policy) Guards() bool { return p.Addresses != nil || p.ClientCert != nil }
+func (p Policy) Guards() bool { return p.Addresses != nil || p.Identifies() }
 
 func (p Policy) kinds() []string {
 	var kinds []string
@@ -116,6 +117,10 @@ func (v *validator) policy(p Policy, path string) {
 		v.headerOps(h.Response, joinPath(where, "response"), PhaseResponse)
 	}
 	v.cache(p.Cache, joinPath(path, "cache"))
+	if c := p.ClientCert; c != nil {
+		v.unenforced(c.Mode, joinPath(path, "client_cert"))
+	}
+	v.jwt(p.JWT, path)
 	if a := p.Addresses; a != nil && len(a.Allow)+len(a.Deny) == 0 {
 		v.fail(joinPath(path, "addresses"), "names no address", "allow: [...] or deny: [...]")
 	}

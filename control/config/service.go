@@ -190,7 +190,12 @@ func (v *validator) originTLS(s Service, path string) {
 	if name := s.OriginTLS.ServerName; name != "" && !isHost(name) {
 		v.fail(where+".server_name", "wants a host name", "")
 	}
-	if ca := s.OriginTLS.CA; ca != nil && ca.Name != "" && !x509.NewCertPool().AppendCertsFromPEM(ca.Data) {
-		v.fail(where+".ca", "the file holds no PEM certificate", "")
+	v.pem(s.OriginTLS.CA, where+".ca")
+}
+
+// pem wants certificates in a file that was read.
+func (v *validator) pem(c *Content, path string) {
+	if c != nil && c.Name != "" && !x509.NewCertPool().AppendCertsFromPEM(c.Data) {
+		v.fail(path, "the file holds no PEM certificate", "")
 	}
 }

@@ -12,8 +12,18 @@ import (
 var rewrite = flag.Bool("rewrite", false, "write what happened into the scripts")
 
 // overHTTP2 are the scripts about policies and routes, which do not say how a connection is used.
-var overHTTP2 = []string{"addresses*", "balance-*", "cache*", "compress-*", "errors-*", "grpc-web", "path-dot-segments", "path-escapes", "policies-*",
-	"redirect", "respond", "rewrite-*", "route-*", "split*"}
+var overHTTP2 = []string{
+	"addresses*",
+	"balance-*",
+	"cache*",
+	"compress-*",
+	"errors-*",
+	"grpc-web",
+	"jwt*",
+	"path-dot-segments", "path-escapes",
+	"policies-*",
+	"redirect", "respond", "rewrite-*", "route-*", "split*",
+}
 
 // TestScripts2 plays those with a client of HTTP/2, with and without TLS.
 func TestScripts2(t *testing.T) {

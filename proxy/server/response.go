@@ -45,7 +45,7 @@ func (c *h1) respond(x *proxy.Exchange, last bool) bool {
 	case chunked:
 		err = c.sendChunked(x, head)
 	default:
-		err = c.sendSized(x, out, head, size)
+		err = c.sendSized(x, head, size)
 	}
 	if err == nil {
 		return again
@@ -153,15 +153,19 @@ func (c *h1) setSlowRead() {
 }
 
 // sendSized writes a body whose length was announced, or that ends with the connection (size -1).
-func (c *h1) sendSized(x *proxy.Exchange, out, head []byte, size int64) error {
+func (c *h1) sendSized(x *proxy.Exchange, head []byte, size int64) error {
 	b := &x.Response.Body
-	head, err := c.sendHead(head, out, b)
-	if err != nil {
-		return err
-	}
-	sent := int64(len(b.Prefix()))
-	if sent == size {
-		return c.send(head)
+	prefix := b.Prefix()
+	sent := int64(len(prefix))
+	if sent == size || len(head)+len(prefix) > wire.Large {
+		b.SkipPrefix()
+		if err := c.send(head); err != nil {
+			return err
+		}
+		if err := c.send(prefix); err != nil || sent == size {
+			return err
+		}
+		head = nil
 	}
 	var buf *wire.Buf
 	if (size < 0 || size-sent > wire.Large) && c.Holds() { // under TLS records have 16 KiB: a client that does not read would cost more, and that is all
@@ -171,6 +175,10 @@ func (c *h1) sendSized(x *proxy.Exchange, out, head []byte, size int64) error {
 	}
 	defer buf.Free()
 	n := copy(buf.B, head)
+	if head != nil {
+		n += copy(buf.B[n:], prefix)
+		b.SkipPrefix()
+	}
 	for {
 		// What can be had without waiting goes out together.
 		if n > 0 && (n == len(buf.B) || b.Buffered() == 0) {
@@ -206,20 +214,6 @@ func (c *h1) sendSized(x *proxy.Exchange, out, head []byte, size int64) error {
 }
 
 var errTooLong = &proxy.Error{Status: 502, Code: "body_too_long", Detail: "The response body is longer than announced.", Side: proxy.ByUpstream}
-
-// sendHead writes the head and the body's prefix if together they are more than fits into out; else it returns them to
-// be sent with what follows.
-func (c *h1) sendHead(head, out []byte, b *proxy.Body) ([]byte, error) {
-	prefix := b.Prefix()
-	b.SkipPrefix()
-	if len(head)+len(prefix) <= len(out) {
-		return append(head, prefix...), nil
-	}
-	if err := c.send(head); err != nil {
-		return nil, err
-	}
-	return nil, c.send(prefix)
-}
 
 // sendChunked writes a body of unknown length. Each time nothing more can be had without waiting, what there is goes
 // out as one chunk: an event stream's events are not held back, and a short body leaves in a single write.

@@ -1,0 +1,204 @@
+package compile
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"sluice/control/config"
+	"sluice/proxy"
+	"sluice/proxy/auth/jose"
+	"sluice/proxy/auth/jwt"
+	"sluice/router"
+)
+
+// tokens is a guard under the name that reports call it by.
+type tokens struct {
+	name  string
+	guard *jwt.Guard
+}
+
+func (t *tokens) Start() {}
+func (t *tokens) Stop()  {}
+
+func (b *builder) jwtPolicy(name string, p *config.Policy, _ *router.Pattern) (proxy.Policy, bool, error) {
+	j := p.JWT
+	if j == nil {
+		return nil, false, nil
+	}
+	o := jwtOptions(j)
+	var definition string
+	var err error
+	if o.Keys, definition, err = b.jwtKeys(j); err != nil {
+		return nil, true, err
+	}
+	// What a guard remembers was judged by all of this.
+	definition = fmt.Sprintf("jwt %q %s %q %q %q %q %s %+v %q %q %t %v %q %d", name, definition, o.Issuer, o.Audiences, o.Types, o.Algorithms, o.Leeway, o.Require,
+		o.Cookie, o.Header, o.Strip, o.Forward, j.Revoked, o.Remember)
+	if file := string(j.Revoked); file != "" {
+		if o.Revoked, err = lastingOf(b, "revoked "+file, func() (*jwt.Revoked, error) { return jwt.ReadRevoked(file) }); err != nil {
+			return nil, true, fmt.Errorf("cannot read the list of revoked tokens: %w", err)
+		}
+	}
+	t, err := lastingOf(b, definition, func() (*tokens, error) {
+		g, err := jwt.New(o)
+		return &tokens{name, g}, err
+	})
+	if err != nil {
+		return nil, true, err
+	}
+	if m := modes[j.Mode]; m != proxy.Enforce {
+		b.plan.unenforced = append(b.plan.unenforced, name)
+	}
+	return proxy.Guarded(name, t.guard, modes[j.Mode], nil), true, nil
+}
+
+func jwtOptions(j *config.JWT) jwt.Options {
+	o := jwt.Options{
+		Issuer: j.Issuer.Text, Audiences: texts(j.Audience), Types: texts(j.Type), Leeway: time.Duration(j.Leeway), Strip: j.Strip, Remember: j.Remember,
+	}
+	for _, a := range j.Algorithms {
+		o.Algorithms = append(o.Algorithms, jose.Algorithm(a.Text))
+	}
+	for _, r := range j.Require {
+		requirement := jwt.Requirement{Claim: r.Name}
+		for _, v := range r.Value {
+			requirement.AnyOf = append(requirement.AnyOf, jwt.Want{Kind: claimKinds[v.Kind], Text: v.Text})
+		}
+		o.Require = append(o.Require, requirement)
+	}
+	for _, f := range j.Forward {
+		o.Forward = append(o.Forward, jwt.Forward{Header: f.Name, Claim: f.Value.Text})
+	}
+	if from := j.From; from != nil && from.Cookie != nil {
+		o.Cookie = from.Cookie.Text
+	} else if from != nil {
+		o.Header = from.Header.Text
+	}
+	return o
+}
+
+var claimKinds = map[config.ClaimKind]jose.Kind{config.ClaimText: jose.String, config.ClaimNumber: jose.Number, config.ClaimBool: jose.Bool}
+
+// jwtKeys returns the keys of a policy, and a text that is the same exactly if they are. Policies that have their keys from one place share
+// them.
+func (b *builder) jwtKeys(j *config.JWT) (*jwt.Keys, string, error) {
+	var definition string
+	var create func() (*jwt.Keys, error)
+	switch {
+	case !j.Secret.IsZero():
+		secret := []byte(j.Secret.Reveal())
+		definition = fmt.Sprintf("secret %x", sha256.Sum256(secret))
+		create = func() (*jwt.Keys, error) {
+			key, err := jose.NewSecret(secret)
+			if err != nil {
+				return nil, err
+			}
+			return jwt.FixedKeys(jose.NewSet(key)), nil
+		}
+	case j.JWKS != nil && j.JWKS.URL == "":
+		definition = fmt.Sprintf("set %x", sha256.Sum256(j.JWKS.File.Data))
+		create = func() (*jwt.Keys, error) {
+			set, err := jose.ParseSet(j.JWKS.File.Data)
+			if err != nil {
+				return nil, err
+			}
+			for _, skipped := range set.Skipped() {
+				b.problems = append(b.problems, config.Problem{Pos: j.JWKS.Pos, Message: skipped, Warning: true})
+			}
+			return jwt.FixedKeys(set), nil
+		}
+	default:
+		o := jwt.KeysOptions{Issuer: j.Issuer.Text, Idle: b.runtime.options.Dry}
+		if j.JWKS != nil {
+			o.URL, o.Issuer = j.JWKS.URL, ""
+		}
+		definition = fmt.Sprintf("fetched %q %q", o.URL, o.Issuer)
+		if j.CA != nil {
+			definition += fmt.Sprintf(" %x", sha256.Sum256(j.CA.Data))
+			o.RootCAs = x509.NewCertPool()
+			if !o.RootCAs.AppendCertsFromPEM(j.CA.Data) {
+				return nil, "", errors.New("the file of ca holds no PEM certificate")
+			}
+		}
+		create = func() (*jwt.Keys, error) { return jwt.NewKeys(o), nil }
+	}
+	keys, err := lastingOf(b, "keys "+definition, create)
+	return keys, definition, err
+}
+
+// claimsInOrder warns of templates that ask for claims before a policy has found any.
+func (b *builder) claimsInOrder(r *config.Route, path string) {
+	known := false
+	asks := func(o *config.HeaderOps) bool {
+		return o != nil && slices.ContainsFunc(slices.Concat(o.Set, o.Add), func(f config.Entry[config.Template]) bool {
+			pieces, err := config.SplitTemplate(f.Value.Text, false)
+			return err == nil && slices.ContainsFunc(pieces, func(p config.Piece) bool { return strings.HasPrefix(p.Variable, "jwt.") })
+		})
+	}
+	for _, u := range b.config.Chain(r) {
+		p := u.Inline
+		if p == nil {
+			p, _ = b.config.Policies.Get(u.Name)
+		}
+		known = known || p.JWT != nil
+		if p.Headers != nil && asks(p.Headers.Request) && !known {
+			b.warn(path+".use", "asks for claims of a token that no policy before it has verified: they are empty", "put the jwt policy in front")
+		}
+	}
+	if r.Rewrite != nil && asks(r.Rewrite.Headers) && !known {
+		b.warn(path+".rewrite", "asks for claims of a token that no policy verifies: they are empty", "use: [...] with a jwt policy")
+	}
+}
+
+// KeySources says how fetching the keys for tokens goes, in the order of names.
+func (r *Runtime) KeySources() []jwt.KeysStatus {
+	var list []jwt.KeysStatus
+	for _, k := range lastingAll[*jwt.Keys](r) {
+		if s := k.Status(); s.Source != "" {
+			list = append(list, s)
+		}
+	}
+	slices.SortFunc(list, func(a, b jwt.KeysStatus) int { return strings.Compare(a.Source, b.Source) })
+	return list
+}
+
+// TokenPolicy is what the policies of one name have verified and remember.
+type TokenPolicy struct {
+	Name string
+	jwt.Status
+}
+
+// TokenPolicies lists the policies that verify tokens, in the order of names.
+func (r *Runtime) TokenPolicies() []TokenPolicy {
+	var list []TokenPolicy
+	for _, t := range lastingAll[*tokens](r) {
+		s := t.guard.Status()
+		i, found := slices.BinarySearchFunc(list, t.name, func(p TokenPolicy, name string) int { return cmp.Compare(p.Name, name) })
+		if !found {
+			list = slices.Insert(list, i, TokenPolicy{Name: t.name})
+		}
+		list[i].Verified += s.Verified
+		list[i].Remembered += s.Remembered
+	}
+	return list
+}
+
+// RevokedFailing reports whether a list of revoked tokens cannot be read, so that a former one is in force.
+func (r *Runtime) RevokedFailing() bool {
+	return slices.ContainsFunc(lastingAll[*jwt.Revoked](r), (*jwt.Revoked).Failing)
+}
+
+// Unenforced are the names of the policies that should keep clients out, and do not: those in the modes report and off.
+func (r *Runtime) Unenforced() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	names := slices.Clone(r.unenforced)
+	slices.Sort(names)
+	return slices.Compact(names)
+}

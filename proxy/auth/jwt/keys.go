@@ -63,7 +63,7 @@ const (
 	refreshDefault = 15 * time.Minute // if the issuer does not say for how long they hold
 	refreshMin     = 5 * time.Minute
 	refreshMax     = 24 * time.Hour
-	retryMin       = 5 * time.Second // after a failure, doubled with each further one
+	retryMin       = time.Second // after a failure, doubled with each further one
 	retryMax       = 5 * time.Minute
 	coolDown       = 2 * time.Second // between two fetches, whoever asks for them
 	fetchMax       = 10 * time.Second

@@ -175,6 +175,11 @@ func (p peer) configure(s settings) (string, error) {
 			return "", fmt.Errorf("cannot configure %s: %w", p.name, err)
 		}
 	}
+	if s.Has("jwt") {
+		if err := os.WriteFile(filepath.Join(s.Dir, "keys.json"), issuer.Set(), 0o644); err != nil {
+			return "", fmt.Errorf("cannot configure %s: %w", p.name, err)
+		}
+	}
 	if len(s.Routes()) > 0 && p.program == "haproxy" {
 		var table strings.Builder
 		for _, n := range s.Routes() {

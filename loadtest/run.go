@@ -253,6 +253,13 @@ func (s scenario) verify(ctx context.Context, r *running) error {
 	if err != nil {
 		return err
 	}
+	if w, ok := s.load.(wrk); ok {
+		for _, f := range w.fields {
+			if token, ok := strings.CutPrefix(f, "Authorization="); ok {
+				request.Header.Set("Authorization", token)
+			}
+		}
+	}
 	transport := &http.Transport{
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: r.has("h2"), // the certificate is of this run
 	}

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"sluice/loadtest/origin"
+	"sluice/proxy/auth/jwt/jwttest"
 )
 
 // scenario is a situation in which the proxies are compared. A new one is an entry below, and whatever the proxies need to
@@ -50,6 +52,8 @@ var scenarios = []scenario{
 	{name: "policies", about: "1 KiB, address list, header edits, a rewrite", path: "/shop/1k", with: "policies", without: []string{"varnishd"}, slow: true},
 	{name: "compress", about: "a page of a list in JSON, compressed with gzip", path: "/page", with: "compress",
 		load: wrk{fields: []string{"Accept-Encoding=gzip"}}, without: []string{"varnishd"}, slow: true},
+	{name: "jwt", about: "1 KiB, a browser's fields, the token verified", path: "/1k", load: wrk{fields: signedIn}, with: "jwt",
+		without: []string{"varnishd", "nginx", "haproxy"}},
 	{name: "websocket", about: "64 bytes there and back over a WebSocket", path: "/socket", load: echo{}, answer: anything},
 	{name: "churn", about: "1 KiB, a new connection for each request", path: "/1k", load: wrk{fields: []string{"Connection=close"}}},
 	{name: "tls", about: "1 KiB, over TLS", path: "/1k", with: "tls", without: []string{"varnishd"}},
@@ -76,6 +80,16 @@ var browser = []string{
 	"Referer=https://shop.example/orders", "Origin=https://shop.example", "Sec-Fetch-Mode=cors", "Sec-Fetch-Site=same-site",
 	"Authorization=Bearer eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJlc2lnbmF0dXJlc2ln",
 }
+
+// issuer makes the token that every request of the scenario jwt has.
+var issuer = func() *jwttest.Issuer {
+	i := jwttest.New()
+	i.URL = "https://id.shop.example"
+	return i
+}()
+
+// signedIn are the same fields with a token that is good for a day.
+var signedIn = append(slices.Clone(browser[:len(browser)-1]), "Authorization=Bearer "+issuer.Token("exp", time.Now().Add(24*time.Hour).Unix()))
 
 // anything is the answer of a scenario that leaves it to the proxy.
 const anything = "*"

@@ -3,7 +3,6 @@ package jwt
 import (
 	"bytes"
 	"fmt"
-	"hash/maphash"
 	"strings"
 	"sync"
 	"testing"
@@ -36,7 +35,7 @@ func TestSameBytes(t *testing.T) {
 func TestCollision(t *testing.T) {
 	m := newMemory(4)
 	set := new(jose.Set)
-	hash := maphash.Bytes(m.seed, []byte("good"))
+	hash := m.hash([]byte("good"))
 	bucket := m.bucket(hash)
 	for i := range bucket {
 		// As if "good" were the hash of other tokens.
@@ -48,6 +47,28 @@ func TestCollision(t *testing.T) {
 	bucket[2].Store(&entry{token: []byte("good"), hash: hash, until: 1 << 62, set: set})
 	if e := m.find([]byte("good"), set, nil, wire.Now()); e == nil || string(e.token) != "good" {
 		t.Fatalf("it is not found: %v", e)
+	}
+}
+
+// TestSameHash does the same with long tokens, of which only pieces are hashed.
+func TestSameHash(t *testing.T) {
+	m := newMemory(1000)
+	set := new(jose.Set)
+	good := bytes.Repeat([]byte("0123456789abcdef"), 64)
+	m.add(&entry{token: good, until: 1 << 62, set: set})
+	same := 0
+	for i := range good {
+		other := bytes.Clone(good)
+		other[i] ^= 1
+		if m.hash(other) == m.hash(good) {
+			same++
+		}
+		if e := m.find(other, set, nil, wire.Now()); e != nil {
+			t.Fatalf("a token that differs at %d is taken for it", i)
+		}
+	}
+	if same < len(good)/2 || m.find(bytes.Clone(good), set, nil, wire.Now()) == nil {
+		t.Errorf("%d of %d changed tokens have the same hash", same, len(good))
 	}
 }
 

@@ -2,6 +2,6 @@
 // configuration structs stay inert, runtime types carry no tags, and the boring lines between them are here, one file
 // per kind of thing.
 //
-// Compile changes nothing that is running. What holds state (services with their connections, the access log, metrics)
+// Compile changes nothing that is running. What holds state (services with their connections, keys and verified tokens, the access log, metrics)
 // lives in the Runtime and outlives a change as long as its own definition is the same.
 package compile

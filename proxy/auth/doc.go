@@ -1,3 +1,4 @@
-// Package auth says who may call: guards that look at what a client has proven about itself. So far that is the certificate
-// that it has shown when its connection was made.
+// Package auth says who may call: guards that look at what a client has proven about itself, and tell the exchange who it is. Here
+// that is the certificate that it has shown when its connection was made; package jwt below is about signed tokens, and package jose about
+// what those are made of.
 package auth

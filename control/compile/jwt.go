@@ -156,15 +156,29 @@ func (b *builder) claimsInOrder(r *config.Route, path string) {
 	}
 }
 
-// KeySources says how fetching the keys for tokens goes, in the order of names.
+// KeySources says how fetching the keys for tokens goes, in the order of names. Two that differ in what is not shown are one here, which is
+// as well as the worse of the two.
 func (r *Runtime) KeySources() []jwt.KeysStatus {
 	var list []jwt.KeysStatus
 	for _, k := range lastingAll[*jwt.Keys](r) {
-		if s := k.Status(); s.Source != "" {
-			list = append(list, s)
+		s := k.Status()
+		if s.Source == "" {
+			continue
+		}
+		i, found := slices.BinarySearchFunc(list, s.Source, func(s jwt.KeysStatus, source string) int { return cmp.Compare(s.Source, source) })
+		if !found {
+			list = slices.Insert(list, i, s)
+			continue
+		}
+		one := &list[i]
+		one.Keys = min(one.Keys, s.Keys)
+		one.Fetched += s.Fetched
+		one.Failed += s.Failed
+		one.Problem = cmp.Or(one.Problem, s.Problem)
+		if s.At.Before(one.At) {
+			one.At = s.At
 		}
 	}
-	slices.SortFunc(list, func(a, b jwt.KeysStatus) int { return strings.Compare(a.Source, b.Source) })
 	return list
 }
 

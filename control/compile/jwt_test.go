@@ -121,6 +121,33 @@ func TestTokensOutlive(t *testing.T) {
 	}
 }
 
+// TestKeySources tries that policies whose keys seem to have the same source are one series, and that /readyz names each.
+func TestKeySources(t *testing.T) {
+	issuer := jwttest.Start()
+	defer issuer.Close()
+	issuer.Break(http.NotFoundHandler())
+	r := newRuntime(t)
+	r.Commit(mustCompile(t, r, fmt.Sprintf(`
+policies:
+  a: { jwt: { issuer: a, audience: a, jwks: "%[1]s/keys?a=1" } }
+  b: { jwt: { issuer: a, audience: a, jwks: "%[1]s/keys?b=2" } }
+  c: { jwt: { issuer: "%[1]s", audience: a } }
+routes: { a: { match: /a, use: [a, b, c], respond: { status: 204 } } }
+`, issuer.URL)))
+	eventually(t, "three fetches", func() bool {
+		s := r.KeySources()
+		return len(s) == 2 && s[0].Source == issuer.URL && s[0].Failed > 0 && s[1].Source == issuer.URL+"/keys" && s[1].Failed > 1 && s[1].Keys == 0
+	})
+	if got, want := r.Unready(), "no keys of "+issuer.URL+"; no keys of "+issuer.URL+"/keys"; got != want {
+		t.Errorf("unready is %q, want %q", got, want)
+	}
+	issuer.Break(nil)
+	eventually(t, "keys of both", func() bool {
+		s := r.KeySources()
+		return r.Unready() == "" && len(s) == 2 && s[0].Keys == 1 && s[1].Keys == 1 && s[1].Fetched > 1
+	})
+}
+
 func TestJWT_problems(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {

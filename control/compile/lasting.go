@@ -1,5 +1,10 @@
 package compile
 
+import (
+	"slices"
+	"strings"
+)
+
 // lasting is what a policy needs that outlives a configuration, for as long as its own definition is in use: keys that are fetched, tokens
 // that were verified.
 type lasting interface {
@@ -51,14 +56,16 @@ func lastingAll[T lasting](r *Runtime) []T {
 	return all
 }
 
-// Unready says why a policy has closed its routes, or is empty.
+// Unready says why policies have closed their routes, or is empty.
 func (r *Runtime) Unready() string {
+	var reasons []string
 	for _, t := range lastingAll[lasting](r) {
 		if u, ok := t.(unready); ok {
 			if why := u.Unready(); why != "" {
-				return why
+				reasons = append(reasons, why)
 			}
 		}
 	}
-	return ""
+	slices.Sort(reasons)
+	return strings.Join(slices.Compact(reasons), "; ")
 }

@@ -35,7 +35,7 @@ func (r Requirement) compile() (rule, error) {
 	if len(r.AnyOf) == 0 {
 		return rule{}, fmt.Errorf("nothing is said about what the claim %s has to be", r.Claim)
 	}
-	refused := *errInsufficient
+	refused := *errInsufficient.With(fmt.Errorf("the token's %s is not what the policy requires", r.Claim))
 	if r.isScope() {
 		// RFC 6750 section 3: which scopes would do. Of several sets the first is named.
 		for _, w := range r.AnyOf {

@@ -182,6 +182,20 @@ func TestExample(t *testing.T) {
 	f("teapot", mediaType+" "+string(body), `application/json {"short":"stout"}`)
 	f("inherited body limit", *teapot.BodyLimit, Size(1<<20))
 
+	signedIn, _ := c.Policies.Get("signed-in")
+	f("issuer", signedIn.JWT.Issuer.Text, "https://id.shop.example")
+	f("audience", signedIn.JWT.Audience[0].Text, "shop-api")
+	f("leeway", signedIn.JWT.Leeway, Duration(30*time.Second))
+	f("remembered", signedIn.JWT.Remember, 10000)
+	f("cookie", signedIn.JWT.From.Cookie.Text, "session")
+	var required []string
+	for _, r := range signedIn.JWT.Require {
+		for _, v := range r.Value {
+			required = append(required, fmt.Sprint(r.Name, "=", v.Kind, ":", v.Text))
+		}
+	}
+	f("required", strings.Join(required, " "), "scope=0:orders.read email_verified=2:true level=1:3 level=0:3 plan=0:true")
+
 	var chain []string
 	list, _ := c.Routes.Get("list-orders")
 	for _, use := range c.Chain(list) {
@@ -190,7 +204,7 @@ func TestExample(t *testing.T) {
 		}
 		chain = append(chain, use.Name)
 	}
-	f("chain", strings.Join(chain, " "), "shield inside inline headers fair-use")
+	f("chain", strings.Join(chain, " "), "shield inside signed-in inline headers fair-use")
 }
 
 // TestEverythingLater loads the whole product's example: each part that this build lacks is one clear error.

@@ -297,7 +297,7 @@ func (p *Policy) refuses(c *proxy.Exchange, v *visit, said *rules.Response) stri
 		return "size"
 	case isEventStream(r.Head.GetKnown(wire.ContentType)):
 		return "stream"
-	case p.cache.flights.bytes.Load() > flightsMax*p.cache.Store.MaxObject():
+	case p.cache.crowded():
 		return "busy"
 	}
 	return ""
@@ -320,6 +320,9 @@ func (p *Policy) rules(x *proxy.Exchange) *rules.Policy {
 var errWrong304 = &proxy.Error{
 	Status: 502, Code: "bad_response", Detail: "The service says that something has not changed about which it was not asked.", Side: proxy.ByUpstream,
 }
+
+// crowded reports that bodies on their way take as much memory as they may.
+func (c *Cache) crowded() bool { return c.flights.bytes.Load() > flightsMax*c.Store.MaxObject() }
 
 // flightsMax is how many of the largest objects may be under way at the same time.
 const flightsMax = 8
@@ -442,7 +445,7 @@ func (p *Policy) fill(c *proxy.Exchange, f *flight, w *store.Writer) {
 			if kept {
 				f.counted += int64(n)
 				p.cache.flights.bytes.Add(int64(n))
-				if _, failed := w.Write(part); failed != nil || f.arrived+int64(n) > p.MaxObject {
+				if _, failed := w.Write(part); failed != nil || f.arrived+int64(n) > p.MaxObject || p.cache.crowded() {
 					// It goes on to those who read it, but nobody new is to begin with it.
 					kept = false
 					w.Abort()

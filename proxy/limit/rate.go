@@ -1,0 +1,284 @@
+package limit
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+
+	"sluice/proxy"
+	"sluice/proxy/wire"
+)
+
+// ErrRateLimited refuses a request that is one too many. The response says when to come back.
+var ErrRateLimited = &proxy.Error{Status: 429, Code: "rate_limited", Side: proxy.ByClient,
+	Detail: "Too many requests: try again later, see Retry-After."}
+
+// Options of a policy that limits rates.
+type Options struct {
+	Name    string // as fields of responses and people call it
+	Windows []Window
+	Keys    int  // how many buckets there is room for
+	Fields  bool // responses tell how much is left
+	Report  bool // nobody is refused: see proxy.Guarded, which asks
+	Cost    Cost
+	// What is counted: requests that were let in, and those that were not. See observe.Counter.
+	Allowed, Refused Counter
+}
+
+// Cost is how many tokens a request takes.
+type Cost struct {
+	Request int    // when it comes
+	Header  string // a field of the response that says what it costs in all, if not empty
+	// Status is what a request costs in all by the status of its response: a status, or a class such as 500 for all of 5xx.
+	Status []StatusCost
+}
+
+// StatusCost is what a response with a status in a range costs.
+type StatusCost struct{ From, To, Cost int }
+
+// after reports whether the response has a say.
+func (c *Cost) after() bool { return c.Header != "" || len(c.Status) > 0 }
+
+// Counter counts. Add is safe for concurrent use.
+type Counter interface{ Add(n uint64) }
+
+// Rates is the state of a policy that limits rates: its buckets, for all the routes that use it, and for as long as its
+// definition stays the same.
+type Rates struct {
+	options Options
+	table   *table
+	tokens  []Tokens // of each window
+	plain   []keyer  // of no route in particular
+	heavy   heavy
+}
+
+// NewRates reserves the memory.
+func NewRates(o Options) (*Rates, error) {
+	switch {
+	case len(o.Windows) == 0 || len(o.Windows) > WindowsMax:
+		return nil, fmt.Errorf("a policy has between 1 and %d rates", WindowsMax)
+	case o.Cost.Request < 1:
+		return nil, errors.New("a request costs at least 1")
+	}
+	o.Windows = slices.Clone(o.Windows)
+	var by []Key
+	for i := range o.Windows {
+		if err := o.Windows[i].measure(); err != nil {
+			return nil, err
+		}
+		by = append(by, o.Windows[i].By)
+	}
+	t, err := newTable(tableKeys(o.Keys, by), timeMask)
+	if err != nil {
+		return nil, err
+	}
+	r := &Rates{options: o, table: t}
+	if r.plain, err = newKeyers(by, nil); err != nil {
+		return nil, err
+	}
+	for i := range o.Windows {
+		r.tokens = append(r.tokens, newLocal(t, &o.Windows[i]))
+	}
+	return r, nil
+}
+
+// tableKeys is how many keys there can be: no more than keys, and one for each if none has a part.
+func tableKeys(keys int, by []Key) int {
+	for _, k := range by {
+		if len(k) > 0 {
+			return keys
+		}
+	}
+	return len(by)
+}
+
+// Rate is the guard of a route that uses Rates. It is immutable and safe for concurrent use; a check allocates nothing.
+type Rate struct {
+	*Rates
+	keys   []keyer
+	cost   int64
+	policy []byte // the value of RateLimit-Policy
+}
+
+// Guard returns the guard for a route, on which a request takes cost tokens.
+func (r *Rates) Guard(route *proxy.Route, cost int) (*Rate, error) {
+	g := &Rate{Rates: r, cost: int64(cost), policy: policyField(r.options.Name, r.options.Windows)}
+	var by []Key
+	for _, w := range r.options.Windows {
+		if cost > w.Burst {
+			return nil, fmt.Errorf("a request costs %d, and %q never has more than %d", cost, w.Text, w.Burst)
+		}
+		by = append(by, w.By)
+	}
+	var err error
+	g.keys, err = newKeyers(by, route)
+	return g, err
+}
+
+// Check takes tokens from the request's bucket of each window, or none at all and returns ErrRateLimited.
+func (g *Rate) Check(x *proxy.Exchange) error {
+	v := visits.Get().(*visit)
+	v.rate, v.now, v.wait = g, clock(x), 0
+	for i := range g.keys {
+		v.keys[i] = g.keys[i].hash(x, g.table.seed)
+	}
+	refused := g.take(v)
+	if refused >= 0 {
+		g.options.Refused.Add(1)
+		g.heavy.note(&g.keys[refused], x, v.keys[refused], refused, 0, 1)
+	} else {
+		g.options.Allowed.Add(1)
+		if rand.Uint32()%sampleEvery == 0 {
+			for i := range g.keys {
+				g.heavy.note(&g.keys[i], x, v.keys[i], i, sampleEvery, 0)
+			}
+		}
+	}
+	if g.options.told(refused >= 0) {
+		x.OnHead(v)
+	} else {
+		v.free()
+	}
+	if refused >= 0 {
+		return ErrRateLimited
+	}
+	return nil
+}
+
+// told reports whether the head of the response matters: to tell the client, or to know what it costs.
+func (o *Options) told(refused bool) bool {
+	if refused {
+		return !o.Report
+	}
+	return o.Fields && !o.Report || o.Cost.after()
+}
+
+// sampleEvery is how many requests that were let in go by for each that is looked at, to find out which keys are used most.
+const sampleEvery = 64
+
+// clock is the time at which the request is judged. That its first byte came is about now, unless somebody has waited since.
+func clock(x *proxy.Exchange) int64 {
+	if x.Waited {
+		return wire.Now()
+	}
+	return x.Started
+}
+
+// take returns the window that has not enough tokens, or -1. All windows are looked at before anything is taken from one, so that a
+// request that is refused costs nothing. Where others were faster in between, what was taken is given back.
+func (g *Rate) take(v *visit) int {
+	n := len(g.tokens)
+	if n > 1 {
+		for i, tokens := range g.tokens {
+			if v.verdicts[i] = tokens.Look(v.keys[i], g.cost, v.now); !v.verdicts[i].OK {
+				v.refuse(i)
+			}
+		}
+		if v.wait > 0 {
+			return v.by
+		}
+	}
+	for i, tokens := range g.tokens {
+		if v.verdicts[i] = tokens.Take(v.keys[i], g.cost, v.now); v.verdicts[i].OK {
+			continue
+		}
+		for j := range i {
+			g.tokens[j].Charge(v.keys[j], -g.cost, v.now)
+		}
+		v.refuse(i)
+		return i
+	}
+	return -1
+}
+
+// visit is a request at a policy: what the head of its response says, and costs.
+type visit struct {
+	rate     *Rate
+	now      int64
+	wait     int64 // how long to wait, of a request that was refused; else 0
+	by       int   // the window that has refused, the one to wait for longest
+	keys     [WindowsMax]uint64
+	verdicts [WindowsMax]Verdict
+}
+
+var visits = sync.Pool{New: func() any { return new(visit) }}
+
+func (v *visit) free() {
+	v.rate = nil
+	visits.Put(v)
+}
+
+func (v *visit) refuse(window int) {
+	if wait := v.verdicts[window].Wait; wait > v.wait {
+		v.wait, v.by = wait, window
+	}
+}
+
+// EditHead tells what is left, and takes what the response costs beyond what was taken. The edge calls it once.
+func (v *visit) EditHead(x *proxy.Exchange) {
+	o := &v.rate.options
+	if v.wait == 0 && o.Cost.after() {
+		v.charge(x)
+	}
+	if !o.Report {
+		if v.wait > 0 {
+			x.Response.Head.Set("Retry-After", wire.AppendUint(x.Scratch(), seconds(v.wait)))
+		}
+		if o.Fields {
+			v.tell(x)
+		}
+	}
+	v.free()
+}
+
+// charge takes the difference between what the request has cost and what its response costs, once that is known.
+func (v *visit) charge(x *proxy.Exchange) {
+	g := v.rate
+	extra := g.options.Cost.of(x, g.cost) - g.cost
+	if extra == 0 {
+		return
+	}
+	for i, tokens := range g.tokens {
+		tokens.Charge(v.keys[i], extra, v.now)
+		v.verdicts[i].Full = max(v.verdicts[i].Full+extra*g.options.Windows[i].interval, 0)
+	}
+}
+
+// of is what a request costs in all. The field of the response has the last word, if it holds a number.
+func (c *Cost) of(x *proxy.Exchange, taken int64) int64 {
+	status := x.Response.Status
+	if x.Err != nil {
+		status = x.Err.Status // a call of gRPC is told of an error with status 200
+	}
+	for _, s := range c.Status {
+		if s.From <= status && status <= s.To {
+			taken = int64(s.Cost)
+			break
+		}
+	}
+	if c.Header != "" {
+		if n, ok := parseCost(x.Response.Head.Get(c.Header)); ok {
+			return n
+		}
+	}
+	return taken
+}
+
+// costDigitsMax bounds what a field of a response can say.
+const costDigitsMax = 9
+
+func parseCost(b []byte) (int64, bool) {
+	if len(b) == 0 || len(b) > costDigitsMax {
+		return 0, false
+	}
+	n := int64(0)
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n, true
+}

@@ -1,0 +1,168 @@
+package limit
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"sluice/proxy"
+	"sluice/proxy/wire"
+)
+
+// Status is a policy and the keys that use it most, for people.
+type Status struct {
+	Name   string   `json:"name"`
+	Kind   string   `json:"kind"`   // rate_limit or concurrency
+	Limits []string `json:"limits"` // as they are configured
+	Counts
+	Keys []KeyStatus `json:"keys"` // the heaviest first; not all there are
+}
+
+// Counts says how full a table is, and what became of keys since it was made.
+type Counts struct {
+	Live     int    `json:"live_keys"`    // that have spent tokens, or requests under way; of many keys an estimate
+	Evicted  uint64 `json:"evicted_keys"` // idle ones whose place another has taken
+	Overflow uint64 `json:"overflowed"`   // requests whose key found no place, and shared the bucket of all those
+}
+
+// KeyStatus is a key and how much of a limit is left to it.
+type KeyStatus struct {
+	ID       string  `json:"id"` // for Reset
+	Limit    string  `json:"limit"`
+	Key      string  `json:"key"`      // without secrets
+	Requests uint64  `json:"requests"` // about; what was a minute ago counts half
+	Refused  uint64  `json:"refused"`
+	Left     int     `json:"left"`                      // tokens, or requests that may come beside those under way
+	Full     float64 `json:"full_in_seconds,omitempty"` // until all tokens are back
+}
+
+// Status returns what is known about the policy.
+func (r *Rates) Status() Status {
+	now := wire.Now()
+	s := Status{Name: r.options.Name, Kind: "rate_limit", Counts: r.Counts(), Keys: []KeyStatus{}}
+	for _, w := range r.options.Windows {
+		s.Limits = append(s.Limits, w.Text)
+	}
+	for _, k := range r.heavy.list() {
+		w := &r.options.Windows[k.limit]
+		full := r.tokens[k.limit].Look(k.key, 0, now).Full
+		s.Keys = append(s.Keys, KeyStatus{
+			ID: id(k), Limit: w.Text, Key: string(k.text), Requests: k.requests, Refused: k.refused,
+			Left: w.tokens(full), Full: math.Round(float64(full)/1e6) / 1e3,
+		})
+	}
+	return s
+}
+
+// Counts returns those of the table.
+func (r *Rates) Counts() Counts { return r.table.status(uint64(wire.Now())) }
+
+// Status returns what is known about the policy.
+func (s *Slots) Status() Status {
+	st := Status{Name: s.options.Name, Kind: "concurrency", Counts: s.Counts(), Keys: []KeyStatus{}}
+	for _, c := range s.options.Ceilings {
+		st.Limits = append(st.Limits, c.Text)
+	}
+	for _, k := range s.heavy.list() {
+		c := &s.options.Ceilings[k.limit]
+		st.Keys = append(st.Keys, KeyStatus{
+			ID: id(k), Limit: c.Text, Key: string(k.text), Requests: k.requests, Refused: k.refused, Left: c.Max - s.underWay(k.key),
+		})
+	}
+	return st
+}
+
+func (s *Slots) underWay(key uint64) int {
+	slot := s.table.find(key)
+	if slot == nil {
+		return 0
+	}
+	state, ok := slot.load(key)
+	if !ok {
+		return 0
+	}
+	return int(state & countMask)
+}
+
+// Counts returns those of the table.
+func (s *Slots) Counts() Counts { return s.table.status(0) }
+
+func (t *table) status(idle uint64) Counts {
+	_, evicted, overflow := t.counts()
+	return Counts{Live: t.live(idle), Evicted: evicted, Overflow: overflow}
+}
+
+// id names a key: it is a hash with a secret seed, and says nothing about the key.
+func id(k heavyKey) string { return fmt.Sprintf("%d-%016x", k.limit, k.key) }
+
+// ErrUnknownKey says that there is no bucket to reset: one that is not there is full.
+var ErrUnknownKey = errors.New("no such key has spent tokens")
+
+// ErrNoReset says that there is nothing to be reset.
+var ErrNoReset = errors.New("the policy counts requests that are under way, which end by themselves")
+
+// Reset fills the bucket of the key that Status calls id.
+func (r *Rates) Reset(id string) error {
+	limit, key, _ := strings.Cut(id, "-")
+	i, err := strconv.Atoi(limit)
+	k, err2 := strconv.ParseUint(key, 16, 64)
+	if err != nil || err2 != nil || i < 0 || i >= len(r.tokens) || k != clean(k) {
+		return fmt.Errorf("%q is no id of a key", id)
+	}
+	if !r.tokens[i].Reset(k) {
+		return ErrUnknownKey
+	}
+	return nil
+}
+
+// ResetValues fills the buckets of the key with these values, one for each part, in every window that can have such a key.
+func (r *Rates) ResetValues(values ...string) error {
+	wrong := fmt.Errorf("no limit of the policy has a key of %d values", len(values))
+	for i := range r.plain {
+		if len(r.plain[i].parts) != len(values) {
+			continue
+		}
+		key, err := r.plain[i].hashOf(values, r.table.seed)
+		switch {
+		case err != nil && wrong != nil && !errors.Is(wrong, ErrUnknownKey):
+			wrong = err
+		case err != nil:
+		case r.tokens[i].Reset(key):
+			wrong = nil
+		case wrong != nil:
+			wrong = ErrUnknownKey
+		}
+	}
+	return wrong
+}
+
+// Explain says by what a request would be counted, one line for each limit.
+func (g *Rate) Explain(x *proxy.Exchange) []string {
+	var lines []string
+	for i, w := range g.options.Windows {
+		lines = append(lines, explain(w.Text, g.cost, &g.keys[i], x))
+	}
+	return lines
+}
+
+// Explain says by what a request would be counted, one line for each limit.
+func (g *Concurrency) Explain(x *proxy.Exchange) []string {
+	var lines []string
+	for i, c := range g.options.Ceilings {
+		lines = append(lines, explain(c.Text+" at the same time", 1, &g.keys[i], x))
+	}
+	return lines
+}
+
+func explain(limit string, cost int64, k *keyer, x *proxy.Exchange) string {
+	line := limit
+	if cost != 1 {
+		line += fmt.Sprintf(", of which it takes %d", cost)
+	}
+	if len(k.parts) == 0 {
+		return line + ", counted with all others"
+	}
+	return line + ", counted as " + string(k.appendText(nil, x))
+}

@@ -1,0 +1,49 @@
+//go:build !race && !invariants
+
+package limit
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"sluice/proxy"
+)
+
+// TestCheckAllocates: a decision allocates nothing, whatever is counted by and whatever comes of it.
+func TestCheckAllocates(t *testing.T) {
+	f := func(name string, g proxy.Guard, x *proxy.Exchange) {
+		t.Helper()
+		client, head := x.Client, x.Request
+		run := func() {
+			x := proxy.Acquire()
+			x.Started, x.Client, x.Request = start, client, head
+			x.MatchedPath = []byte(nil)
+			if err := g.Check(x); err != nil {
+				x.Err = proxy.AsError(err)
+			}
+			x.EditHead()
+			x.Finish()
+			x.Request = proxy.Request{}
+			x.Release()
+		}
+		for range 2000 {
+			run() // the list of heavy keys is made when it is first needed
+		}
+		if n := testing.AllocsPerRun(2000, run); n > 0.01 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+	x := request(start, "192.0.2.1", [2]string{"X-Api-Key", "0123456789abcdef0123456789abcdef"}, [2]string{"Cookie", "a=b; id=7"})
+	x.Request.Query = []byte("key=7")
+	for _, part := range []Part{{Source: "ip", V4: 24, V6: 64}, {Source: "header", Name: "X-Api-Key"}, {Source: "header", Name: "X-None"}, {Source: "cookie", Name: "id"}, {Source: "query", Name: "key"}, {Source: "host"}, {Source: "route"}} {
+		o := options(window(1_000_000, time.Second, 1_000_000, Key{part}), window(1_000_000, time.Second, 1_000_000, nil))
+		f(fmt.Sprint(part, " let in"), mustGuard(t, mustRates(t, o), 1), x)
+		o = options(window(1, time.Hour, 1, Key{part}))
+		f(fmt.Sprint(part, " refused"), mustGuard(t, mustRates(t, o), 1), x)
+		o.Cost.Header = "X-Cost"
+		f(fmt.Sprint(part, " with a cost"), mustGuard(t, mustRates(t, o), 1), x)
+		_, c := mustSlots(t, 100, Ceiling{Text: "1", Max: 1, By: Key{part}})
+		f(fmt.Sprint(part, " at a time"), c, x)
+	}
+}

@@ -80,6 +80,7 @@ var nameRules = map[string]nameRule{
 	"cookie": {what: "cookie name", pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", check: checkHeaderName},
 	"status": {what: "status or error code", pattern: "^([45][0-9][0-9]|[45]xx|[a-z][a-z0-9_]*)$", check: checkErrorName},
 	"kept":   {what: "status whose answers can be kept", pattern: "^([2-5]xx|[2-5][0-9][0-9](-[2-5][0-9][0-9])?)$", check: checkKeptStatus},
+	"answer": {what: "status", pattern: "^[1-5]([0-9][0-9]|xx)$", check: checkAnswerStatus},
 	"sni":    {what: "name of a server", foldCase: true, pattern: `^(\*\.)?[A-Za-z0-9_.-]+$`, check: checkServerName},
 	"any":    {what: "name", pattern: "^.+$", check: checkAnyName},
 }

@@ -12,10 +12,12 @@ type Policy struct {
 	Addresses  *Addresses   `cfg:"addresses" doc:"admits clients by their address"`
 	ClientCert *ClientCert  `cfg:"client_cert" doc:"admits clients by the certificate that they have shown"`
 	JWT        *JWT         `cfg:"jwt" doc:"admits clients by a signed token that they bring"`
+	RateLimit  *RateLimit   `cfg:"rate_limit" doc:"limits how often requests come"`
+	Concurrent *Concurrent  `cfg:"concurrency" doc:"limits how many requests are under way at the same time"`
 	Cache      *CachePolicy `cfg:"cache" doc:"keeps answers and gives them to whoever asks the same"`
 	Compress   *Compress    `cfg:"compress" doc:"compresses responses"`
 	Pos        Pos
-	_          struct{} `later:"api_key,oidc,basic_auth,rate_limit,quota,waf,anomalies,cors,forward_auth,ip_reputation,validate"`
+	_          struct{} `later:"api_key,oidc,basic_auth,quota,waf,anomalies,cors,forward_auth,ip_reputation,validate"`
 }
 
 // Headers is the policy that changes header fields.
@@ -125,6 +127,8 @@ func (v *validator) policy(p Policy, path string) {
 		v.fail(joinPath(path, "addresses"), "names no address", "allow: [...] or deny: [...]")
 	}
 	v.compress(p.Compress, joinPath(path, "compress"))
+	v.rateLimit(p.RateLimit, path)
+	v.concurrent(p.Concurrent, path)
 }
 
 // uses checks a list of policies. A default list may hold the word route, once.

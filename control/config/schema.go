@@ -203,6 +203,14 @@ func (*Key) schema(*schemaWriter, field) object {
 	return pattern(`^(client|path|(header|cookie|query) .+)$`)
 }
 
+func (*Allowance) schema(*schemaWriter, field) object {
+	return pattern(`^ *[0-9]+/[0-9a-z.]+( +burst +[0-9]+)?( +per +.+)?$`)
+}
+
+func (*Ceiling) schema(*schemaWriter, field) object {
+	return object{"anyOf": []any{object{"type": "integer", "minimum": 1}, pattern(`^ *[0-9]+( +per +.+)?$`)}}
+}
+
 func (*Predicate) schema(*schemaWriter, field) object {
 	o := plainText()
 	o["description"] = "a literal, present, absent, prefix X, regex X, or is X"
@@ -264,6 +272,7 @@ func (*ECH) shortSchema(g *schemaWriter) object {
 }
 func (*HSTS) shortSchema(g *schemaWriter) object { return g.short(reflect.TypeFor[HSTS](), "max_age") }
 
+func (*Cost) shortSchema(g *schemaWriter) object    { return g.short(reflect.TypeFor[Cost](), "request") }
 func (*Balance) shortSchema(g *schemaWriter) object { return g.short(reflect.TypeFor[Balance](), "by") }
 func (*Errors) shortSchema(g *schemaWriter) object {
 	return g.short(reflect.TypeFor[Errors](), "format")

@@ -68,10 +68,15 @@ func TestSchema(t *testing.T) {
 			t.Errorf("the schema accepts %s", src)
 		}
 	}
+	f("policies: { a: { rate_limit: { allow: [100/min per ip, 20/s burst 40 per header X-Api-Key and path.a], cost: 2, keys: 1000, headers: off, mode: report } } }")
+	f("policies: { a: { rate_limit: { allow: 1/10s, cost: { routes: { a: 5 }, status: { 401: 10, 5xx: 0 }, header: X-Cost } }, concurrency: { max: [500, 10 per ip], status: 429 } } }")
 	bad("version: 2")
 	bad("listn: {}")
 	bad("cache: { memory: off }")
 	bad("cache: { memory: 1 GiBB }")
+	bad("policies: { a: { rate_limit: { allow: often } } }")
+	bad("policies: { a: { rate_limit: { allow: 1/s, cost: { status: { often: 1 } } } } }")
+	bad("policies: { a: { concurrency: { max: 10/s } } }")
 	bad("tls: { a: {} }")
 	bad("tls: { a: { certificates: [{ acme: { key: rsa }, hosts: [a.example] }] } }")
 	bad("tls: { a: { certificates: self-signed, ocsp: maybe } }")

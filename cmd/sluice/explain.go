@@ -134,6 +134,9 @@ func facts(e *compile.Explanation) [][]string {
 		add("policy "+strconv.Itoa(i+1), policy)
 	}
 	add("client", e.Client)
+	for _, limit := range e.Limits {
+		add("limit", limit)
+	}
 	add("refused by", e.RefusedBy)
 	add("would be refused by", e.Reported)
 	add("compressed with", e.Coding)

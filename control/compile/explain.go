@@ -21,6 +21,7 @@ type Explanation struct {
 	Match      string             `json:"match,omitempty"`
 	Params     map[string]string  `json:"params,omitempty"`
 	Policies   []string           `json:"policies,omitempty"` // in order, the one that answers last
+	Limits     []string           `json:"limits,omitempty"`   // that the request meets, and what it is counted by
 	Candidates []router.Candidate `json:"candidates,omitempty"`
 	// Coding is what a policy of the route would compress the answer with, if that is of its types and not too small; identity if the
 	// client accepts none.
@@ -145,6 +146,11 @@ func (p *Plan) explainRoute(e *Explanation, x *proxy.Exchange, route *proxy.Rout
 		e.Coding = compresses.Offer(x)
 		if e.Coding == "" {
 			e.Coding = "identity"
+		}
+	}
+	for _, l := range p.explained[route] {
+		for _, line := range l.limits.Explain(x) {
+			e.Limits = append(e.Limits, l.policy+": "+line)
 		}
 	}
 	err := route.Chain.Serve(x)

@@ -17,6 +17,8 @@ var policyBuilders = []func(b *builder, name string, p *config.Policy, pattern *
 	(*builder).cachePolicy,
 	(*builder).compressPolicy,
 	(*builder).jwtPolicy,
+	(*builder).rateLimitPolicy,
+	(*builder).concurrencyPolicy,
 }
 
 // policy builds the link for one use of a policy.

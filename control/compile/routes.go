@@ -30,6 +30,8 @@ type builder struct {
 	// What outlives a configuration on behalf of policies; known from the beginning, as chains are built with it.
 	runningLasting map[string]lasting
 
+	runningLimiters map[string]*limiter
+
 	routes   []*proxy.Route // in the order of the configuration
 	extra    []*proxy.Route // that no pattern leads to
 	fallback *proxy.Route

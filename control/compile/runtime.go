@@ -38,6 +38,7 @@ type Runtime struct {
 	services   map[string]*service
 	routes     map[string]bool // names with metrics
 	tls        map[string]*terminator
+	limiters   map[string]*limiter
 	passages   []*observe.PassageMetrics
 	log        *accessLog
 	retiring   map[*accessLog]*time.Timer
@@ -73,6 +74,8 @@ type Plan struct {
 	table       *router.Table[*proxy.Route]
 	services    map[string]*service
 	terminators map[string]*terminator
+	limiters    map[string]*limiter
+	explained   map[*proxy.Route][]limitOnRoute // in the order of the chains
 	passages    []*observe.PassageMetrics
 	log         *accessLog
 	compressing map[*proxy.Route][]*compress.Policy
@@ -133,7 +136,7 @@ func (r *Runtime) Compile(c *config.Config) (*Plan, config.Problems) {
 		compressing: make(map[*proxy.Route][]*compress.Policy), compressed: make(map[string]*compress.Counts),
 	}}
 	r.mu.Lock()
-	b.runningLasting = r.lasting
+	b.runningLasting, b.runningLimiters = r.lasting, r.limiters
 	r.mu.Unlock()
 	b.patterns()
 	b.chains()
@@ -174,7 +177,7 @@ func (r *Runtime) Commit(p *Plan) {
 	r.mu.Lock()
 	gone := r.services
 	oldLog, oldTLS, oldLasting := r.log, r.tls, r.lasting
-	r.tls, r.lasting, r.unenforced = p.terminators, p.lasting, p.unenforced
+	r.tls, r.limiters, r.lasting, r.unenforced = p.terminators, p.limiters, p.lasting, p.unenforced
 	r.services, r.log, r.generation = p.services, p.log, p.Snapshot.Generation
 	r.compressed = p.compressed
 	r.encoders.SetMax(int64(p.Config.Limits.CompressMemory))

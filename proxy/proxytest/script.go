@@ -38,8 +38,9 @@ import (
 // last line end of a section is not sent, unless the section ends in an empty line: "hello" has a length of 5. After
 // 101 both sides are tunnels: the origin reads to the end, then gives its next answer.
 //
-// What was received stands there byte for byte, but for what changes from run to run: REQUEST-ID, NOW, BUCKET and the
-// addresses; Age and the ttl of Cache-Status are as they were at the beginning, if they are in whole minutes. CRLF is a line end, any other control byte an escape; the chunks of a body are joined to one; (cut off)
+// What was received stands there byte for byte, but for what changes from run to run: REQUEST-ID, NOW, BUCKET, SECONDS until a limit
+// lets more in, and the addresses; Age and the ttl of Cache-Status are as they were at the beginning, if they are in whole minutes.
+// CRLF is a line end, any other control byte an escape; the chunks of a body are joined to one; (cut off)
 // and (reset) say that the message is not whole.
 //
 // seen and response are expectations, and complete: what is not there must not have happened. -rewrite writes them;
@@ -339,6 +340,7 @@ var (
 	passingAge   = regexp.MustCompile(`(?m)^Age: [0-9]+$`)
 	passingTTL   = regexp.MustCompile(`\bttl=-?[0-9]+\b`)
 	someDate     = regexp.MustCompile(`(?m)^Date: (.*)$`)
+	someSeconds  = regexp.MustCompile(`(?m)(^Retry-After: )[0-9]{2,}$|(;t=)[0-9]{2,}`)
 )
 
 func (r *renamer) rename(text string) string {
@@ -354,6 +356,7 @@ func (r *renamer) rename(text string) string {
 	text = randomBucket.ReplaceAllString(text, "=BUCKET; Path")
 	text = passingAge.ReplaceAllStringFunc(text, func(age string) string { return wholeMinutes(age, "Age: ", 0) })
 	text = passingTTL.ReplaceAllStringFunc(text, func(ttl string) string { return wholeMinutes(ttl, "ttl=", 59) })
+	text = someSeconds.ReplaceAllString(text, "${1}${2}SECONDS")
 	return someDate.ReplaceAllStringFunc(text, func(line string) string {
 		at, err := http.ParseTime(strings.TrimPrefix(line, "Date: "))
 		if err != nil || time.Since(at).Abs() > time.Minute {

@@ -22,6 +22,7 @@ var overHTTP2 = []string{
 	"jwt*",
 	"path-dot-segments", "path-escapes",
 	"policies-*",
+	"rate-*",
 	"redirect", "respond", "rewrite-*", "route-*", "split*",
 }
 

@@ -269,3 +269,25 @@ routes:
 	checkAllocations(t, gw, 206, "sluice; hit", get("/large/a", "Range: bytes=100-1000\r\n"))
 	checkAllocations(t, gw, 206, "sluice; hit", get("/large/a", "Range: bytes=70000-90000\r\n"))
 }
+
+// TestLimitsAllocate: with three limits of rates and one of concurrency on, what is let in and what is refused allocates nothing.
+func TestLimitsAllocate(t *testing.T) {
+	origin := Canned(t, "HTTP/1.1 204 No Content\r\n\r\n")
+	gw := Start(t, fmt.Sprintf(`
+services: { origin: { to: ["http://%s"] } }
+policies:
+  fair-use: { rate_limit: { allow: [1000000/s per ip, 1000000/s per header Authorization and path.kind, 1000000/s], cost: { header: X-Cost, status: { 5xx: 5 } } } }
+  daily: { rate_limit: { allow: 1/d per cookie session } }
+  few: { concurrency: { max: [100, 10 per ip] } }
+defaults: { use: [few, fair-use] }
+routes:
+  find: { match: "/find/{kind}", to: origin }
+  refused: { match: "/refused/{kind}", use: [daily], to: origin }
+`, origin))
+	get := func(target string) string { return "GET " + target + " HTTP/1.1\r\n" + fields + "\r\n" }
+	checkAllocations(t, gw, 204, "\r\nRateLimit: \"fair-use-1\";r=999999;t=1, \"fair-use-2\";r=", get("/find/cats"))
+	if _, err := gw.Repeat(204, get("/refused/cats")).Do(); err != nil {
+		t.Fatal(err) // the first request of the day
+	}
+	checkAllocations(t, gw, 429, "\r\nRetry-After: 8", get("/refused/cats"))
+}

@@ -1,0 +1,236 @@
+package compile
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"sluice/control/config"
+	"sluice/proxy"
+	"sluice/proxy/limit"
+	"sluice/proxy/observe"
+	"sluice/router"
+)
+
+// limiter is the state of a policy that limits, with the definition it was made from. It is shared by the routes that use the policy,
+// and lives on in the next configuration if the definition is the same: a reload gives nobody new tokens.
+type limiter struct {
+	definition, mode string
+	rates            *limit.Rates // or
+	slots            *limit.Slots
+	allowed, refused *observe.Counter
+}
+
+// LimitStatus is a policy that limits, for people.
+type LimitStatus struct {
+	limit.Status
+	Mode    string `json:"mode"`
+	Allowed uint64 `json:"allowed"`
+	Refused uint64 `json:"refused"` // or would have been, in report mode
+}
+
+func (l *limiter) status() limit.Status {
+	if l.rates != nil {
+		return l.rates.Status()
+	}
+	return l.slots.Status()
+}
+
+func (l *limiter) counts() limit.Counts {
+	if l.rates != nil {
+		return l.rates.Counts()
+	}
+	return l.slots.Counts()
+}
+
+// explainer is a guard that says by what a request would be counted.
+type explainer interface {
+	Explain(x *proxy.Exchange) []string
+}
+
+// limitOnRoute is a policy that limits on one of its routes.
+type limitOnRoute struct {
+	policy string
+	limits explainer
+}
+
+func (b *builder) rateLimitPolicy(name string, p *config.Policy, _ *router.Pattern) (proxy.Policy, bool, error) {
+	r := p.RateLimit
+	if r == nil {
+		return nil, false, nil
+	}
+	o := limit.Options{
+		Name: name, Keys: r.Keys, Fields: r.Fields == "on", Report: r.Mode == "report",
+		Cost: limit.Cost{Request: r.Cost.Request, Header: r.Cost.Header.Text, Status: statusCosts(r.Cost.Status)},
+	}
+	for _, a := range r.Allow {
+		o.Windows = append(o.Windows, limit.Window{Text: a.Text, Count: a.Count, Per: a.Per, Burst: a.Burst, By: keyOf(a.By)})
+	}
+	l, err := b.limiter(b.limitName(p), r.Mode, fmt.Sprintf("%+v", o), func(l *limiter) (err error) {
+		o.Allowed, o.Refused = l.allowed, l.refused
+		l.rates, err = limit.NewRates(o)
+		return err
+	})
+	if err != nil {
+		return nil, true, err
+	}
+	cost := r.Cost.Request
+	if c, ok := r.Cost.Routes.Get(b.at.route.Name); ok {
+		cost = *c
+	}
+	g, err := l.rates.Guard(b.at.route, cost)
+	if err != nil {
+		return nil, true, err
+	}
+	b.explain(name, g)
+	return proxy.Guarded(name, g, modes[r.Mode], nil), true, nil
+}
+
+func (b *builder) concurrencyPolicy(name string, p *config.Policy, _ *router.Pattern) (proxy.Policy, bool, error) {
+	c := p.Concurrent
+	if c == nil {
+		return nil, false, nil
+	}
+	o := limit.SlotOptions{Name: name, Keys: c.Keys, Blame: c.Status == 429}
+	for _, m := range c.Max {
+		o.Ceilings = append(o.Ceilings, limit.Ceiling{Text: m.Text, Max: m.Max, By: keyOf(m.By)})
+	}
+	l, err := b.limiter(b.limitName(p), c.Mode, fmt.Sprintf("%+v", o), func(l *limiter) (err error) {
+		o.Allowed, o.Refused = l.allowed, l.refused
+		l.slots, err = limit.NewSlots(o)
+		return err
+	})
+	if err != nil {
+		return nil, true, err
+	}
+	g, err := l.slots.Guard(b.at.route)
+	if err != nil {
+		return nil, true, err
+	}
+	b.explain(name, g)
+	return proxy.Guarded(name, g, modes[c.Mode], nil), true, nil
+}
+
+func (b *builder) explain(policy string, e explainer) {
+	if b.plan.explained == nil {
+		b.plan.explained = make(map[*proxy.Route][]limitOnRoute)
+	}
+	b.plan.explained[b.at.route] = append(b.plan.explained[b.at.route], limitOnRoute{policy, e})
+}
+
+// limiter returns the state of the policy called name: the running one if its definition is the same.
+func (b *builder) limiter(name, mode, definition string, make func(*limiter) error) (*limiter, error) {
+	definition = mode + " " + definition
+	if l := b.plan.limiters[name]; l != nil {
+		return l, nil // of another route
+	}
+	l := b.runningLimiters[name]
+	if l == nil || l.definition != definition {
+		l = &limiter{definition: definition, mode: mode, allowed: observe.NewCounter(), refused: observe.NewCounter()}
+		if err := make(l); err != nil {
+			return nil, err
+		}
+	}
+	if b.plan.limiters == nil {
+		b.plan.limiters = map[string]*limiter{}
+	}
+	b.plan.limiters[name] = l
+	return l, nil
+}
+
+// limitName is what a policy is called in metrics and by the admin API: by its name, or else by the place where it is written.
+func (b *builder) limitName(p *config.Policy) string {
+	for i := range b.config.Policies {
+		if &b.config.Policies[i].Value == p {
+			return b.config.Policies[i].Name
+		}
+	}
+	if i := slices.IndexFunc(b.config.Defaults.Use, func(u config.Use) bool { return u.Inline == p }); i >= 0 {
+		return "defaults.use[" + strconv.Itoa(i) + "]"
+	}
+	for i := range b.config.Routes {
+		r := &b.config.Routes[i]
+		if j := slices.IndexFunc(r.Value.Use, func(u config.Use) bool { return u.Inline == p }); j >= 0 {
+			return config.JoinPath("routes", r.Name) + ".use[" + strconv.Itoa(j) + "]"
+		}
+	}
+	panic("BUG: a policy stands nowhere")
+}
+
+func keyOf(parts []config.KeyPart) limit.Key {
+	var k limit.Key
+	for _, p := range parts {
+		k = append(k, limit.Part{Source: p.Source, Name: p.Name, V4: p.V4, V6: p.V6})
+	}
+	return k
+}
+
+// statusCosts puts statuses before classes.
+func statusCosts(list config.Named[int]) []limit.StatusCost {
+	var costs []limit.StatusCost
+	for _, s := range list {
+		from := int(s.Name[0]-'0') * 100
+		if s.Name[1:] == "xx" {
+			costs = append(costs, limit.StatusCost{From: from, To: from + 99, Cost: s.Value})
+			continue
+		}
+		status, err := strconv.Atoi(s.Name)
+		if err != nil {
+			panic("BUG: a status that is no number passed validation: " + s.Name)
+		}
+		costs = append(costs, limit.StatusCost{From: status, To: status, Cost: s.Value})
+	}
+	slices.SortStableFunc(costs, func(a, b limit.StatusCost) int { return cmp.Compare(a.To-a.From, b.To-b.From) })
+	return costs
+}
+
+// Limits returns the state of every policy that limits, sorted by name.
+func (r *Runtime) Limits() []LimitStatus {
+	list := []LimitStatus{}
+	r.eachLimiter(func(name string, l *limiter) {
+		s := LimitStatus{Status: l.status(), Mode: l.mode, Allowed: l.allowed.Value(), Refused: l.refused.Value()}
+		s.Name = name
+		list = append(list, s)
+	})
+	return list
+}
+
+// LimitCounts calls f with what the metrics want to know about every policy that limits.
+func (r *Runtime) LimitCounts(f func(name string, c limit.Counts, allowed, refused uint64)) {
+	r.eachLimiter(func(name string, l *limiter) { f(name, l.counts(), l.allowed.Value(), l.refused.Value()) })
+}
+
+func (r *Runtime) eachLimiter(f func(name string, l *limiter)) {
+	r.mu.Lock()
+	limiters := r.limiters // a map is not changed once it is there
+	r.mu.Unlock()
+	var names []string
+	for name := range limiters {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		f(name, limiters[name])
+	}
+}
+
+// ErrNoLimit says that no policy of a name limits rates.
+var ErrNoLimit = errors.New("no policy of this name limits rates")
+
+// ResetLimit fills the bucket of one key of a policy: of the one with this id, as Limits has it, or with these values.
+func (r *Runtime) ResetLimit(policy, id string, values []string) error {
+	r.mu.Lock()
+	l := r.limiters[policy]
+	r.mu.Unlock()
+	switch {
+	case l == nil:
+		return ErrNoLimit
+	case l.rates == nil:
+		return limit.ErrNoReset
+	case id != "":
+		return l.rates.Reset(id)
+	}
+	return l.rates.ResetValues(values...)
+}

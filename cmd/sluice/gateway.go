@@ -476,6 +476,14 @@ func (g *gateway) Ask(ctx context.Context, q server.Question) (server.Answer, er
 	return g.server.Ask(ctx, q)
 }
 
+// Limits lists the policies that limit, with the keys that use them most.
+func (g *gateway) Limits() []compile.LimitStatus { return g.runtime.Limits() }
+
+// ResetLimit fills a bucket of a policy.
+func (g *gateway) ResetLimit(policy, id string, values []string) error {
+	return g.runtime.ResetLimit(policy, id, values)
+}
+
 // WriteMetrics writes every metric.
 func (g *gateway) WriteMetrics(w io.Writer) error { return g.metrics.WritePrometheus(w) }
 

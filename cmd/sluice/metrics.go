@@ -9,6 +9,7 @@ import (
 	"sluice/proxy/cache"
 	"sluice/proxy/cache/store"
 	"sluice/proxy/compress"
+	"sluice/proxy/limit"
 	"sluice/proxy/observe"
 	"sluice/proxy/upstream"
 	"sluice/tlsterm"
@@ -39,6 +40,7 @@ func (g *gateway) registerMetrics() {
 	g.registerEndpoints()
 	registerCache(m, g.runtime.Cache)
 	g.registerTokens()
+	g.registerLimits()
 	g.registerProfiling()
 	g.registerCompression()
 }
@@ -186,6 +188,35 @@ func (g *gateway) registerTokens() {
 			}
 		}
 	})
+}
+
+// registerLimits is about the policies that limit; none of it is counted by key.
+func (g *gateway) registerLimits() {
+	m := g.metrics
+	m.Func("sluice_limit_requests_total", "Requests that a limit was asked about; refused are also those that would have been, in report mode.",
+		g.limits(func(c limit.Counts, allowed, refused uint64, labels func(...string) string, yield func(string, float64) bool) bool {
+			return yield(labels("result", "allowed"), float64(allowed)) && yield(labels("result", "refused"), float64(refused))
+		}))
+	one := func(value func(c limit.Counts) float64) iter.Seq2[string, float64] {
+		return g.limits(func(c limit.Counts, _, _ uint64, labels func(...string) string, yield func(string, float64) bool) bool {
+			return yield(labels(), value(c))
+		})
+	}
+	m.Func("sluice_limit_keys", "Keys that have spent tokens, or requests under way; of many an estimate.", one(func(c limit.Counts) float64 { return float64(c.Live) }))
+	m.Func("sluice_limit_evictions_total", "Keys that were as good as new and have made room for others.", one(func(c limit.Counts) float64 { return float64(c.Evicted) }))
+	m.Func("sluice_limit_overflows_total", "Requests whose key found no room among keys that are limited, and shared what one key may have.",
+		one(func(c limit.Counts) float64 { return float64(c.Overflow) }))
+}
+
+// limits yields the samples of every policy that limits.
+func (g *gateway) limits(samples func(c limit.Counts, allowed, refused uint64, labels func(...string) string, yield func(string, float64) bool) bool) iter.Seq2[string, float64] {
+	return func(yield func(string, float64) bool) {
+		more := true
+		g.runtime.LimitCounts(func(name string, c limit.Counts, allowed, refused uint64) {
+			labels := func(more ...string) string { return observe.Labels(append([]string{"policy", name}, more...)...) }
+			more = more && samples(c, allowed, refused, labels, yield)
+		})
+	}
 }
 
 func (g *gateway) registerEndpoints() {

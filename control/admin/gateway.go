@@ -20,6 +20,10 @@ type Gateway interface {
 	Status() Status
 	Routes() []compile.RouteInfo
 	Services() []upstream.Status
+	// Limits returns the policies that limit, with the keys that use them most.
+	Limits() []compile.LimitStatus
+	// ResetLimit fills the bucket of one key of a policy: of the one with this id, or with these values.
+	ResetLimit(policy, id string, values []string) error
 	// Reload reads the configuration again and serves from it. A configuration with errors changes nothing, and the
 	// error is a config.Problems; any other error is about this machine, such as an address that is in use.
 	Reload() (Reloaded, error)

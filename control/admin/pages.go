@@ -30,12 +30,14 @@ var pages = map[string]page{
 	"/v1/status":   {methods: reading, serve: (*Server).status},
 	"/v1/routes":   {methods: reading, serve: (*Server).routes},
 	"/v1/services": {methods: reading, serve: (*Server).services},
+	"/v1/limits":   {methods: reading, serve: (*Server).limits},
 	"/v1/profiles": {methods: reading, serve: (*Server).profiles},
 	"/v1/reload":   {methods: posting, serve: (*Server).reload},
 
-	"/v1/cache":       {methods: reading, serve: (*Server).cache},
-	"/v1/cache/purge": {methods: posting, serve: (*Server).purgeCache},
-	"/v1/cache/warm":  {methods: posting, serve: (*Server).warmCache},
+	"/v1/cache":        {methods: reading, serve: (*Server).cache},
+	"/v1/cache/purge":  {methods: posting, serve: (*Server).purgeCache},
+	"/v1/cache/warm":   {methods: posting, serve: (*Server).warmCache},
+	"/v1/limits/reset": {methods: []string{"DELETE", "POST"}, serve: (*Server).resetLimit},
 }
 
 func find(path string) (page, bool) {

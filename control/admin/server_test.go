@@ -22,6 +22,7 @@ import (
 	"sluice/control/config"
 	"sluice/control/profiling"
 	"sluice/proxy/cache/store"
+	"sluice/proxy/limit"
 	"sluice/proxy/server"
 	"sluice/proxy/upstream"
 )
@@ -63,6 +64,20 @@ func (g *fake) PurgeCache(purge func(*store.Store)) bool {
 		purge(g.cache)
 	}
 	return g.cache != nil
+}
+func (g *fake) Limits() []compile.LimitStatus {
+	return []compile.LimitStatus{{Status: limit.Status{Name: "fair-use", Kind: "rate_limit", Keys: []limit.KeyStatus{{Key: "192.0.2.7"}}}}}
+}
+func (g *fake) ResetLimit(policy, id string, values []string) error {
+	switch {
+	case policy != "fair-use":
+		return compile.ErrNoLimit
+	case id == "0-f00" || len(values) == 1 && values[0] == "192.0.2.7":
+		return nil
+	case len(values) > 1:
+		return errors.New("no limit has a key of so many values")
+	}
+	return limit.ErrUnknownKey
 }
 func (g *fake) Reload() (Reloaded, error) {
 	g.reloads.Add(1)

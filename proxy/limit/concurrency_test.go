@@ -71,48 +71,65 @@ func TestConcurrency(t *testing.T) {
 	}
 }
 
-// TestConcurrencyTogether: however requests come and go, in a table so small that keys push each other out, no key has more under
-// way than it may, and none is left with something when all are over.
+// TestConcurrencyTogether: however requests come and go, while keys take the places of others, no key has more under way than it may, and
+// none is left with something when all are over. Where there is so little room that keys share the bucket of those without a place,
+// they have that on top.
 func TestConcurrencyTogether(t *testing.T) {
-	const most, clients = 3, 60
-	s, g := mustSlots(t, 8, Ceiling{Text: "3 per ip", Max: most, By: byIP()})
-	var underWay [clients]atomic.Int64
-	var all sync.WaitGroup
-	for n := range 8 {
-		all.Go(func() {
-			random := rand.New(rand.NewPCG(uint64(n), 1))
-			var open []*proxy.Exchange
-			var whose []int
-			end := func(i int) {
-				underWay[whose[i]].Add(-1)
-				open[i].Finish()
-				open[i].Release()
-				open, whose = append(open[:i], open[i+1:]...), append(whose[:i], whose[i+1:]...)
-			}
-			for range 5000 {
-				client := random.IntN(clients)
-				x := request(start, fmt.Sprintf("192.0.2.%d", client))
-				if g.Check(x) != nil {
-					x.Release()
-				} else {
-					if now := underWay[client].Add(1); now > most {
-						t.Errorf("%d are under way of one client", now)
+	const most, goroutines = 3, 8
+	f := func(keys, clients int, spills bool) {
+		t.Helper()
+		s, g := mustSlots(t, keys, Ceiling{Text: "3 per ip", Max: most, By: byIP()})
+		limit := int64(most)
+		if spills {
+			limit *= 2
+		}
+		underWay := make([]atomic.Int64, clients)
+		var all sync.WaitGroup
+		for n := range goroutines {
+			all.Go(func() {
+				random := rand.New(rand.NewPCG(uint64(n), 1))
+				var open []*proxy.Exchange
+				var whose []int
+				end := func(i int) {
+					underWay[whose[i]].Add(-1)
+					open[i].Finish()
+					open[i].Release()
+					open, whose = append(open[:i], open[i+1:]...), append(whose[:i], whose[i+1:]...)
+				}
+				for range 5000 {
+					client := random.IntN(clients)
+					if random.IntN(2) == 0 {
+						client %= 4 // some come all the time
 					}
-					open, whose = append(open, x), append(whose, client)
+					x := request(start, fmt.Sprintf("192.0.%d.%d", client/256, client%256))
+					if g.Check(x) != nil {
+						x.Release()
+					} else {
+						if now := underWay[client].Add(1); now > limit {
+							t.Errorf("%d are under way of one client, in a table for %d keys", now, keys)
+						}
+						open, whose = append(open, x), append(whose, client)
+					}
+					if len(open) > 2 {
+						end(random.IntN(len(open)))
+					}
 				}
-				if len(open) > 2 {
-					end(random.IntN(len(open)))
+				for len(open) > 0 {
+					end(0)
 				}
-			}
-			for len(open) > 0 {
-				end(0)
-			}
-		})
+			})
+		}
+		all.Wait()
+		c := s.Counts()
+		if c.Live != 0 || c.Evicted == 0 || s.spill[0].Load() != 0 {
+			t.Errorf("%+v, %d spilled, and nothing is under way", c, s.spill[0].Load())
+		}
+		if c.Overflow > 0 && !spills {
+			t.Errorf("a table for %d keys has overflowed %d times", keys, c.Overflow)
+		}
 	}
-	all.Wait()
-	if c := s.Counts(); c.Live != 0 || c.Evicted == 0 || s.spill[0].Load() != 0 {
-		t.Errorf("%+v, %d spilled, and nothing is under way", c, s.spill[0].Load())
-	}
+	f(500, 20_000, false)
+	f(4, 60, true)
 }
 
 // TestConcurrencySpills: keys that find no place share what one may have.

@@ -9,13 +9,13 @@
 // lies in a table of a fixed size that the garbage collector does not see. A key that is as good as new (its bucket is full, it
 // has no request under way) makes room for others. One that is not never does: when only such are left in the places where a
 // new key could be, that key shares a bucket with all others that found none, and the metrics say so. Nobody gets past a limit by
-// flooding it with keys.
+// flooding it with keys: a key that later finds a place has, at most, had what this one bucket gives to all of them.
 //
 // Tokens is the seam for tokens that come from elsewhere: a window asks it and does not know the table.
 //
 // What is promised, and where it is proven:
 //
-//   - No key ever gets more than its burst and what has come since: tokens_test.go, against an exact model, and with many goroutines.
+//   - No bucket ever gives more than its burst and what has come since: tokens_test.go, against an exact model, and with many goroutines.
 //   - A request that is refused takes nothing: rate_test.go.
 //   - A key whose bucket is not full is never forgotten: table_test.go.
 //   - A slot is given back whatever becomes of the request: concurrency_test.go, and proxy/proxytest.

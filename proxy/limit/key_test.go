@@ -1,8 +1,10 @@
 package limit
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"sluice/proxy"
 )
@@ -133,4 +135,37 @@ func TestKey_bad(t *testing.T) {
 	f("prefixes of 0 and 64 bits", Part{Source: "ip", V6: 64})
 	f("prefixes of 32 and 129 bits", Part{Source: "ip", V4: 32, V6: 129})
 	f("at most 4 parts", Part{Source: "host"}, Part{Source: "host"}, Part{Source: "host"}, Part{Source: "host"}, Part{Source: "host"})
+}
+
+// FuzzKey: whatever clients send, a key is a hash and a line of text without secrets, and the same request has the same.
+func FuzzKey(f *testing.F) {
+	f.Add("hunter2hunter2", "a=b; id=1", "key=1&x", "shop.example:80", "2001:db8::1")
+	f.Add("", "id=", "key=%zz", "", "192.0.2.1")
+	table, err := newTable(1, timeMask)
+	if err != nil {
+		f.Fatal(err)
+	}
+	k := keyFor(f, "ip", "header X-A", "cookie id", "query key")
+	place := keyFor(f, "host", "path.tenant")
+	f.Fuzz(func(t *testing.T, header, cookie, query, host, addr string) {
+		x := proxy.Acquire()
+		defer x.Release()
+		x.Client.Addr, _ = netip.ParseAddr(addr)
+		x.Request.Head.AddString("X-A", header)
+		x.Request.Head.AddString("Cookie", cookie)
+		x.Request.Query, x.Request.Host, x.MatchedPath = []byte(query), []byte(host), []byte("/items/"+host)
+		for _, k := range []*keyer{&k, &place} {
+			h := k.hash(x, table.seed)
+			if h == 0 || h&gate != 0 || h == taken || h != k.hash(x, table.seed) {
+				t.Fatalf("the hash is %x", h)
+			}
+		}
+		text := string(k.appendText(place.appendText(nil, x), x))
+		if strings.ContainsAny(text, "\n\r\x1b\x00") || !utf8.ValidString(text) {
+			t.Fatalf("not a line of text: %q", text)
+		}
+		if secret := string(x.Request.Head.Get("X-A")); len(secret) > 10 && !strings.Contains(host, secret) && strings.Contains(text, secret) {
+			t.Fatalf("a secret is shown: %q", text)
+		}
+	})
 }

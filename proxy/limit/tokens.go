@@ -34,7 +34,8 @@ type Local struct {
 	interval int64 // between two tokens, in nanoseconds
 	burst    int64 // how long an empty bucket takes to fill, in nanoseconds
 	// spill is the bucket of all keys that have found no place in the table because everybody in it has spent tokens: together they
-	// get what one key may have.
+	// get what one key may have. One of them that finds a place later begins with a full bucket, as any new key does: to begin with
+	// what is left in this one would shut out newcomers for as long as a flood lasts.
 	spill atomic.Uint64
 }
 

@@ -13,9 +13,15 @@ import (
 // A bucket is described by what it holds and how long it takes to fill: "20/s burst 40" is q=40;w=2. r is what it holds now, and t
 // the time until it is full.
 
-// policyField is the value of RateLimit-Policy.
-func policyField(name string, windows []Window) []byte {
-	var b []byte
+// The names of the fields.
+const (
+	fieldPolicy = "RateLimit-Policy"
+	fieldLimit  = "RateLimit"
+)
+
+// policyLine is the line of RateLimit-Policy.
+func policyLine(name string, windows []Window) []byte {
+	b := []byte(fieldPolicy + ": ")
 	for i, w := range windows {
 		b = appendItem(b, name, windows, i)
 		b = append(b, ";q="...)
@@ -24,6 +30,18 @@ func policyField(name string, windows []Window) []byte {
 		b = wire.AppendUint(b, seconds(int64(w.Burst)*w.interval))
 	}
 	return b
+}
+
+// limitPieces is what stands in the line of RateLimit before what is left of each window.
+func limitPieces(name string, windows []Window) [][]byte {
+	pieces := make([][]byte, len(windows))
+	for i := range windows {
+		if i == 0 {
+			pieces[i] = []byte(fieldLimit + ": ")
+		}
+		pieces[i] = append(appendItem(pieces[i], name, windows, i), ";r="...)
+	}
+	return pieces
 }
 
 // appendItem begins an item of a list: the name of a window, which is the policy's, with a number if it has several.
@@ -39,19 +57,18 @@ func appendItem(b []byte, name string, windows []Window, i int) []byte {
 }
 
 func (v *visit) tell(x *proxy.Exchange) {
-	g, windows := v.rate, v.rate.options.Windows
-	x.Response.Head.Add("RateLimit-Policy", g.policy)
+	g := v.rate
+	x.Response.Head.AddOwn(g.policy, len(fieldPolicy))
 	b := x.Scratch() // the head copies it
-	for i := range windows {
-		full := v.verdicts[i].Full
+	for i := range g.options.Windows {
+		w, full := &g.options.Windows[i], v.verdicts[i].Full
 		if v.wait > 0 && v.verdicts[i].OK {
-			full = max(full-g.cost*windows[i].interval, 0) // another window has refused: nothing was taken from this one
+			full = max(full-g.cost*w.interval, 0) // another window has refused: nothing was taken from this one
 		}
-		b = appendItem(b, g.options.Name, windows, i)
-		b = append(b, ";r="...)
-		b = wire.AppendUint(b, uint64(windows[i].tokens(full)))
+		b = append(b, g.pieces[i]...)
+		b = wire.AppendUint(b, uint64(w.tokens(full)))
 		b = append(b, ";t="...)
 		b = wire.AppendUint(b, seconds(full))
 	}
-	x.Response.Head.Add("RateLimit", b)
+	x.Response.Head.AddOwn(b, len(fieldLimit))
 }

@@ -99,14 +99,16 @@ type Rate struct {
 	*Rates
 	keys   []keyer
 	cost   int64
-	policy []byte // the value of RateLimit-Policy
+	policy []byte   // see policyLine
+	pieces [][]byte // see limitPieces
 }
 
 // Guard returns the guard for a route, on which a request takes cost tokens.
 func (r *Rates) Guard(route *proxy.Route, cost int) (*Rate, error) {
-	g := &Rate{Rates: r, cost: int64(cost), policy: policyField(r.options.Name, r.options.Windows)}
+	o := &r.options
+	g := &Rate{Rates: r, cost: int64(cost), policy: policyLine(o.Name, o.Windows), pieces: limitPieces(o.Name, o.Windows)}
 	var by []Key
-	for _, w := range r.options.Windows {
+	for _, w := range o.Windows {
 		if cost > w.Burst {
 			return nil, fmt.Errorf("a request costs %d, and %q never has more than %d", cost, w.Text, w.Burst)
 		}

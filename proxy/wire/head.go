@@ -183,6 +183,19 @@ func addKnown[V string | []byte](h *Head, k Known, value V) {
 	})
 }
 
+// AddOwn appends a field of the gateway's own that is none of the known ones, as the line "Name: value" without its end. nameLen is the
+// length of the name. Neither the name nor the value is looked at again.
+func (h *Head) AddOwn(line []byte, nameLen int) {
+	start := uint32(len(h.added))
+	h.added = append(h.added, line...)
+	h.added = append(h.added, '\r', '\n')
+	h.seen |= 1 << Other
+	h.fields = append(h.fields, field{
+		start: start, end: uint32(len(h.added)), valueStart: start + uint32(nameLen) + 2, valueEnd: start + uint32(len(line)),
+		nameLen: uint16(nameLen), known: Other, flags: flagAdded,
+	})
+}
+
 // Set replaces every field called name by one with this value: in the place of the first, else at the end.
 func (h *Head) Set(name string, value []byte) {
 	i := h.find(name, 0)

@@ -73,3 +73,23 @@ func TestItems(t *testing.T) {
 	f("a", "a")
 	f("a,b ,\tc ", "a", "b", "c")
 }
+
+// TestHeadAddOwn: a line that was put together elsewhere is a field as any other.
+func TestHeadAddOwn(t *testing.T) {
+	var h Head
+	h.AddString("Server", "s")
+	h.AddOwn([]byte("RateLimit: \"a\";r=1"), len("RateLimit"))
+	h.AddOwn([]byte("Empty: "), len("Empty"))
+	if got := string(h.Get("ratelimit")); got != `"a";r=1` {
+		t.Errorf("got %q", got)
+	}
+	if got := string(h.AppendTo(nil)); got != "Server: s\r\nRateLimit: \"a\";r=1\r\nEmpty: \r\n" {
+		t.Errorf("got %q", got)
+	}
+	h.Set("RateLimit", []byte("b"))
+	h.Del("empty")
+	h.Del("Server")
+	if got := string(h.AppendTo(nil)); got != "RateLimit: b\r\n" {
+		t.Errorf("got %q", got)
+	}
+}

@@ -59,9 +59,13 @@ policies:
   tidy: { headers: { request: { remove: [X-Debug, Referer] }, response: { remove: [Server], set: { X-Content-Type-Options: nosniff } } } }
   tag: { headers: { request: { set: { X-Client: "$client.ip via $request.scheme", X-Kind: $path.kind } } } }
   mark: { headers: { response: { set: { X-Served: "$path.kind $response.status" } } } }
+  fair-use: { rate_limit: { allow: [1000000/s per ip, 1000000/s per header Authorization and path.kind, 1000000/s] } }
+  few: { concurrency: { max: 1000 per ip } }
 routes:
   plain: { match: "/plain/{kind}", to: sized }
   five: { match: "/five/{kind}", use: [inside, shield, tidy, tag, mark], to: sized, rewrite: { path: "/find/{kind}" } }
+  limited: { match: "/limited/{kind}", use: [fair-use], to: sized }
+  few: { match: "/few/{kind}", use: [few], to: sized }
   large: { match: "/large/{kind}", to: large }
   chunked: { match: "/chunked/{kind}", to: chunked }
   respond: { match: "GET /respond/{kind}", respond: { json: { answer: 42 } } }
@@ -114,6 +118,8 @@ func BenchmarkServe(b *testing.B) {
 	f("get-0-policies", plain, 200, get("/plain/cats?q=1"))
 	f("get-5-policies", plain, 200, get("/five/cats?q=1"))
 	f("get-5-policies-logged", logged, 200, get("/five/cats?q=1"))
+	f("get-3-limits", plain, 200, get("/limited/cats?q=1"))
+	f("get-concurrency", plain, 200, get("/few/cats?q=1"))
 	f("get-100KiB", plain, 200, get("/large/cats"))
 	f("post-4KiB", plain, 200, post("/five/cats", 4<<10))
 	f("post-64KiB", plain, 200, post("/five/cats", 64<<10))

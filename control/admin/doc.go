@@ -7,6 +7,8 @@
 //	GET  /v1/status      version, generation, uptime, files of the configuration
 //	GET  /v1/routes      the routes that are served
 //	GET  /v1/services    the services and their endpoints
+//	GET  /v1/limits      the policies that limit, and the keys that use them most
+//	POST /v1/limits/reset  fills the bucket of a key; DELETE does the same
 //	POST /v1/reload      reads the configuration again; 422 and every problem if it is broken
 //	GET  /v1/cache       what the response cache holds, and how much memory it takes; 404 if no route uses it
 //	POST /v1/cache/purge forgets a URL, a prefix, a tag or everything, or makes it stale

@@ -30,7 +30,7 @@ type Ceiling struct {
 type SlotOptions struct {
 	Name     string
 	Ceilings []Ceiling
-	Keys     int  // how many keys can have requests under way
+	Keys     int  // how many keys of each ceiling can have requests under way
 	Blame    bool // refuse with ErrClientConcurrency instead of ErrConcurrency
 	// What is counted, as in Options.
 	Allowed, Refused Counter

@@ -19,7 +19,7 @@ var ErrRateLimited = &proxy.Error{Status: 429, Code: "rate_limited", Side: proxy
 type Options struct {
 	Name    string // as fields of responses and people call it
 	Windows []Window
-	Keys    int  // how many buckets there is room for
+	Keys    int  // how many keys of each window there is room for
 	Fields  bool // responses tell how much is left
 	Report  bool // nobody is refused: see proxy.Guarded, which asks
 	Cost    Cost
@@ -84,14 +84,17 @@ func NewRates(o Options) (*Rates, error) {
 	return r, nil
 }
 
-// tableKeys is how many keys there can be: no more than keys, and one for each if none has a part.
+// tableKeys is how many keys there can be: so many for each limit that counts by something, and one for each that does not.
 func tableKeys(keys int, by []Key) int {
+	n := 0
 	for _, k := range by {
 		if len(k) > 0 {
-			return keys
+			n += keys
+		} else {
+			n++
 		}
 	}
-	return len(by)
+	return n
 }
 
 // Rate is the guard of a route that uses Rates. It is immutable and safe for concurrent use; a check allocates nothing.

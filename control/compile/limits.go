@@ -84,7 +84,7 @@ func (b *builder) rateLimitPolicy(name string, p *config.Policy, _ *router.Patte
 	if err != nil {
 		return nil, true, err
 	}
-	b.explain(name, g)
+	b.explain(name, r.Mode, g)
 	return proxy.Guarded(name, g, modes[r.Mode], nil), true, nil
 }
 
@@ -109,11 +109,15 @@ func (b *builder) concurrencyPolicy(name string, p *config.Policy, _ *router.Pat
 	if err != nil {
 		return nil, true, err
 	}
-	b.explain(name, g)
+	b.explain(name, c.Mode, g)
 	return proxy.Guarded(name, g, modes[c.Mode], nil), true, nil
 }
 
-func (b *builder) explain(policy string, e explainer) {
+// explain remembers a limit for those who ask what a request would meet; one that is off it does not meet.
+func (b *builder) explain(policy, mode string, e explainer) {
+	if modes[mode] == proxy.Off {
+		return
+	}
 	if b.plan.explained == nil {
 		b.plan.explained = make(map[*proxy.Route][]limitOnRoute)
 	}

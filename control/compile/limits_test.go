@@ -19,7 +19,7 @@ defaults: { use: [few] }
 routes:
   item: { match: "/items/{id}", use: [fair-use], respond: { status: 204 } }
   heavy: { match: "/heavy/{x}/{id}", use: [fair-use], respond: { status: 204 } }
-  plain: { match: /plain, use: [ { rate_limit: { allow: 1/s } } ], respond: { status: 204 } }
+  plain: { match: /plain, use: [ { rate_limit: { allow: 1/s } }, { concurrency: { max: 1, mode: off } } ], respond: { status: 204 } }
 `
 
 func TestExplainLimits(t *testing.T) {
@@ -59,14 +59,14 @@ func TestLimitersKept(t *testing.T) {
 		}
 		r.Discard(p)
 	}
-	const all = "fair-use few routes.plain.use[0]"
+	const all = "fair-use few routes.plain.use[0] routes.plain.use[1]"
 	f(limited, strings.Fields(all)...)
 	f(strings.Replace(limited, "item: {", "thing: {", 1), strings.Fields(all)...)
-	f(strings.Replace(limited, "20/s", "21/s", 1), "few", "routes.plain.use[0]")
-	f(strings.Replace(limited, "20/s per ip", "20/s burst 20 per ip", 1), "few", "routes.plain.use[0]")
-	f(strings.Replace(limited, "10 per ip", "11 per ip", 1), "fair-use", "routes.plain.use[0]")
-	f(strings.Replace(limited, "max: 10 per ip", "max: 10 per ip, mode: report", 1), "fair-use", "routes.plain.use[0]")
-	f(strings.Replace(limited, "allow: 1/s", "allow: 1/s, keys: 5", 1), "fair-use", "few")
+	f(strings.Replace(limited, "20/s", "21/s", 1), "few", "routes.plain.use[0]", "routes.plain.use[1]")
+	f(strings.Replace(limited, "20/s per ip", "20/s burst 20 per ip", 1), "few", "routes.plain.use[0]", "routes.plain.use[1]")
+	f(strings.Replace(limited, "10 per ip", "11 per ip", 1), "fair-use", "routes.plain.use[0]", "routes.plain.use[1]")
+	f(strings.Replace(limited, "max: 10 per ip", "max: 10 per ip, mode: report", 1), "fair-use", "routes.plain.use[0]", "routes.plain.use[1]")
+	f(strings.Replace(limited, "allow: 1/s", "allow: 1/s, keys: 5", 1), "fair-use", "few", "routes.plain.use[1]")
 	f(strings.Replace(limited, "defaults: { use: [few] }\n", "defaults: { use: [few, { rate_limit: { allow: 1/h } }] }\n", 1), strings.Fields(all)...)
 	if names := fmt.Sprint(r.Limits()[0].Name, r.Limits()[1].Name, r.Limits()[2].Name); names != "fair-usefewroutes.plain.use[0]" {
 		t.Errorf("got %s", names)

@@ -180,3 +180,12 @@ func TestSlotsStatus(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
+
+// TestConcurrencyInGRPC: a call is told the same, whoever is to blame.
+func TestConcurrencyInGRPC(t *testing.T) {
+	for _, err := range []*proxy.Error{ErrConcurrency, ErrClientConcurrency, ErrRateLimited} {
+		if err.GRPCStatus() != resourceExhausted {
+			t.Errorf("%s with %d is told as %d", err.Code, err.Status, err.GRPCStatus())
+		}
+	}
+}

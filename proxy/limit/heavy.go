@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -24,6 +25,7 @@ type heavyKey struct {
 	key      uint64
 	limit    int // which of the policy's
 	requests uint64
+	least    uint64 // what of requests was the count of the key that was here before
 	refused  uint64
 	text     []byte
 }
@@ -61,12 +63,13 @@ func (h *heavy) note(k *keyer, x *proxy.Exchange, key uint64, limit int, request
 		if rand.Uint32()%newcomers != 0 {
 			return
 		}
-		i = h.least()
+		i = h.lightest()
 		delete(h.at, h.entries[i].key)
-		requests, refused = requests*newcomers+h.entries[i].requests, refused*newcomers
+		requests, refused = requests*newcomers, refused*newcomers
 	}
 	e := &h.entries[i]
-	e.key, e.limit, e.requests, e.refused = key, limit, requests, refused
+	e.least = e.requests
+	e.key, e.limit, e.requests, e.refused = key, limit, e.least+requests, refused
 	e.text = k.appendText(e.text[:0], x)
 	if len(e.text) > heavyTextMax {
 		e.text = append(make([]byte, 0, heavyTextMax), e.text[:heavyTextMax]...)
@@ -74,14 +77,14 @@ func (h *heavy) note(k *keyer, x *proxy.Exchange, key uint64, limit int, request
 	h.at[key] = i
 }
 
-func (h *heavy) least() int {
-	least := 0
+func (h *heavy) lightest() int {
+	lightest := 0
 	for i := range h.entries {
-		if h.entries[i].requests < h.entries[least].requests {
-			least = i
+		if h.entries[i].requests < h.entries[lightest].requests {
+			lightest = i
 		}
 	}
-	return least
+	return lightest
 }
 
 // age halves all counts once in a while, so that the list is about now.
@@ -92,27 +95,21 @@ func (h *heavy) age(now int64) {
 	h.halved = now
 	for i := range h.entries {
 		h.entries[i].requests /= 2
+		h.entries[i].least /= 2
 		h.entries[i].refused /= 2
 	}
 }
 
-// list returns what is known, the heaviest first.
+// list returns what is known, the heaviest first: with the requests that were counted for the key itself.
 func (h *heavy) list() []heavyKey {
 	h.mu.Lock()
 	list := make([]heavyKey, len(h.entries))
 	for i, e := range h.entries {
 		e.text = slices.Clone(e.text)
+		e.requests -= e.least
 		list[i] = e
 	}
 	h.mu.Unlock()
-	slices.SortStableFunc(list, func(a, b heavyKey) int {
-		switch {
-		case a.requests > b.requests:
-			return -1
-		case a.requests < b.requests:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(list, func(a, b heavyKey) int { return cmp.Compare(b.requests, a.requests) })
 	return list
 }

@@ -206,6 +206,13 @@ func (t *table) victim(a, b *line, idle uint64) (*slot, uint64) {
 	return sa, stateA
 }
 
+// hasRoom reports whether a key that is not there could enter.
+func (t *table) hasRoom(key, idle uint64) bool {
+	a, b := t.places(key)
+	s, _ := t.victim(a, b, idle)
+	return s != nil
+}
+
 func (t *table) idlest(l *line, idle uint64) (best *slot, state uint64, busy int) {
 	for i := range l {
 		s := &l[i]

@@ -57,8 +57,11 @@ func (l *Local) Look(key uint64, n, now int64) Verdict {
 	for i := 1; ; i++ {
 		s := l.table.find(key)
 		if s == nil {
-			// Whether there would be a place for it is for Take to find out.
-			_, v := l.decide(0, n, now)
+			state := uint64(0)
+			if !l.table.hasRoom(key, uint64(now)) {
+				state = l.spill.Load()
+			}
+			_, v := l.decide(state, n, now)
 			return v
 		}
 		if state, ok := s.load(key); ok {

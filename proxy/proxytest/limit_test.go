@@ -7,6 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -50,7 +53,7 @@ func askFor(t *testing.T, ctx context.Context, client http.RoundTripper, gw *Gat
 // TestConcurrencyLasts: a slot is taken until the response is over, however it ends, and is given back then. Over HTTP/1.1 and HTTP/2.
 func TestConcurrencyLasts(t *testing.T) {
 	f := func(t *testing.T, client http.RoundTripper) {
-		release := make(chan struct{})
+		release := make(chan struct{}, 1)
 		origin := Origin(t, func(w http.ResponseWriter, r *http.Request) {
 			switch r.URL.Path {
 			case "/stream":
@@ -73,6 +76,7 @@ func TestConcurrencyLasts(t *testing.T) {
 				panic(http.ErrAbortHandler)
 			}
 		})
+		t.Cleanup(func() { close(release) }) // the origin waits for its handlers
 		gw := Start(t, listen2(fmt.Sprintf(`
 services: { origin: { to: ["http://%s"] } }
 policies:
@@ -244,6 +248,66 @@ routes:
 		t.Error(err)
 	}
 	f("/b", 204)
+}
+
+// TestLimitsOutlivePolicy: requests that began under a policy end under it, when its memory is nobody else's any more: a slot is given
+// back, and the cost of a response is taken.
+func TestLimitsOutlivePolicy(t *testing.T) {
+	release := make(chan struct{})
+	origin := Origin(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Cost", "3")
+		if r.URL.Path == "/late" { // the head is
+			<-release
+		}
+		_, _ = io.WriteString(w, "begun")
+		_ = http.NewResponseController(w).Flush()
+		if r.URL.Path == "/long" { // the body is
+			<-release
+		}
+	})
+	end := sync.OnceFunc(func() { close(release) })
+	t.Cleanup(end) // the origin waits for its handlers
+	const yaml = `
+services: { origin: { to: ["http://%s"] } }
+policies:
+  few: { concurrency: { max: %d per ip } }
+  units: { rate_limit: { allow: %d/d per ip, cost: { header: X-Cost } } }
+routes:
+  a: { match: "/**", use: [few, units], to: origin }
+`
+	gw := Start(t, fmt.Sprintf(yaml, origin, 10, 100))
+	tr := &http.Transport{}
+	defer tr.CloseIdleConnections()
+	long := askFor(t, t.Context(), tr, gw, "/long", 200)
+	late := make(chan *http.Response, 1)
+	go func() {
+		resp, err := tr.RoundTrip(httptest.NewRequest("GET", "http://"+gw.Addr+"/late", nil))
+		if err != nil {
+			t.Error(err)
+		}
+		late <- resp
+	}()
+	eventually(t, "both requests to be under way", func() bool { return gw.Runtime.Limits()[1].Allowed == 2 })
+	for n := range 3 {
+		gw.Reload(fmt.Sprintf(yaml, origin, 11+n, 101+n))
+		runtime.GC() // the memory of tables that nobody has is given back
+		runtime.GC()
+	}
+	if n := underWay(gw, "few"); n != 0 {
+		t.Errorf("%d keys of the new policy have requests under way", n)
+	}
+	end()
+	if b, err := io.ReadAll(long.Body); err != nil || string(b) != "begun" {
+		t.Errorf("got %q, %v", b, err)
+	}
+	resp := <-late
+	if resp == nil {
+		return
+	}
+	defer resp.Body.Close()
+	if got := resp.Header.Get("RateLimit"); !strings.HasPrefix(got, `"units";r=94;`) {
+		t.Errorf("RateLimit is %q, want 94 of 100 to be left: two responses have cost 3 each", got)
+	}
 }
 
 // TestLimitReported: what report mode would refuse is in the metrics, by route and policy.

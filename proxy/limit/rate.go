@@ -245,9 +245,10 @@ func (v *visit) charge(x *proxy.Exchange) {
 	if extra == 0 {
 		return
 	}
+	now := max(v.now, x.HeadAt) // what a late answer costs has not been refilled while it was waited for
 	for i, tokens := range g.tokens {
-		tokens.Charge(v.keys[i], extra, v.now)
-		v.verdicts[i].Full = max(v.verdicts[i].Full+extra*g.options.Windows[i].interval, 0)
+		tokens.Charge(v.keys[i], extra, now)
+		v.verdicts[i].Full = tokens.Look(v.keys[i], 0, now).Full
 	}
 }
 

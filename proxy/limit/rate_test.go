@@ -115,6 +115,13 @@ func TestCost(t *testing.T) {
 	f(200, "1.5", 2)
 	f(200, "9999999999", 2)
 	f(200, "", 2)
+
+	// An answer that comes ten seconds later costs what it costs then: nothing of it has come back in between.
+	x := request(start+second, "")
+	x.HeadAt = start + 11*second
+	if _, fields := ask(g, x, 404); !strings.Contains(fields, "r=82;") {
+		t.Errorf("got %q, want a full bucket without the 18 that the answer costs beyond the request", fields)
+	}
 }
 
 // TestRefusedTakesNothing compares a policy of several windows with a model of each: what one refuses, the others never see.

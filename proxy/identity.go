@@ -10,6 +10,7 @@ import (
 type Identity struct {
 	kind, issuer, subject string
 	claims                []Claim
+	name                  []byte
 	key                   [sha256.Size]byte
 }
 
@@ -25,6 +26,7 @@ type Claim struct {
 // Key, and who differs in one of distinct, too: what an origin may answer differently about, such as the scopes of a token.
 func NewIdentity(kind, issuer, subject string, claims []Claim, distinct ...[]byte) *Identity {
 	i := &Identity{kind: kind, issuer: issuer, subject: subject, claims: claims}
+	i.name = append(append(append([]byte(issuer), ' '), subject...), " by "+kind...)
 	h := sha256.New()
 	var size [8]byte
 	add := func(b []byte) { // with its length: "ab" and "c" are not "a" and "bc"
@@ -64,6 +66,15 @@ func (i *Identity) Subject() string {
 		return ""
 	}
 	return i.subject
+}
+
+// Name tells clients apart for people and for limits: issuer, subject and kind. Unlike Key it is the same for all tokens of a client, whatever
+// else they say. It is nil for nobody. The bytes must not be changed.
+func (i *Identity) Name() []byte {
+	if i == nil {
+		return nil
+	}
+	return i.name
 }
 
 // Claim returns the claim at a path, nil if there is none. The bytes must not be changed.

@@ -18,7 +18,7 @@ func (b *builder) cachePolicy(_ string, p *config.Policy, _ *router.Pattern) (pr
 	if c == nil {
 		return nil, false, nil
 	}
-	b.checkCacheOrder()
+	b.checkCacheOrder(c.Key.Claims)
 	if fits := b.cacheFits(); !fits || b.runtime.options.Dry {
 		return transparent{}, true, nil
 	}
@@ -49,8 +49,11 @@ type transparent struct{}
 func (transparent) Serve(x *proxy.Exchange, next *proxy.Chain) error { return next.Serve(x) }
 
 // checkCacheOrder reports what does not work behind or before the cache that is being built.
-func (b *builder) checkCacheOrder() {
+func (b *builder) checkCacheOrder(claims config.List[config.Text]) {
 	path := b.at.path + ".use"
+	if len(claims) > 0 && !b.identified() {
+		b.fail(path, "the key of cache holds claims, and no policy before it finds out who is asking: put jwt or another one that does before it")
+	}
 	for _, p := range b.at.after {
 		switch {
 		case p.Guards():

@@ -56,11 +56,26 @@ type limitOnRoute struct {
 	limits explainer
 }
 
+// identified reports whether a policy before the one that is built finds out who is asking.
+func (b *builder) identified() bool {
+	return slices.ContainsFunc(b.at.before, func(p *config.Policy) bool { return p.Identifies() })
+}
+
+// checkIdentity reports a limit by who is asking where nobody has found that out.
+func (b *builder) checkIdentity(p *config.Policy, name string) {
+	word := p.NeedsIdentity()
+	if word == "" || b.identified() {
+		return
+	}
+	b.fail(b.at.path+".use", fmt.Sprintf("the policy %s counts per %s, and no policy before it finds out who that is: put jwt, client_cert or another one that does before it", name, word))
+}
+
 func (b *builder) rateLimitPolicy(name string, p *config.Policy, _ *router.Pattern) (proxy.Policy, bool, error) {
 	r := p.RateLimit
 	if r == nil {
 		return nil, false, nil
 	}
+	b.checkIdentity(p, name)
 	o := limit.Options{
 		Name: name, Keys: r.Keys, Fields: r.Fields == "on", Report: r.Mode == "report",
 		Cost: limit.Cost{Request: r.Cost.Request, Header: r.Cost.Header.Text, Status: statusCosts(r.Cost.Status)},
@@ -93,6 +108,7 @@ func (b *builder) concurrencyPolicy(name string, p *config.Policy, _ *router.Pat
 	if c == nil {
 		return nil, false, nil
 	}
+	b.checkIdentity(p, name)
 	o := limit.SlotOptions{Name: name, Keys: c.Keys, Blame: c.Status == 429}
 	for _, m := range c.Max {
 		o.Ceilings = append(o.Ceilings, limit.Ceiling{Text: m.Text, Max: m.Max, By: keyOf(m.By)})

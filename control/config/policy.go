@@ -67,7 +67,7 @@ func (p Policy) Kind() string {
 }
 
 // Guards reports whether the policy refuses requests: it must see all of them.
-func (p Policy) Guards() bool { return p.Addresses != nil || p.Identifies() }
+func (p Policy) Guards() bool { return p.Addresses != nil || p.ClientCert != nil || p.JWT != nil }
 
 func (p Policy) kinds() []string {
 	var kinds []string

@@ -90,7 +90,29 @@ var keySources = []keySource{
 	{word: "claim", dotted: true, identity: true},
 }
 
-const keyHint = "per ip, ip/24, header NAME, cookie NAME, query NAME, path.NAME, host or route, several joined by and"
+const keyHint = "per ip, ip/24, header NAME, cookie NAME, query NAME, path.NAME, host, route, consumer or claim.NAME, several joined by and"
+
+// NeedsIdentity returns the part of the policy's keys that is only known once another policy has found out who is asking, or "".
+func (p Policy) NeedsIdentity() string {
+	var parts []KeyPart
+	if p.RateLimit != nil {
+		for _, a := range p.RateLimit.Allow {
+			parts = append(parts, a.By...)
+		}
+	}
+	if p.Concurrent != nil {
+		for _, m := range p.Concurrent.Max {
+			parts = append(parts, m.By...)
+		}
+	}
+	for _, part := range parts {
+		at := slices.IndexFunc(keySources, func(s keySource) bool { return s.word == part.Source })
+		if keySources[at].identity {
+			return part.Source
+		}
+	}
+	return ""
+}
 
 // Bounds of limits.
 const (
@@ -323,11 +345,6 @@ func parseKeyPart(words []string) (KeyPart, []string, *limitProblem) {
 			hint = fmt.Sprintf("did you mean %s? %s", near, keyHint)
 		}
 		return KeyPart{}, nil, &limitProblem{"cannot count by " + clip(strconv.Quote(words[0])), hint}
-	case keySources[at].identity:
-		return KeyPart{}, nil, &limitProblem{
-			"per " + clip(words[0]) + " needs a policy before it that says who the consumer is",
-			"this build has none of them yet; " + keyHint,
-		}
 	}
 	s, p := keySources[at], KeyPart{Source: word}
 	rest := words[1:]

@@ -42,7 +42,20 @@ var sources = map[string]source{
 	"path":   {read: readPath},
 	"host":   {read: readHost},
 	"route":  {read: readRoute},
-	"ip":     {}, // see part.hash: an address is no text, and needs none to be counted
+	// Who is asking, as a policy before has proven it. Those of whom nothing was proven share a bucket.
+	"consumer": {read: readConsumer},
+	"claim":    {read: readClaim},
+	"ip":       {}, // see part.hash: an address is no text, and needs none to be counted
+}
+
+func readConsumer(_ *part, x *proxy.Exchange) ([]byte, bool) {
+	name := x.Identity.Name()
+	return name, len(name) > 0
+}
+
+func readClaim(p *part, x *proxy.Exchange) ([]byte, bool) {
+	value := x.Identity.Claim(p.Name)
+	return value, value != nil
 }
 
 func readHeader(p *part, x *proxy.Exchange) ([]byte, bool) { return x.Header(p.Name) }

@@ -131,7 +131,7 @@ func TestKey_bad(t *testing.T) {
 		}
 	}
 	f("the pattern /items/{tenant} of route a has no parameter \"id\"", Part{Source: "path", Name: "id"})
-	f("nothing is known to count by", Part{Source: "consumer"})
+	f("nothing is known to count by", Part{Source: "weather"})
 	f("prefixes of 0 and 64 bits", Part{Source: "ip", V6: 64})
 	f("prefixes of 32 and 129 bits", Part{Source: "ip", V4: 32, V6: 129})
 	f("at most 4 parts", Part{Source: "host"}, Part{Source: "host"}, Part{Source: "host"}, Part{Source: "host"}, Part{Source: "host"})

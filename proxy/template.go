@@ -35,6 +35,8 @@ const (
 	requestCookie
 	responseHeader
 	claim
+	consumerName
+	consumerGroup
 	clientIP
 	clientPort
 	requestID
@@ -61,12 +63,12 @@ var plainVariables = map[string]variable{
 	"request.path": requestPath, "request.host": requestHost, "request.scheme": requestScheme, "request.uri": requestURI,
 	"request.query": requestQuery, "route": routeName, "service": serviceName, "endpoint": endpointName,
 	"response.status": responseStatus, "response.bytes": responseBytes, "error.code": errorCode, "error.status": errorStatus,
-	"error.title": errorTitle, "error.detail": errorDetail,
+	"error.title": errorTitle, "error.detail": errorDetail, "consumer": consumerName, "consumer.group": consumerGroup,
 }
 
 var namedVariables = map[string]variable{
 	"path": pathParam, "query": queryParam, "header": requestHeader, "cookie": requestCookie, "response.header": responseHeader,
-	"jwt": claim,
+	"jwt": claim, "consumer": claim,
 }
 
 // ParseTemplate compiles text. Path parameters are resolved against the route's pattern, so that a name the pattern
@@ -272,6 +274,10 @@ func (p *part) appendValue(dst []byte, x *Exchange) []byte {
 		return append(dst, x.Response.Head.Get(p.name)...)
 	case claim:
 		return append(dst, x.Identity.Claim(p.name)...)
+	case consumerName:
+		return append(dst, x.Identity.Subject()...)
+	case consumerGroup:
+		return append(dst, x.Identity.Issuer()...)
 	case clientIP:
 		return append(dst, x.Client.Text...)
 	case clientPort:

@@ -249,3 +249,23 @@ func FuzzEscape(f *testing.F) {
 		}
 	})
 }
+
+// TestConsumerVariables fills in what is known of a client, and nothing where nobody is known.
+func TestConsumerVariables(t *testing.T) {
+	x := Acquire()
+	defer x.Release()
+	f := func(text, want string) {
+		t.Helper()
+		template, err := ParseTemplate(text, nil, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(template.Append(nil, x, Raw)); got != want {
+			t.Errorf("%s is %q, want %q", text, got, want)
+		}
+	}
+	f("$consumer of $consumer.group, $consumer.plan", " of , ")
+	x.Identity = NewIdentity("api_key", "partners", "acme", []Claim{{"plan", []byte("gold")}, {"region-2", []byte("eu")}})
+	f("$consumer of $consumer.group, $consumer.plan.", "acme of partners, gold.")
+	f("$consumer.region-2/$consumer.none", "eu/")
+}

@@ -51,7 +51,7 @@ func abbreviated(w string, known []string) string {
 }
 
 // knownListedMax bounds the list of valid words in a hint: a file may define thousands of services.
-const knownListedMax = 24
+const knownListedMax = 32
 
 // didYouMean makes the hint of an unknown word: the nearest known one, and what would be valid.
 func didYouMean(written, kind string, known []string) string {

@@ -25,6 +25,8 @@ type AccessLogOptions struct {
 	Sample float64
 	// Headers are request fields to log in addition, in JSON only. Of several fields of one name the first is logged.
 	Headers []string
+	// Secrets are further names of parameters and fields whose values are not logged.
+	Secrets Secrets
 }
 
 // headersMax bounds AccessLogOptions.Headers, formatMax AccessLogOptions.Format in bytes: with lineMax they make sure
@@ -51,6 +53,7 @@ type logSettings struct {
 	format    []segment // nil: JSON
 	threshold uint64    // of 1<<32
 	headers   []loggedHeader
+	secrets   Secrets
 }
 
 // NewAccessLog opens the log and starts its writer. Close ends it.
@@ -79,7 +82,7 @@ func (l *AccessLog) record(x *proxy.Exchange, end int64, status int) {
 		return
 	}
 	n := l.lines.Get().(*line)
-	n.x, n.end, n.status = x, end, status
+	n.x, n.end, n.status, n.also = x, end, status, s.secrets
 	if s.format == nil {
 		n.text = n.appendJSON(n.text[:0], s.headers)
 	} else {
@@ -152,16 +155,16 @@ func newLogSettings(o AccessLogOptions) (*logSettings, error) {
 	if len(o.Headers) > headersMax {
 		return nil, fmt.Errorf("the access log cannot hold %d header fields: at most %d", len(o.Headers), headersMax)
 	}
-	s := &logSettings{open: o.Open, threshold: max(1, uint64(o.Sample*everything))}
+	s := &logSettings{open: o.Open, threshold: max(1, uint64(o.Sample*everything)), secrets: o.Secrets}
 	for _, name := range o.Headers {
 		if !wire.IsToken(name) {
 			return nil, fmt.Errorf("the access log cannot hold the field %q: that is no name of a header field", name)
 		}
-		s.headers = append(s.headers, newLoggedHeader(name))
+		s.headers = append(s.headers, newLoggedHeader(name, o.Secrets))
 	}
 	if o.Format != "" {
 		var err error
-		if s.format, err = parseFormat(o.Format); err != nil {
+		if s.format, err = parseFormat(o.Format, o.Secrets); err != nil {
 			return nil, fmt.Errorf("cannot use the access log format: %w", err)
 		}
 	}
@@ -175,7 +178,7 @@ type loggedHeader struct {
 	secret bool
 }
 
-func newLoggedHeader(name string) loggedHeader {
+func newLoggedHeader(name string, also Secrets) loggedHeader {
 	name = strings.ToLower(name)
-	return loggedHeader{name: name, key: `"` + name + `":`, secret: SecretHeader(name)}
+	return loggedHeader{name: name, key: `"` + name + `":`, secret: SecretHeader(name) || also.holds([]byte(name))}
 }

@@ -24,7 +24,7 @@ type segment struct {
 var plainVariables = []string{
 	"client.ip", "client.port", "request.id", "request.method", "request.path", "request.host", "request.scheme",
 	"request.uri", "request.query", "response.status", "response.bytes", "error.code", "error.status", "error.title",
-	"error.detail",
+	"error.detail", "consumer", "consumer.group",
 }
 
 // FormatVariables names what a format may hold beyond the variables of every template: the keys of a JSON line.
@@ -60,15 +60,15 @@ func (n *line) appendVariable(dst []byte, s *segment) []byte {
 	value := dst[start:raw:raw]
 	// appendText measures the line by len(dst), so the raw value counts twice; that only cuts a little earlier.
 	if s.query {
-		dst = appendQuery(dst, value)
+		dst = appendQuery(dst, value, n.also)
 	} else {
-		dst = appendURL(dst, value)
+		dst = appendURL(dst, value, n.also)
 	}
 	return dst[:start+copy(dst[start:], dst[raw:])]
 }
 
 // parseFormat takes a format apart. It is never nil without an error.
-func parseFormat(text string) ([]segment, error) {
+func parseFormat(text string, also Secrets) ([]segment, error) {
 	if len(text) > formatMax {
 		return nil, fmt.Errorf("it is %d bytes long, at most %d are allowed", len(text), formatMax)
 	}
@@ -90,7 +90,7 @@ func parseFormat(text string) ([]segment, error) {
 			text = text[2:]
 			continue
 		}
-		s, size, err := parseVariable(text[1:])
+		s, size, err := parseVariable(text[1:], also)
 		if err != nil {
 			return nil, err
 		}
@@ -101,14 +101,14 @@ func parseFormat(text string) ([]segment, error) {
 }
 
 // parseVariable parses the variable that text begins with and returns its length.
-func parseVariable(text string) (segment, int, error) {
+func parseVariable(text string, also Secrets) (segment, int, error) {
 	word := text[:len(text)-len(strings.TrimLeft(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."))]
 	word = strings.TrimRight(word, ".-") // they belong to the text around it
 	if word == "" {
 		return segment{}, 0, errors.New("a dollar stands alone; a literal dollar is written $$")
 	}
 	if family, arg := splitFamily(word); family != "" {
-		s, err := parseNamed(word, family, arg)
+		s, err := parseNamed(word, family, arg, also)
 		return s, len(word), err
 	}
 	// "$status-$route" and "$path_x": a plain variable ends where the longest known name does.
@@ -128,7 +128,7 @@ func parseVariable(text string) (segment, int, error) {
 
 // splitFamily splits a variable that takes a name: $header.Accept.
 func splitFamily(word string) (family, arg string) {
-	for _, family := range []string{"path.", "query.", "header.", "cookie.", "response.header."} {
+	for _, family := range []string{"path.", "query.", "header.", "cookie.", "response.header.", "consumer."} {
 		if arg, ok := strings.CutPrefix(word, family); ok && arg != "" {
 			return family, arg
 		}
@@ -136,15 +136,15 @@ func splitFamily(word string) (family, arg string) {
 	return "", ""
 }
 
-func parseNamed(word, family, arg string) (segment, error) {
+func parseNamed(word, family, arg string, also Secrets) (segment, error) {
 	secret := false
 	switch family {
 	case "cookie.":
 		secret = true
 	case "query.":
-		secret = isSecret([]byte(arg))
+		secret = isSecret([]byte(arg)) || also.holds([]byte(arg))
 	case "header.", "response.header.":
-		secret = SecretHeader(arg)
+		secret = SecretHeader(arg) || also.holds([]byte(arg))
 	}
 	t, err := proxy.ParseTemplate("$"+word, nil, false)
 	if err != nil {

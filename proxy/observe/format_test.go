@@ -49,7 +49,7 @@ func TestFormatEscapes(t *testing.T) {
 func TestFormatErrors(t *testing.T) {
 	f := func(format, want string) {
 		t.Helper()
-		_, err := parseFormat(format)
+		_, err := parseFormat(format, nil)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %s", format, err, want)
 		}
@@ -68,7 +68,7 @@ func TestFormatErrors(t *testing.T) {
 // TestFormatVariables: each variable that is named is one.
 func TestFormatVariables(t *testing.T) {
 	for _, name := range append(FormatVariables(), plainVariables...) {
-		format, err := parseFormat("$" + name)
+		format, err := parseFormat("$"+name, nil)
 		if err != nil || len(format) != 1 {
 			t.Errorf("$%s: %v, %v", name, format, err)
 		}

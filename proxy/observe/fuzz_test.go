@@ -34,7 +34,7 @@ func FuzzJSONLine(f *testing.F) {
 		x.Err, x.ErrCause = proxy.ErrInternal, errors.New(cause)
 		x.BytesOut = bytes
 		n := &line{log: log, x: x, end: wire.Now(), status: status}
-		headers := []loggedHeader{newLoggedHeader("Authorization"), newLoggedHeader("Cookie"), newLoggedHeader("Referer")}
+		headers := []loggedHeader{newLoggedHeader("Authorization", nil), newLoggedHeader("Cookie", nil), newLoggedHeader("Referer", nil)}
 		got := string(n.appendJSON(nil, headers))
 
 		body, ok := strings.CutSuffix(got, "\n")
@@ -70,7 +70,7 @@ func FuzzFormat(f *testing.F) {
 	f.Add("$client $header.X|$query.q $request.uri", []byte("q=%0a&token=1"), []byte("v\t\xff"))
 	log := &AccessLog{}
 	f.Fuzz(func(t *testing.T, format string, query, value []byte) {
-		segments, err := parseFormat(format)
+		segments, err := parseFormat(format, nil)
 		if err != nil {
 			return
 		}

@@ -16,6 +16,7 @@ type line struct {
 	x      *proxy.Exchange
 	end    int64 // wire.Now when x ended
 	status int
+	also   Secrets
 	text   []byte
 }
 
@@ -57,8 +58,12 @@ var fields = [...]field{
 	{name: "duration_ms", number: true, append: func(n *line, dst []byte) []byte { return appendMillis(dst, n.end-n.x.Started) }},
 	{name: "upstream_ms", number: true, append: (*line).appendUpstream},
 	{name: "cache", append: func(n *line, dst []byte) []byte { return append(dst, n.x.Cache...) }},
-	{name: "user_agent", append: func(n *line, dst []byte) []byte { return appendURL(dst, n.x.Request.Head.GetKnown(wire.UserAgent)) }},
-	{name: "referer", append: func(n *line, dst []byte) []byte { return appendURL(dst, n.x.Request.Head.GetKnown(wire.Referer)) }},
+	{name: "user_agent", append: func(n *line, dst []byte) []byte {
+		return appendURL(dst, n.x.Request.Head.GetKnown(wire.UserAgent), n.also)
+	}},
+	{name: "referer", append: func(n *line, dst []byte) []byte {
+		return appendURL(dst, n.x.Request.Head.GetKnown(wire.Referer), n.also)
+	}},
 	{name: "error", failure: true, append: (*line).appendError},
 	{name: "cause", failure: true, append: (*line).appendCause},
 	{name: "policy", failure: true, append: func(n *line, dst []byte) []byte { return appendText(dst, n.x.FailedAt) }},
@@ -93,9 +98,9 @@ func (n *line) appendJSON(dst []byte, headers []loggedHeader) []byte {
 		dst = n.appendECH(append(dst, `,"ech":`...))
 	}
 	dst = appendQuoted(dst, `,"tls_fingerprint":"`, x.Client.JA4)
-	dst = appendQuotedURL(dst, `,"path":"`, n.path())
+	dst = appendQuotedURL(dst, `,"path":"`, n.path(), n.also)
 	if query := n.query(); len(query) > 0 {
-		dst = append(appendQuery(append(dst, `,"query":"`...), query), '"')
+		dst = append(appendQuery(append(dst, `,"query":"`...), query, n.also), '"')
 	}
 	dst = appendQuoted(dst, `,"proto":"`, x.Received.Proto)
 	dst = appendNumber(dst, `,"status":`, int64(n.status))
@@ -116,8 +121,8 @@ func (n *line) appendJSON(dst []byte, headers []loggedHeader) []byte {
 	if x.Cache != "" {
 		dst = appendQuoted(dst, `,"cache":"`, x.Cache)
 	}
-	dst = appendQuotedURL(dst, `,"user_agent":"`, x.Request.Head.GetKnown(wire.UserAgent))
-	dst = appendQuotedURL(dst, `,"referer":"`, x.Request.Head.GetKnown(wire.Referer))
+	dst = appendQuotedURL(dst, `,"user_agent":"`, x.Request.Head.GetKnown(wire.UserAgent), n.also)
+	dst = appendQuotedURL(dst, `,"referer":"`, x.Request.Head.GetKnown(wire.Referer), n.also)
 	if n.failed() {
 		dst = n.appendFailure(dst)
 	}
@@ -150,7 +155,7 @@ func appendQuoted(dst []byte, key, v string) []byte {
 // appendQuotedURL appends a key, a value as appendURL does, and a quote.
 //
 //go:noinline
-func appendQuotedURL(dst []byte, key string, v []byte) []byte {
+func appendQuotedURL(dst []byte, key string, v []byte, also Secrets) []byte {
 	if len(v) == 0 {
 		return dst
 	}
@@ -162,7 +167,7 @@ func appendQuotedURL(dst []byte, key string, v []byte) []byte {
 			return dst[:len(dst)+len(to)]
 		}
 	}
-	return append(appendURL(dst, v), '"')
+	return append(appendURL(dst, v, also), '"')
 }
 
 //go:noinline
@@ -227,7 +232,7 @@ func (n *line) appendHeaders(dst []byte, headers []loggedHeader) []byte {
 		if h.secret {
 			dst = append(dst, redacted...)
 		} else {
-			dst = appendURL(dst, value)
+			dst = appendURL(dst, value, n.also)
 		}
 		dst = append(dst, '"')
 	}
@@ -244,7 +249,7 @@ func (n *line) appendMethod(dst []byte) []byte {
 	return appendText(dst, n.x.Received.Method)
 }
 
-func (n *line) appendPath(dst []byte) []byte { return appendURL(dst, n.path()) }
+func (n *line) appendPath(dst []byte) []byte { return appendURL(dst, n.path(), n.also) }
 
 // path is the path that was matched, or that of a request that did not get so far as it was received.
 func (n *line) path() []byte {
@@ -258,7 +263,7 @@ func (n *line) path() []byte {
 	return path
 }
 
-func (n *line) appendQuery(dst []byte) []byte { return appendQuery(dst, n.query()) }
+func (n *line) appendQuery(dst []byte) []byte { return appendQuery(dst, n.query(), n.also) }
 
 func (n *line) query() []byte {
 	if n.x.Received.Target == nil {
@@ -312,7 +317,7 @@ func (n *line) appendCause(dst []byte) []byte {
 	if cause == nil {
 		return dst
 	}
-	return appendURL(dst, []byte(cause.Error()))
+	return appendURL(dst, []byte(cause.Error()), n.also)
 }
 
 func (n *line) appendAborted(dst []byte) []byte {

@@ -164,7 +164,7 @@ func (n *line) appendPassage(dst []byte, p *proxy.Passage) []byte {
 	}
 	dst = appendQuoted(dst, `,"ended":"`, string(p.Ended))
 	if p.Err != nil {
-		dst = append(appendURL(append(dst, `,"cause":"`...), []byte(p.Err.Error())), '"')
+		dst = append(appendURL(append(dst, `,"cause":"`...), []byte(p.Err.Error()), nil), '"')
 	}
 	return append(dst, '}', '\n')
 }

@@ -80,20 +80,62 @@ func SecretHeader(name string) bool {
 	return isSecret([]byte(name))
 }
 
+// Secrets are names of parameters that hold secrets although they do not look like it, in lower case: somebody keeps keys there.
+type Secrets []string
+
+// holds reports whether a name, as it stands in a query, is one of these.
+func (s Secrets) holds(name []byte) bool {
+	if len(s) == 0 || len(name) > secretNameMax {
+		return false // a longer one is a secret anyway
+	}
+	var buf [secretNameMax]byte
+	plain := buf[:0]
+	for i := 0; i < len(name); i++ {
+		c := name[i]
+		if c == '%' && i+2 < len(name) && unhex(name[i+1]) < 16 && unhex(name[i+2]) < 16 {
+			c = unhex(name[i+1])<<4 | unhex(name[i+2])
+			i += 2
+		}
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		plain = append(plain, c)
+	}
+	for _, secret := range s {
+		if string(plain) == secret {
+			return true
+		}
+	}
+	return false
+}
+
+// Hold reports whether a field of this name is one of these.
+func (s Secrets) Hold(name string) bool { return s.holds([]byte(name)) }
+
+// RedactURI returns path and query for people: without the values of secret parameters, if there are any of these.
+func (s Secrets) RedactURI(uri []byte) string {
+	if len(s) == 0 {
+		return string(uri)
+	}
+	return string(appendRedacted(nil, uri, s, false))
+}
+
 // appendQuery appends a query as appendText does, without the values of secret parameters.
-func appendQuery(dst, query []byte) []byte { return appendRedacted(dst, query, true) }
+func appendQuery(dst, query []byte, also Secrets) []byte {
+	return appendRedacted(dst, query, also, true)
+}
 
 // appendURL appends a URL, or text that holds one, as appendText does, without the values of secret parameters and
 // without userinfo (RFC 3986 section 3.2.1). Parameters may follow "?" and "#", where OAuth puts a token, and in a
 // path ";".
-func appendURL(dst, v []byte) []byte {
+func appendURL(dst, v []byte, also Secrets) []byte {
 	start, end := userinfo(v)
 	if start == end {
-		return appendRedacted(dst, v, false)
+		return appendRedacted(dst, v, also, false)
 	}
-	dst = appendRedacted(dst, v[:start], false)
+	dst = appendRedacted(dst, v[:start], also, false)
 	dst = append(dst, redacted...)
-	return appendRedacted(dst, v[end:], false)
+	return appendRedacted(dst, v[end:], also, false)
 }
 
 // userinfo finds "user:password" in "scheme://user:password@host/".
@@ -116,7 +158,7 @@ func userinfo(v []byte) (start, end int) {
 // appendRedacted takes every name between a separator and "=" for a parameter's, and a secret's value to reach to the
 // next "&": servers differ on whether ";" separates too, and the longer reading holds the shorter. atName says that v
 // begins with a name.
-func appendRedacted(dst, v []byte, atName bool) []byte {
+func appendRedacted(dst, v []byte, also Secrets, atName bool) []byte {
 	v, mark := cut(dst, v)
 	if bytes.IndexByte(v, '=') < 0 {
 		return append(appendEscaped(dst, v), mark...)
@@ -131,7 +173,7 @@ func appendRedacted(dst, v []byte, atName bool) []byte {
 		case '?', '&', ';', '#':
 			nameAt = i + 1
 		case '=':
-			if nameAt < 0 || !isSecret(v[nameAt:i]) {
+			if nameAt < 0 || !isSecret(v[nameAt:i]) && !also.holds(v[nameAt:i]) {
 				nameAt = -1 // a second "=" belongs to the value
 				continue
 			}

@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"sluice/proxy"
 )
 
 func TestIsSecret(t *testing.T) {
@@ -64,7 +66,7 @@ func TestIsSecretHeader(t *testing.T) {
 func TestAppendQuery(t *testing.T) {
 	f := func(query, want string) {
 		t.Helper()
-		if got := string(appendQuery(nil, []byte(query))); got != want {
+		if got := string(appendQuery(nil, []byte(query), nil)); got != want {
 			t.Errorf("%q: got %q, want %q", query, got, want)
 		}
 	}
@@ -92,7 +94,7 @@ func TestAppendQuery(t *testing.T) {
 func TestAppendURL(t *testing.T) {
 	f := func(value, want string) {
 		t.Helper()
-		if got := string(appendURL(nil, []byte(value))); got != want {
+		if got := string(appendURL(nil, []byte(value), nil)); got != want {
 			t.Errorf("%q: got %q, want %q", value, got, want)
 		}
 	}
@@ -121,7 +123,7 @@ func FuzzQuery(f *testing.F) {
 				query[i] = '.' // what is escaped cannot be compared
 			}
 		}
-		got := appendQuery(nil, query)
+		got := appendQuery(nil, query, nil)
 		checkOneLine(t, string(got))
 		check := func(pair []byte) {
 			name, value, ok := bytes.Cut(pair, []byte("="))
@@ -149,4 +151,35 @@ func FuzzQuery(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestSecretsAreRedacted tries names that nothing but the configuration makes secret.
+func TestSecretsAreRedacted(t *testing.T) {
+	f := func(query, want string) {
+		t.Helper()
+		if got := string(appendQuery(nil, []byte(query), Secrets{"k", "x-partner"})); got != want {
+			t.Errorf("%q: got %q, want %q", query, got, want)
+		}
+	}
+	f("k=1", "k=***")
+	f("a=b&K=1&c=d", "a=b&K=***&c=d")
+	f("%6b=1&kk=2", "%6b=***&kk=2")
+	f("X-Partner=1", "X-Partner=***")
+	f("a=k", "a=k")
+
+	format, err := parseFormat("$query.k $header.X-Partner $query.a $request.query", Secrets{"k", "x-partner"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := proxy.Acquire()
+	defer x.Release()
+	x.Request.Query, x.Request.HasQuery = []byte("k=planted&a=b"), true
+	x.Request.Head.AddString("X-Partner", "planted")
+	n := &line{x: x, also: Secrets{"k", "x-partner"}}
+	if got, want := string(n.appendFormat(nil, format)), "*** *** b k=***&a=b\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := (Secrets{"k"}).RedactURI([]byte("/a?k=planted&b=c")); got != "/a?k=***&b=c" {
+		t.Errorf("got %q", got)
+	}
 }

@@ -1,0 +1,316 @@
+package consumer
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"sluice/proxy"
+)
+
+// Consumer is a client that stands in the configuration.
+type Consumer struct {
+	Name      string // unique in its group
+	Plan      string
+	Scopes    []string
+	Labels    []Label
+	Keys      []Key
+	Passwords []Password
+}
+
+// Label is something that is said about a consumer. Its name is none of those that every consumer has: plan and scope.
+type Label struct{ Name, Value string }
+
+// Key is what is known of a key. Several of one consumer may overlap, so that a new one can be handed out before the old one ends.
+type Key struct {
+	Sum     [sha256.Size]byte
+	Keyed   bool      // Sum is an HMAC, with the secret of the policy
+	Prefix  string    // what the key begins with, to tell keys apart; no secret
+	Expires time.Time // zero: never
+	Scopes  []string  // in the place of the consumer's, if there are any
+}
+
+// Password is what is known of a password: the sum of one that is as random as a key, or else what argon2id makes of it.
+type Password struct {
+	Sum     [sha256.Size]byte
+	Argon2  *Argon2
+	Expires time.Time
+	Scopes  []string
+}
+
+// Group is a set of consumers. Immutable but for when something was used last; safe for concurrent use.
+type Group struct {
+	name      string
+	consumers []Consumer
+	used      [][]*atomic.Int64 // by consumer: of its keys, then of its passwords
+
+	plain, keyed map[[sha256.Size]byte]*credential
+	users        map[string]*user
+	nobody       *user // whom it takes as long to refuse as the costliest of the group
+}
+
+// credential is what a client is known by.
+type credential struct {
+	sum      [sha256.Size]byte
+	argon2   *Argon2 // nil: sum counts
+	identity *proxy.Identity
+	plan     string
+	scopes   []string
+	expires  int64         // Unix time; 0: never
+	used     *atomic.Int64 // Unix time; 0: never
+}
+
+// user is who may show a password.
+type user struct{ passwords []*credential }
+
+// NewGroup returns a group. What was used last is known from before, if the same stands in that group; it may be nil.
+func NewGroup(name string, consumers []Consumer, before *Group) (*Group, error) {
+	g := &Group{
+		name: name, consumers: consumers, plain: make(map[[sha256.Size]byte]*credential), keyed: make(map[[sha256.Size]byte]*credential),
+		users: make(map[string]*user), nobody: &user{},
+	}
+	known := before.uses()
+	for i := range consumers {
+		c := &consumers[i]
+		var used []*atomic.Int64
+		add := func(kind string, sum [sha256.Size]byte, a *Argon2, expires time.Time, scopes []string) *credential {
+			if len(scopes) == 0 {
+				scopes = c.Scopes
+			}
+			at := known[use{kind, c.Name, sum, a.text()}]
+			if at == nil {
+				at = new(atomic.Int64)
+			}
+			used = append(used, at)
+			made := &credential{sum: sum, argon2: a, plan: c.Plan, scopes: scopes, used: at, identity: c.identity(kind, name, scopes)}
+			if !expires.IsZero() {
+				made.expires = expires.Unix()
+			}
+			return made
+		}
+		for _, k := range c.Keys {
+			table := g.plain
+			if k.Keyed {
+				table = g.keyed
+			}
+			if table[k.Sum] != nil {
+				return nil, fmt.Errorf("two keys of the group %s are the same, one of them of %s", name, c.Name)
+			}
+			table[k.Sum] = add(KindKey, k.Sum, nil, k.Expires, k.Scopes)
+		}
+		if len(c.Passwords) > 0 {
+			if g.users[c.Name] != nil {
+				return nil, fmt.Errorf("there are two consumers %s in the group %s", c.Name, name)
+			}
+			u := &user{}
+			for _, p := range c.Passwords {
+				u.passwords = append(u.passwords, add(KindBasic, p.Sum, p.Argon2, p.Expires, p.Scopes))
+			}
+			// Of two that are the same, the one counts that is good for longer.
+			slices.SortStableFunc(u.passwords, func(a, b *credential) int { return cmp.Compare(b.until(), a.until()) })
+			g.users[c.Name] = u
+		}
+		g.used = append(g.used, used)
+	}
+	g.pad()
+	return g, nil
+}
+
+// The kinds of identities.
+const (
+	KindKey   = "api_key"
+	KindBasic = "basic"
+)
+
+func (c *Consumer) identity(kind, group string, scopes []string) *proxy.Identity {
+	var claims []proxy.Claim
+	var distinct [][]byte
+	add := func(name, value string) {
+		if value != "" {
+			claims = append(claims, proxy.Claim{Path: name, Value: []byte(value)})
+		}
+		distinct = append(distinct, []byte(name), []byte(value))
+	}
+	add("plan", c.Plan)
+	add("scope", strings.Join(scopes, " "))
+	for _, l := range c.Labels {
+		add(l.Name, l.Value)
+	}
+	return proxy.NewIdentity(kind, group, c.Name, claims, distinct...)
+}
+
+// pad makes nobody cost what the costliest consumer does, and everybody as many computations as nobody.
+func (g *Group) pad() {
+	var costly *Argon2
+	most := 0
+	for _, u := range g.users {
+		n := 0
+		for _, p := range u.passwords {
+			if a := p.argon2; a != nil {
+				n++
+				if costly == nil || a.cost() > costly.cost() {
+					costly = a
+				}
+			}
+		}
+		most = max(most, n)
+	}
+	if costly == nil {
+		return
+	}
+	decoy := &credential{argon2: costly} // without an identity: it is computed, and never right
+	for _, u := range append([]*user{g.nobody}, usersOf(g.users)...) {
+		for n := u.computations(); n < most; n++ {
+			u.passwords = append(u.passwords, decoy)
+		}
+	}
+}
+
+func usersOf(all map[string]*user) []*user {
+	list := make([]*user, 0, len(all))
+	for _, u := range all {
+		list = append(list, u)
+	}
+	return list
+}
+
+func (u *user) computations() int {
+	n := 0
+	for _, p := range u.passwords {
+		if p.argon2 != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// use is what a time of last use belongs to.
+type use struct {
+	kind, consumer string
+	sum            [sha256.Size]byte
+	argon2         string
+}
+
+func (g *Group) uses() map[use]*atomic.Int64 {
+	all := make(map[use]*atomic.Int64)
+	if g == nil {
+		return all
+	}
+	for i := range g.consumers {
+		c := &g.consumers[i]
+		for n, k := range c.Keys {
+			all[use{KindKey, c.Name, k.Sum, ""}] = g.used[i][n]
+		}
+		for n, p := range c.Passwords {
+			all[use{KindBasic, c.Name, p.Sum, p.Argon2.text()}] = g.used[i][len(c.Keys)+n]
+		}
+	}
+	return all
+}
+
+func (c *credential) until() int64 {
+	if c.expires == 0 {
+		return math.MaxInt64
+	}
+	return c.expires
+}
+
+// isGood reports whether the credential has not expired, and if so notes that it was used.
+func (c *credential) isGood(now int64) bool {
+	if c.expires != 0 && now >= c.expires {
+		return false
+	}
+	if c.used.Load() != now { // once a second: what every core reads is seldom written
+		c.used.Store(now)
+	}
+	return true
+}
+
+// Status is what there is to know of a consumer, without anything that could be shown in its place.
+type Status struct {
+	Group     string       `json:"group"`
+	Name      string       `json:"name"`
+	Plan      string       `json:"plan,omitempty"`
+	Scopes    []string     `json:"scopes,omitempty"`
+	Keys      []Credential `json:"keys,omitempty"`
+	Passwords []Credential `json:"passwords,omitempty"`
+}
+
+// Credential is what there is to know of a key or a password.
+type Credential struct {
+	Prefix   string     `json:"prefix,omitempty"`
+	Scopes   []string   `json:"scopes,omitempty"` // if they are not the consumer's
+	Expires  *time.Time `json:"expires,omitempty"`
+	Expired  bool       `json:"expired,omitempty"`
+	LastUsed *time.Time `json:"last_used,omitempty"` // since the gateway started
+}
+
+// Status lists the consumers by name.
+func (g *Group) Status(now time.Time) []Status {
+	list := make([]Status, len(g.consumers))
+	for i := range g.consumers {
+		c := &g.consumers[i]
+		s := Status{Group: g.name, Name: c.Name, Plan: c.Plan, Scopes: c.Scopes}
+		one := func(n int, prefix string, expires time.Time, scopes []string) Credential {
+			made := Credential{Prefix: prefix, Scopes: scopes}
+			if !expires.IsZero() {
+				expires = expires.UTC()
+				made.Expires, made.Expired = &expires, !now.Before(expires)
+			}
+			if at := g.used[i][n].Load(); at != 0 {
+				used := time.Unix(at, 0).UTC()
+				made.LastUsed = &used
+			}
+			return made
+		}
+		for n, k := range c.Keys {
+			s.Keys = append(s.Keys, one(n, k.Prefix, k.Expires, k.Scopes))
+		}
+		for n, p := range c.Passwords {
+			s.Passwords = append(s.Passwords, one(len(c.Keys)+n, "", p.Expires, p.Scopes))
+		}
+		list[i] = s
+	}
+	slices.SortFunc(list, func(a, b Status) int { return cmp.Compare(a.Name, b.Name) })
+	return list
+}
+
+// Requirement is what a client has to be allowed, beside being known.
+type Requirement struct {
+	Scopes [][]string // all of one of these; empty: none
+	Plans  []string   // one of these; empty: any
+}
+
+func (r *Requirement) check() error {
+	if slices.ContainsFunc(r.Scopes, func(set []string) bool { return len(set) == 0 || slices.Contains(set, "") }) || slices.Contains(r.Plans, "") {
+		return errors.New("an empty scope or plan is required, which nobody has")
+	}
+	return nil
+}
+
+func (r *Requirement) allows(c *credential) bool {
+	if len(r.Plans) > 0 && !slices.Contains(r.Plans, c.plan) {
+		return false
+	}
+	for _, set := range r.Scopes {
+		if c.hasAll(set) {
+			return true
+		}
+	}
+	return len(r.Scopes) == 0
+}
+
+func (c *credential) hasAll(scopes []string) bool {
+	for _, s := range scopes {
+		if !slices.Contains(c.scopes, s) {
+			return false
+		}
+	}
+	return true
+}

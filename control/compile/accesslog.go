@@ -21,13 +21,14 @@ func (b *builder) openLog() error {
 	if a == nil || a.Sample == 0 || b.runtime.options.Dry {
 		return nil
 	}
-	definition := fmt.Sprintf("%q %v %q %v", logTarget(a), a.Format.JSON, a.Format.Template.Text, a.Sample)
+	secrets := b.config.SecretNames()
+	definition := fmt.Sprintf("%q %v %q %v %q", logTarget(a), a.Format.JSON, a.Format.Template.Text, a.Sample, secrets)
 	if old := b.log; old != nil && old.definition == definition {
 		b.plan.log = old
 		return nil
 	}
 	log, err := observe.NewAccessLog(observe.AccessLogOptions{
-		Open: observe.Output(logTarget(a)), Format: a.Format.Template.Text, Sample: a.Sample.Fraction(),
+		Open: observe.Output(logTarget(a)), Format: a.Format.Template.Text, Sample: a.Sample.Fraction(), Secrets: secrets,
 	})
 	if err != nil {
 		return err

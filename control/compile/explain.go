@@ -154,6 +154,7 @@ func (p *Plan) explainRoute(e *Explanation, x *proxy.Exchange, route *proxy.Rout
 		}
 	}
 	err := route.Chain.Serve(x)
+	secrets := observe.Secrets(p.Config.SecretNames())
 	e.Reported = x.WouldRefuse
 	if i := x.Identity; i != nil {
 		e.Client = strings.TrimSpace(i.Kind() + " " + i.Subject())
@@ -171,14 +172,14 @@ func (p *Plan) explainRoute(e *Explanation, x *proxy.Exchange, route *proxy.Rout
 		}
 	case x.Service != "":
 		e.Service = x.Service
-		e.Upstream = x.Request.Method + " " + string(x.AppendURI(nil))
+		e.Upstream = x.Request.Method + " " + secrets.RedactURI(x.AppendURI(nil))
 		e.Host = string(x.Request.Host)
-		e.Headers = fields(&x.Request.Head)
+		e.Headers = fields(&x.Request.Head, secrets)
 		e.Outcome = fmt.Sprintf("Route %s is taken and service %s answers.", route.Name, x.Service)
 	default:
 		x.EditHead()
 		e.Status = x.Response.Status
-		e.Response = fields(&x.Response.Head)
+		e.Response = fields(&x.Response.Head, nil)
 		e.Outcome = fmt.Sprintf("Route %s is taken; the gateway answers %d by itself.", route.Name, x.Response.Status)
 	}
 }
@@ -199,11 +200,11 @@ func (p *Plan) explainPassed(host string) []string {
 }
 
 // fields lists a head's fields; secret ones are shown as present, without their value.
-func fields(h *wire.Head) [][2]string {
+func fields(h *wire.Head, secrets observe.Secrets) [][2]string {
 	var list [][2]string
 	for name, value := range h.All() {
 		shown := string(value)
-		if observe.SecretHeader(string(name)) {
+		if observe.SecretHeader(string(name)) || secrets.Hold(string(name)) {
 			shown = "***"
 		}
 		list = append(list, [2]string{string(name), shown})

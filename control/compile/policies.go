@@ -19,6 +19,8 @@ var policyBuilders = []func(b *builder, name string, p *config.Policy, pattern *
 	(*builder).jwtPolicy,
 	(*builder).rateLimitPolicy,
 	(*builder).concurrencyPolicy,
+	(*builder).apiKeyPolicy,
+	(*builder).basicAuthPolicy,
 }
 
 // policy builds the link for one use of a policy.

@@ -10,6 +10,7 @@ import (
 
 	"sluice/control/config"
 	"sluice/proxy"
+	"sluice/proxy/auth/consumer"
 	"sluice/proxy/cache"
 	"sluice/proxy/compress"
 	"sluice/proxy/observe"
@@ -49,6 +50,8 @@ type Runtime struct {
 	compressed map[string]*compress.Counts // by route
 	cacheBytes int64
 	lasting    map[string]lasting
+	passwords  *consumer.Passwords
+	consumers  map[string]*consumer.Group
 	unenforced []string
 }
 
@@ -59,7 +62,8 @@ func New(o Options) *Runtime {
 	}
 	return &Runtime{
 		options: o, services: make(map[string]*service), routes: make(map[string]bool),
-		encoders: compress.NewEncoders(int64(config.Unlimited)), // until a configuration is committed
+		encoders:  compress.NewEncoders(int64(config.Unlimited)), // until a configuration is committed
+		passwords: consumer.NewPasswords(),
 	}
 }
 
@@ -84,6 +88,7 @@ type Plan struct {
 	cacheBytes  int64
 	lasting     map[string]lasting // by definition
 	unenforced  []string           // names of policies that refuse nobody and should
+	consumers   map[string]*consumer.Group
 }
 
 // Listener is where clients connect.
@@ -138,6 +143,7 @@ func (r *Runtime) Compile(c *config.Config) (*Plan, config.Problems) {
 	r.mu.Lock()
 	b.runningLasting, b.runningLimiters = r.lasting, r.limiters
 	r.mu.Unlock()
+	b.consumers()
 	b.patterns()
 	b.chains()
 	b.listeners()
@@ -179,7 +185,7 @@ func (r *Runtime) Commit(p *Plan) {
 	oldLog, oldTLS, oldLasting := r.log, r.tls, r.lasting
 	r.tls, r.limiters, r.lasting, r.unenforced = p.terminators, p.limiters, p.lasting, p.unenforced
 	r.services, r.log, r.generation = p.services, p.log, p.Snapshot.Generation
-	r.compressed = p.compressed
+	r.compressed, r.consumers = p.compressed, p.consumers
 	r.encoders.SetMax(int64(p.Config.Limits.CompressMemory))
 	names := make(map[string]bool, len(p.Routes))
 	for _, route := range p.Routes {

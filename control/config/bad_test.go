@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/tools/txtar"
 )
@@ -46,6 +47,7 @@ func runBad(t *testing.T, archive *txtar.Archive) *txtar.Archive {
 		files[f.Name] = f.Data
 	}
 	o := Options{
+		Now: func() time.Time { return time.Date(2026, 1, 20, 12, 0, 0, 0, time.UTC) },
 		LookupEnv: func(name string) (string, bool) {
 			value, ok := map[string]string{"PORT": "8080", "SECRET": "hunter2", "EMPTY": ""}[name]
 			return value, ok

@@ -3,6 +3,7 @@ package config
 import (
 	"maps"
 	"slices"
+	"time"
 )
 
 // Config is one configuration, complete: every default is filled in, every name that it uses exists. It must not be
@@ -21,12 +22,16 @@ type Config struct {
 	Policies Named[Policy]   `cfg:"policies" doc:"reusable rules, by name; a route runs the ones it names in use"`
 	Defaults Defaults        `cfg:"defaults" doc:"what applies to every route unless it says otherwise"`
 	Routes   Named[Route]    `cfg:"routes" doc:"which request goes where, by name; their order does not matter"`
-	_        struct{}        `later:"stores,consumers"`
+
+	Consumers Named[Named[Consumer]] `cfg:"consumers" doc:"clients that are known by a key or a password of their own, by group and name"`
+
+	_ struct{} `later:"stores"`
 
 	at          map[string]Pos
 	substituted map[Pos]bool
 	files       []string
 	patterns    []string
+	now         time.Time // when it was read
 }
 
 // sections is the order of the top-level keys, for Format. It includes those of later builds.
@@ -100,7 +105,7 @@ func (r *Route) skips(name string) bool {
 
 // finish hands what the decoder learned to the configuration.
 func (c *Config) finish(d *decoder, main string) {
-	c.at, c.substituted = d.at, d.substituted
+	c.at, c.substituted, c.now = d.at, d.substituted, d.options.Now()
 	delete(d.files, main)
 	c.files = append([]string{main}, slices.Sorted(maps.Keys(d.files))...)
 	c.patterns = slices.Sorted(maps.Keys(d.patterns))

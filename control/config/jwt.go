@@ -105,6 +105,10 @@ func (p Policy) Identifies() bool {
 		return p.JWT.Mode == "enforce"
 	case p.ClientCert != nil:
 		return p.ClientCert.Mode == "enforce"
+	case p.APIKey != nil:
+		return p.APIKey.Mode == "enforce"
+	case p.BasicAuth != nil:
+		return p.BasicAuth.Mode == "enforce"
 	}
 	return false
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"time"
 )
 
 // Options are the ways in which a configuration reaches outside of its text.
@@ -13,6 +14,7 @@ type Options struct {
 	LookupEnv func(string) (string, bool)            // os.LookupEnv when nil
 	ReadFile  func(string) ([]byte, error)           // reads the file system when nil
 	Glob      func(pattern string) ([]string, error) // filepath.Glob when nil
+	Now       func() time.Time                       // time.Now when nil
 }
 
 func (o Options) withDefaults() Options {
@@ -21,6 +23,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.ReadFile == nil {
 		o.ReadFile = readBounded
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	if o.Glob == nil {
 		o.Glob = filepath.Glob

@@ -82,6 +82,7 @@ var nameRules = map[string]nameRule{
 	"kept":   {what: "status whose answers can be kept", pattern: "^([2-5]xx|[2-5][0-9][0-9](-[2-5][0-9][0-9])?)$", check: checkKeptStatus},
 	"answer": {what: "status", pattern: "^[1-5]([0-9][0-9]|xx)$", check: checkAnswerStatus},
 	"sni":    {what: "name of a server", foldCase: true, pattern: `^(\*\.)?[A-Za-z0-9_.-]+$`, check: checkServerName},
+	"label":  {what: "name of a label", pattern: "^[A-Za-z0-9_-]{1,64}$", check: checkLabelName},
 	"any":    {what: "name", pattern: "^.+$", check: checkAnyName},
 }
 

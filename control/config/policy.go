@@ -16,8 +16,10 @@ type Policy struct {
 	Concurrent *Concurrent  `cfg:"concurrency" doc:"limits how many requests are under way at the same time"`
 	Cache      *CachePolicy `cfg:"cache" doc:"keeps answers and gives them to whoever asks the same"`
 	Compress   *Compress    `cfg:"compress" doc:"compresses responses"`
+	APIKey     *APIKey      `cfg:"api_key" doc:"admits consumers by a key that they bring"`
+	BasicAuth  *BasicAuth   `cfg:"basic_auth" doc:"admits consumers by their name and a password"`
 	Pos        Pos
-	_          struct{} `later:"api_key,oidc,basic_auth,quota,waf,anomalies,cors,forward_auth,ip_reputation,validate"`
+	_          struct{} `later:"oidc,quota,waf,anomalies,cors,forward_auth,ip_reputation,validate"`
 }
 
 // Headers is the policy that changes header fields.
@@ -67,7 +69,9 @@ func (p Policy) Kind() string {
 }
 
 // Guards reports whether the policy refuses requests: it must see all of them.
-func (p Policy) Guards() bool { return p.Addresses != nil || p.ClientCert != nil || p.JWT != nil }
+func (p Policy) Guards() bool {
+	return p.Addresses != nil || p.ClientCert != nil || p.JWT != nil || p.APIKey != nil || p.BasicAuth != nil
+}
 
 func (p Policy) kinds() []string {
 	var kinds []string
@@ -129,6 +133,8 @@ func (v *validator) policy(p Policy, path string) {
 	v.compress(p.Compress, joinPath(path, "compress"))
 	v.rateLimit(p.RateLimit, path)
 	v.concurrent(p.Concurrent, path)
+	v.apiKey(p.APIKey, path)
+	v.basicAuth(p.BasicAuth, path)
 }
 
 // uses checks a list of policies. A default list may hold the word route, once.

@@ -52,6 +52,8 @@ func TestSchema(t *testing.T) {
 	f("admin: { profiling: on }")
 	f("cache: { memory: 1GiB }")
 	f("cache: {}")
+	f("consumers: { g: { a: { keys: [{ hash: 'sha256:00', prefix: sk, expires: '2027-01-31', scopes: [a] }], passwords: '$argon2id$', plan: gold, labels: { x: y } } } }")
+	f("policies: { k: { api_key: { consumers: g, query: k, require: { scope: a b } } }, b: { basic_auth: { consumers: g, keep: true } } }")
 	f("tls: { a: { certificates: self-signed, preset: modern, hsts: 365d } }")
 	f("tls: { a: { certificates: [{ acme: ops@a.example, hosts: [a.example] }, { acme: { email: ops@a.example, key: rsa }, hosts: a.example }], ocsp: off } }")
 	f("tls: { a: { certificates: [{ cert: a.pem, key: a.key }, { dir: certs }], client_certs: { ca: ca.pem, mode: request } } }")

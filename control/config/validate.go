@@ -15,10 +15,11 @@ type validator struct {
 	serviceUsed map[string]bool
 	policyUsed  map[string]bool
 	tlsUsed     map[string]bool
+	groupUsed   map[string]bool
 }
 
 func (c *Config) validate(r *report) {
-	v := &validator{config: c, report: r, serviceUsed: map[string]bool{}, policyUsed: map[string]bool{}, tlsUsed: map[string]bool{}}
+	v := &validator{config: c, report: r, serviceUsed: map[string]bool{}, policyUsed: map[string]bool{}, tlsUsed: map[string]bool{}, groupUsed: map[string]bool{}}
 	for _, s := range c.Services {
 		v.serviceUsed[s.Name] = false
 	}
@@ -35,6 +36,7 @@ func (c *Config) validate(r *report) {
 	v.tls(c.TLS)
 	v.listeners(c.Listen)
 	v.services(c.Services)
+	v.consumers(c.Consumers)
 	v.policies(c.Policies)
 	v.defaults(c.Defaults)
 	v.routes(c.Routes)
@@ -72,6 +74,11 @@ func (v *validator) unused() {
 	for _, t := range v.config.TLS {
 		if !v.tlsUsed[t.Name] {
 			v.report.warn(t.Pos, joinPath("tls", t.Name), "no listener uses it", "")
+		}
+	}
+	for _, g := range v.config.Consumers {
+		if !v.groupUsed[g.Name] {
+			v.report.warn(g.Pos, joinPath("consumers", g.Name), "no policy uses the group", "")
 		}
 	}
 	for _, p := range v.config.Policies {

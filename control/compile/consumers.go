@@ -1,0 +1,118 @@
+package compile
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"sluice/control/config"
+	"sluice/proxy"
+	"sluice/proxy/auth/consumer"
+	"sluice/router"
+)
+
+// consumers builds the groups, which know from the running ones when their keys were used last.
+func (b *builder) consumers() {
+	b.runtime.mu.Lock()
+	running := b.runtime.consumers
+	b.runtime.mu.Unlock()
+	b.plan.consumers = make(map[string]*consumer.Group, len(b.config.Consumers))
+	for _, group := range b.config.Consumers {
+		var list []consumer.Consumer
+		for i := range group.Value {
+			list = append(list, consumerOf(group.Value[i].Name, &group.Value[i].Value))
+		}
+		g, err := consumer.NewGroup(group.Name, list, running[group.Name])
+		if err != nil {
+			b.fail(config.JoinPath("consumers", group.Name), err.Error())
+			g = new(consumer.Group) // the policies are looked at all the same
+		}
+		b.plan.consumers[group.Name] = g
+	}
+}
+
+func consumerOf(name string, c *config.Consumer) consumer.Consumer {
+	made := consumer.Consumer{Name: name, Plan: c.Plan.Text, Scopes: texts(c.Scopes)}
+	for _, l := range c.Labels {
+		made.Labels = append(made.Labels, consumer.Label{Name: l.Name, Value: l.Value.Text})
+	}
+	for _, k := range c.Keys {
+		made.Keys = append(made.Keys, consumer.Key{
+			Sum: k.Hash.Sum, Keyed: k.Hash.Keyed, Prefix: k.Prefix.Text, Expires: k.Expires.Time, Scopes: texts(k.Scopes),
+		})
+	}
+	for _, p := range c.Passwords {
+		password := consumer.Password{Sum: p.Hash.Sum, Expires: p.Expires.Time, Scopes: texts(p.Scopes)}
+		if a := p.Hash.Argon2; a != nil {
+			password.Argon2 = &consumer.Argon2{Memory: uint32(a.Memory), Time: uint32(a.Time), Threads: uint8(a.Threads), Salt: a.Salt, Sum: a.Sum}
+		}
+		made.Passwords = append(made.Passwords, password)
+	}
+	return made
+}
+
+func (b *builder) apiKeyPolicy(name string, p *config.Policy, _ *router.Pattern) (proxy.Policy, bool, error) {
+	k := p.APIKey
+	if k == nil {
+		return nil, false, nil
+	}
+	o := consumer.KeyOptions{
+		Group: b.plan.consumers[k.Consumers.Text], Header: k.HeaderName(), Pepper: []byte(k.Pepper.Reveal()), Keep: k.Keep, Require: requirement(k.Require),
+	}
+	if k.Query != nil {
+		o.Query = k.Query.Text
+	}
+	if k.Cookie != nil {
+		o.Cookie = k.Cookie.Text
+	}
+	guard, err := consumer.NewAPIKey(o)
+	if err != nil {
+		return nil, true, err
+	}
+	return b.identifying(name, guard, k.Mode), true, nil
+}
+
+func (b *builder) basicAuthPolicy(name string, p *config.Policy, _ *router.Pattern) (proxy.Policy, bool, error) {
+	a := p.BasicAuth
+	if a == nil {
+		return nil, false, nil
+	}
+	guard, err := consumer.NewBasic(consumer.BasicOptions{
+		Group: b.plan.consumers[a.Consumers.Text], Passwords: b.runtime.passwords, Keep: a.Keep, Require: requirement(a.Require),
+	})
+	if err != nil {
+		return nil, true, err
+	}
+	return b.identifying(name, guard, a.Mode), true, nil
+}
+
+// identifying makes a policy of a guard that says who clients are, and notes if it keeps nobody out.
+func (b *builder) identifying(name string, g proxy.Guard, mode string) proxy.Policy {
+	if modes[mode] != proxy.Enforce {
+		b.plan.unenforced = append(b.plan.unenforced, name)
+	}
+	return proxy.Guarded(name, g, modes[mode], nil)
+}
+
+func requirement(r *config.ConsumerRequirement) consumer.Requirement {
+	if r == nil {
+		return consumer.Requirement{}
+	}
+	return consumer.Requirement{Scopes: r.Scopes(), Plans: texts(r.Plan)}
+}
+
+// Consumers lists the consumers by group and name. It has no key, no password, and nothing that they hash to.
+func (r *Runtime) Consumers() []consumer.Status {
+	r.mu.Lock()
+	groups := maps.Clone(r.consumers)
+	r.mu.Unlock()
+	var list []consumer.Status
+	now := time.Now()
+	for _, name := range slices.Sorted(maps.Keys(groups)) {
+		list = append(list, groups[name].Status(now)...)
+	}
+	return list
+}
+
+// PasswordCounts are how many passwords were hashed since the start, and how many requests could not wait for that.
+func (r *Runtime) PasswordCounts() (computed, refused uint64) { return r.passwords.Counts() }

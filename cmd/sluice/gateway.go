@@ -17,6 +17,7 @@ import (
 	"sluice/control/compile"
 	"sluice/control/config"
 	"sluice/control/profiling"
+	"sluice/proxy/auth/consumer"
 	"sluice/proxy/cache/store"
 	"sluice/proxy/observe"
 	"sluice/proxy/server"
@@ -483,6 +484,9 @@ func (g *gateway) Limits() []compile.LimitStatus { return g.runtime.Limits() }
 func (g *gateway) ResetLimit(policy, id string, values []string) error {
 	return g.runtime.ResetLimit(policy, id, values)
 }
+
+// Consumers lists the clients that stand in the configuration.
+func (g *gateway) Consumers() []consumer.Status { return g.runtime.Consumers() }
 
 // WriteMetrics writes every metric.
 func (g *gateway) WriteMetrics(w io.Writer) error { return g.metrics.WritePrometheus(w) }

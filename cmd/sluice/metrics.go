@@ -43,6 +43,7 @@ func (g *gateway) registerMetrics() {
 	g.registerLimits()
 	g.registerProfiling()
 	g.registerCompression()
+	g.registerConsumers()
 }
 
 // registerConnections relies on the order of a start: nobody can ask before the admin API listens, and it listens after
@@ -353,5 +354,18 @@ func (g *gateway) registerCompression() {
 		byRoute(func(c *compress.Counts) uint64 { return c.Refused.Load() }))
 	m.Func("sluice_compress_encoder_bytes", "What the encoders of responses under way take.", observe.Value(func() float64 {
 		return float64(g.runtime.EncoderBytes())
+	}))
+}
+
+// registerConsumers is about policies that say who a client is. Who that was is no label: there may be many.
+func (g *gateway) registerConsumers() {
+	m := g.metrics
+	m.Func("sluice_passwords_hashed_total", "Passwords that were hashed with argon2id; those that are remembered are not hashed again.", observe.Value(func() float64 {
+		hashed, _ := g.runtime.PasswordCounts()
+		return float64(hashed)
+	}))
+	m.Func("sluice_passwords_refused_total", "Requests that could not wait until a password was hashed, because too many did.", observe.Value(func() float64 {
+		_, refused := g.runtime.PasswordCounts()
+		return float64(refused)
 	}))
 }

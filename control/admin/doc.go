@@ -9,6 +9,7 @@
 //	GET  /v1/services    the services and their endpoints
 //	GET  /v1/limits      the policies that limit, and the keys that use them most
 //	POST /v1/limits/reset  fills the bucket of a key; DELETE does the same
+//	GET  /v1/consumers   the consumers, their keys' prefixes and ends, and when they were used last; never what keys hash to
 //	POST /v1/reload      reads the configuration again; 422 and every problem if it is broken
 //	GET  /v1/cache       what the response cache holds, and how much memory it takes; 404 if no route uses it
 //	POST /v1/cache/purge forgets a URL, a prefix, a tag or everything, or makes it stale

@@ -8,6 +8,7 @@ import (
 	"sluice/control/compile"
 	"sluice/control/config"
 	"sluice/control/profiling"
+	"sluice/proxy/auth/consumer"
 	"sluice/proxy/cache/store"
 	"sluice/proxy/server"
 	"sluice/proxy/upstream"
@@ -24,6 +25,7 @@ type Gateway interface {
 	Limits() []compile.LimitStatus
 	// ResetLimit fills the bucket of one key of a policy: of the one with this id, or with these values.
 	ResetLimit(policy, id string, values []string) error
+	Consumers() []consumer.Status
 	// Reload reads the configuration again and serves from it. A configuration with errors changes nothing, and the
 	// error is a config.Problems; any other error is about this machine, such as an address that is in use.
 	Reload() (Reloaded, error)

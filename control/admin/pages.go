@@ -38,6 +38,7 @@ var pages = map[string]page{
 	"/v1/cache/purge":  {methods: posting, serve: (*Server).purgeCache},
 	"/v1/cache/warm":   {methods: posting, serve: (*Server).warmCache},
 	"/v1/limits/reset": {methods: []string{"DELETE", "POST"}, serve: (*Server).resetLimit},
+	"/v1/consumers":    {methods: reading, serve: (*Server).consumers},
 }
 
 func find(path string) (page, bool) {
@@ -81,6 +82,10 @@ func (s *Server) routes(ctx *fasthttp.RequestCtx) {
 
 func (s *Server) services(ctx *fasthttp.RequestCtx) {
 	answer(ctx, 200, map[string]any{"services": list(s.gateway.Services())})
+}
+
+func (s *Server) consumers(ctx *fasthttp.RequestCtx) {
+	answer(ctx, 200, map[string]any{"consumers": list(s.gateway.Consumers())})
 }
 
 func (s *Server) reload(ctx *fasthttp.RequestCtx) {

@@ -21,6 +21,7 @@ import (
 	"sluice/control/compile"
 	"sluice/control/config"
 	"sluice/control/profiling"
+	"sluice/proxy/auth/consumer"
 	"sluice/proxy/cache/store"
 	"sluice/proxy/limit"
 	"sluice/proxy/server"
@@ -78,6 +79,9 @@ func (g *fake) ResetLimit(policy, id string, values []string) error {
 		return errors.New("no limit has a key of so many values")
 	}
 	return limit.ErrUnknownKey
+}
+func (g *fake) Consumers() []consumer.Status {
+	return []consumer.Status{{Group: "partners", Name: "acme", Keys: []consumer.Credential{{Prefix: "sk_acme"}}}}
 }
 func (g *fake) Reload() (Reloaded, error) {
 	g.reloads.Add(1)
@@ -307,6 +311,8 @@ func TestPages(t *testing.T) {
 	f("GET", "/v1/status", 200, json, `  "version": "v1.2.3",`, `  "generation": 7,`)
 	f("GET", "/v1/routes", 200, json, `"match": "GET /items/{id}"`, `"to": "<origin>"`)
 	f("GET", "/v1/services", 200, json, `"services": []`)
+	f("GET", "/v1/consumers", 200, json, `"prefix": "sk_acme"`)
+	f("POST", "/v1/consumers", 405, "application/problem+json", "GET, HEAD")
 	f("GET", "/debug/pprof/goroutine?debug=1", 200, text, "goroutine profile:")
 
 	g.reload = func() (Reloaded, error) { return Reloaded{Generation: 8}, nil }

@@ -30,7 +30,8 @@ type commands struct {
 	Fmt     fmtCommand     `cmd:"" help:"Lay configuration files out the one way."`
 	Schema  schemaCommand  `cmd:"" help:"Print the JSON Schema of configuration files, for editors."`
 	Explain explainCommand `cmd:"" help:"Say what would become of a request, and why."`
-	ECH     echCommand     `cmd:"" name:"ech" help:"Make keys for Encrypted Client Hello, and print their DNS records."`
+	ECH     echCommand     `cmd:"" name:"ech" help:"Make keys for Encrypted Client Hello, and DNS records."`
+	Keys    keysCommand    `cmd:"" help:"Make API keys and passwords, or hash them, for the configuration."`
 	Profile profileCommand `cmd:"" help:"Fetch profiles from a running gateway."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }

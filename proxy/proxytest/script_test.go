@@ -14,7 +14,9 @@ var rewrite = flag.Bool("rewrite", false, "write what happened into the scripts"
 // overHTTP2 are the scripts about policies and routes, which do not say how a connection is used.
 var overHTTP2 = []string{
 	"addresses*",
+	"api-key*",
 	"balance-*",
+	"basic",
 	"cache*",
 	"compress-*",
 	"errors-*",

@@ -255,8 +255,8 @@ func (s scenario) verify(ctx context.Context, r *running) error {
 	}
 	if w, ok := s.load.(wrk); ok {
 		for _, f := range w.fields {
-			if token, ok := strings.CutPrefix(f, "Authorization="); ok {
-				request.Header.Set("Authorization", token)
+			if name, value, _ := strings.Cut(f, "="); name == "Authorization" || name == "X-Api-Key" {
+				request.Header.Set(name, value)
 			}
 		}
 	}

@@ -54,6 +54,8 @@ var scenarios = []scenario{
 		load: wrk{fields: []string{"Accept-Encoding=gzip"}}, without: []string{"varnishd"}, slow: true},
 	{name: "jwt", about: "1 KiB, a browser's fields, the token verified", path: "/1k", load: wrk{fields: signedIn}, with: "jwt",
 		without: []string{"varnishd", "nginx", "haproxy"}},
+	{name: "api-key", about: "1 KiB, a browser's fields, a key looked up and taken away", path: "/1k", load: wrk{fields: withKey}, with: "api-key",
+		without: []string{"varnishd", "nginx", "haproxy"}},
 	{name: "limits", about: "1 KiB, three limits of rates", path: "/1k", with: "limits", without: []string{"varnishd"}, slow: true},
 	{name: "guarded", about: "1 KiB, a browser's fields, a token, three limits and an access log, beside proxies without", path: "/1k", load: wrk{fields: signedIn},
 		with: "jwt+limits+log", without: []string{"varnishd"}, slow: true},
@@ -93,6 +95,9 @@ var issuer = func() *jwttest.Issuer {
 
 // signedIn are the same fields with a token that is good for a day.
 var signedIn = append(slices.Clone(browser[:len(browser)-1]), "Authorization=Bearer "+issuer.Token("exp", time.Now().Add(24*time.Hour).Unix()))
+
+// withKey are the same fields with a key, which peers/sluice.yaml has the hash of.
+var withKey = append(slices.Clone(browser[:len(browser)-1]), "X-Api-Key=sk_load_5hJp3vXcQ0mZr8tYwB1nKdLsEa7uFgVi2oRxTqC4bMz")
 
 // anything is the answer of a scenario that leaves it to the proxy.
 const anything = "*"

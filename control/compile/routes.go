@@ -147,6 +147,7 @@ func (b *builder) chains() {
 		route.Errors = b.errors(e.Value.Errors, path+".errors")
 		links, to := b.links(route, &e.Value, path)
 		b.claimsInOrder(&e.Value, path)
+		b.consumersInOrder(&e.Value, path)
 		if len(links) == 0 {
 			continue // reported
 		}

@@ -40,7 +40,9 @@ func response(n int) string {
 }
 
 // cacheable is that, for a cache.
-func cacheable(n int) string { return strings.Replace(response(n), "no-store", "public, max-age=86400", 1) }
+func cacheable(n int) string {
+	return strings.Replace(response(n), "no-store", "public, max-age=86400", 1)
+}
 
 func chunkedResponse(n int) string {
 	return fmt.Sprintf("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", n, strings.Repeat("x", n))

@@ -28,6 +28,8 @@ type Exchange struct {
 
 	// Identity is who the client was proven to be, by the last policy that has; nil: nobody yet.
 	Identity *Identity
+	// ByAuthorization says that the request's Authorization has proven it: whoever has the same Identity has shown the same there.
+	ByAuthorization bool
 
 	ID []byte // request id, sent upstream and back as X-Request-Id
 
@@ -343,7 +345,7 @@ func (x *Exchange) Release() {
 	x.Lookup = router.Request{}
 	x.Service, x.Endpoint, x.Attempts, x.UpstreamAt, x.HeadAt, x.EndedAt, x.BytesIn, x.BytesOut = "", "", 0, 0, 0, 0, 0, 0
 	x.Err, x.ErrCause, x.FailedAt, x.Aborted, x.WouldRefuse, x.Bucket = nil, nil, "", false, "", 0
-	x.GRPCWeb, x.Cache = NotGRPC, ""
+	x.GRPCWeb, x.Cache, x.ByAuthorization = NotGRPC, "", false
 	x.finishers, x.editors = x.finishers[:0], x.editors[:0]
 	x.heldCount, x.scratch = 0, x.scratch[:0]
 	x.jsonState.reset()

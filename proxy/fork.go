@@ -17,7 +17,8 @@ func (Nobody) Interim(*Exchange, int, *wire.Head) error { return nil }
 type relayed struct{ parent *Exchange }
 
 func (r relayed) Interim(_ *Exchange, status int, h *wire.Head) error {
-	return r.parent.Edge.Interim(r.parent, status, h)
+	_ = r.parent.Edge.Interim(r.parent, status, h) // a client that has gone ends its own exchange, not what others wait for, too
+	return nil
 }
 
 // Fork returns an exchange for the same request, as it is now, without its body. What it needs of x is copied, so that it may
@@ -43,7 +44,7 @@ func (x *Exchange) Fork() *Exchange {
 	c.Lookup = router.Request{Method: c.Received.Method, Host: r.Host, Path: c.MatchedPath, Values: c}
 	c.ID = c.copied(x.ID)
 	c.Started, c.Deadline = x.Started, x.Deadline
-	c.Identity, c.Bucket, c.GRPCWeb = x.Identity, x.Bucket, x.GRPCWeb
+	c.Identity, c.ByAuthorization, c.Bucket, c.GRPCWeb = x.Identity, x.ByAuthorization, x.Bucket, x.GRPCWeb
 	c.Waited = true // its time has little to do with Started
 	return c
 }
@@ -103,6 +104,13 @@ func (x *Exchange) CancelFork(c *Exchange, spared func() bool) {
 	if why := x.Canceled(); why != nil && c != nil && (spared == nil || !spared()) {
 		c.Cancel(why)
 	}
+}
+
+// RunEditors lets those who want to edit the head do so now. They are not asked again.
+func (x *Exchange) RunEditors() {
+	x.EditHead()
+	clear(x.editors)
+	x.editors = x.editors[:0]
 }
 
 // Learn takes over what a fork has learned about where the answer came from, for the log and the metrics.

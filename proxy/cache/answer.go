@@ -113,8 +113,12 @@ func (v *visit) Buffered() int { return int(v.left) }
 func (v *visit) Close() error { return nil }
 
 // share answers from a flight that has landed.
-func (v *visit) share(f *flight, now int64) error {
+func (v *visit) share(f *flight, now int64, leader bool) error {
 	x := v.x
+	if why := x.Canceled(); why != nil {
+		f.desert(leader)
+		return why
+	}
 	f.mu.Lock()
 	size := f.size
 	var whole []byte
@@ -131,12 +135,14 @@ func (v *visit) share(f *flight, now int64) error {
 	b := &x.Response.Body
 	switch {
 	case b.Absent():
+		f.desert(leader)
 	case inOne:
+		f.desert(leader)
 		b.SetWhole(whole[v.at : v.at+v.left])
 	case v.at == 0 && v.left == size:
-		b.SetFlow(nil, f.read(x), size)
+		b.SetFlow(nil, f.read(x, leader), size)
 	default:
-		b.SetFlow(nil, &part{Flow: f.read(x), skip: v.at, left: v.left}, v.left)
+		b.SetFlow(nil, &part{Flow: f.read(x, leader), skip: v.at, left: v.left}, v.left)
 	}
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"sluice/proxy"
@@ -27,49 +29,15 @@ const (
 // lead asks the origin, for all who follow f.
 func (v *visit) lead(next *proxy.Chain, f *flight) error {
 	x, p := v.x, v.p
-	c := x.Fork()
-	done := false
-	defer func() {
-		if !done { // a panic behind us: its recover answers the client, and nobody else may wait for ever
-			x.CancelFork(nil, nil)
-			p.cache.land(f, failed, proxy.ErrInternal)
-			c.End()
-		}
-	}()
-	wanted := func() bool { return !p.cache.flights.abandon(f) }
-	x.CancelFork(c, wanted)
-	out, err := p.ask(c, next, f, v)
-	if out == outWrong {
-		x.CancelFork(nil, nil)
-		c.End()
-		c = x.Fork()
-		x.CancelFork(c, wanted)
-		out, err = p.ask(c, next, f, v) // for the whole
-	}
-	x.CancelFork(nil, nil)
-	done = true
+	v.result = Miss
+	defer f.desert(true)
+	out, c, err := v.askAs(next, f)
 	now := wire.Now()
 	x.Waited = true
 	switch out {
-	case outFailed, outBroken:
-		if v.mayUse(now) {
-			p.cache.land(f, failed, nil)
-			c.End()
-			return v.standIn(now)
-		}
-		if out == outBroken {
-			p.cache.land(f, passed, nil)
-			v.result = Miss
-			x.Adopt(c)
-			return nil
-		}
-		p.cache.land(f, failed, proxy.AsError(err))
-		if x.FailedAt == "" {
-			x.FailedAt = c.FailedAt
-		}
-		x.Learn(c)
-		c.End()
-		return err
+	case outLanded:
+		v.status.Stored = true
+		return v.share(f, now, true)
 	case outRefreshed:
 		p.cache.land(f, refreshed, nil)
 		v.status.FwdStatus = 304
@@ -77,15 +45,56 @@ func (v *visit) lead(next *proxy.Chain, f *flight) error {
 		c.End()
 		v.result = Revalidated
 		return v.answer(now)
-	case outAlone:
+	case outFailed, outBroken:
+		if v.mayUse(now) {
+			p.cache.land(f, passed, nil) // others may have nothing that they may use
+			x.Learn(c)
+			status := c.Response.Status
+			c.End()
+			return v.standIn(now, status)
+		}
+		if reason := proxy.AsError(err); out == outFailed && reason.Side != proxy.ByClient {
+			p.cache.land(f, failed, reason)
+		} else {
+			p.cache.land(f, passed, nil) // it is about this client, or an answer that the others had better ask for themselves
+		}
+	default:
 		p.cache.land(f, passed, nil)
-		v.result = Miss
-		x.Adopt(c)
-		return nil
 	}
-	v.result = Miss
-	v.status.Stored = true
-	return v.share(f, now)
+	// Also what has refused it, behind us, has a word for the head, and something to do at the end.
+	x.Adopt(c)
+	if err != nil && x.FailedAt == "" {
+		x.FailedAt = c.FailedAt
+	}
+	return err
+}
+
+// askAs asks through a fork of the exchange, which is canceled with it as long as nobody else wants the answer. The fork is the
+// caller's to end, unless the outcome is outLanded.
+func (v *visit) askAs(next *proxy.Chain, f *flight) (out outcome, c *proxy.Exchange, err error) {
+	x := v.x
+	done := false
+	defer func() {
+		if !done { // a panic behind us costs its own request an error 500 and no other's
+			x.CancelFork(nil, nil)
+			v.p.cache.land(f, passed, nil)
+			c.End()
+		}
+	}()
+	ask := func() {
+		c = x.Fork()
+		f.asks(c)
+		x.CancelFork(c, f.spares)
+		out, err = v.p.ask(c, next, f, v)
+		x.CancelFork(nil, nil)
+	}
+	if ask(); out == outWrong {
+		f.asks(nil)
+		c.End()
+		ask() // for the whole
+	}
+	done = true
+	return out, c, err
 }
 
 // mayUse reports whether what was found may be used because the origin has failed.
@@ -93,55 +102,48 @@ func (v *visit) mayUse(now int64) bool {
 	return v.has && v.record.kind == kindObject && rules.MayUseOnError(v.age(now), &v.record.life, &v.req, &v.p.Rules)
 }
 
-// standIn answers with what was found in place of an origin that has failed.
-func (v *visit) standIn(now int64) error {
-	v.result, v.status = Stale, rules.Status{Detail: "stale-if-error"}
+// standIn answers with what was found in place of an origin that has failed, with a status or without.
+func (v *visit) standIn(now int64, status int) error {
+	v.result, v.status = Stale, rules.Status{Forward: rules.ForwardStale, FwdStatus: status, Detail: "stale-if-error"}
 	return v.answer(now)
 }
 
 // follow waits for the answer to another request. done is false if the store has to be looked at again.
 func (v *visit) follow(next *proxy.Chain, f *flight) (done bool, err error) {
 	x, p := v.x, v.p
+	v.result = Collapsed
 	p.cache.Waiting.Add(1)
 	s, err := f.await(x, p.patience(x))
 	p.cache.Waiting.Add(-1)
-	if err != nil {
-		return true, err
+	if err == nil && s == landing && (f.names == nil || string(v.appendVariant(f.names, f.id)) == f.variant) {
+		v.status.Collapsed = true
+		return true, v.share(f, wire.Now(), false)
 	}
-	switch s {
-	case waiting:
-		if expired(x) {
-			return true, proxy.ErrTimeout
-		}
+	f.desert(false)
+	switch {
+	case err != nil:
+		return true, err
+	case s == refreshed, s == landing:
+		return false, nil
+	case expired(x):
+		return true, proxy.ErrTimeout
+	case s == waiting:
 		v.status.Detail = "waited"
 		return true, v.lead(next, newFlight(v.full, f.mark))
-	case landing:
-		if f.names != nil && string(v.appendVariant(f.names, f.id)) != f.variant {
-			return false, nil
-		}
-		v.result, v.status.Collapsed = Collapsed, true
-		return true, v.share(f, wire.Now())
-	case refreshed:
-		return false, nil
-	case passed:
-		if err := f.turns.take(x, p.patience(x)); err != nil {
-			return true, err
-		}
-		if expired(x) {
-			return true, proxy.ErrTimeout
-		}
-		err := v.lead(next, newFlight(v.full, f.mark))
-		f.turns.give()
+	case s == failed && v.mayUse(wire.Now()):
+		return true, v.standIn(wire.Now(), 0)
+	case s == failed:
+		v.status.Collapsed = true
+		return true, f.err
+	}
+	if err := f.turns.take(x, p.patience(x)); err != nil {
 		return true, err
 	}
-	if now := wire.Now(); v.mayUse(now) {
-		return true, v.standIn(now)
+	defer f.turns.give()
+	if expired(x) {
+		return true, proxy.ErrTimeout
 	}
-	if f.err == nil { // the leader had something to use in place of an answer, and we have not
-		return true, v.lead(next, newFlight(v.full, f.mark))
-	}
-	v.status.Collapsed = true
-	return true, f.err
+	return true, v.lead(next, newFlight(v.full, f.mark))
 }
 
 // patience is how long x waits for others.
@@ -171,11 +173,12 @@ func (v *visit) refreshBehind(next *proxy.Chain, m store.Mark) {
 		c.behind.Add(-1)
 		return
 	}
-	f, leads := c.flights.join(v.key, v.full, m)
+	f, leads := c.flights.join(v.key, v.flightKey(), m, false, v.purged)
 	if !leads {
 		c.behind.Add(-1)
 		return
 	}
+	f.desert(true)                       // nobody waits for it
 	seen, fork := v.x.Fork(), v.x.Fork() // policies change what they serve, and what was asked tells variants apart
 	seen.Leave()
 	fork.Leave()
@@ -197,7 +200,7 @@ func (v *visit) refreshBehind(next *proxy.Chain, m store.Mark) {
 				proxy.Caught(r)
 			}
 			if !done {
-				c.land(f, failed, proxy.ErrInternal)
+				c.land(f, passed, nil)
 				fork.End()
 			}
 		}()
@@ -211,9 +214,11 @@ func (v *visit) behind(c *proxy.Exchange, next *proxy.Chain, f *flight) {
 	p := v.p
 	defer v.entry.Free()
 	v.has = v.get()
-	switch out, _ := p.ask(c, next, f, v); out {
-	case outFailed, outBroken, outWrong:
-		p.cache.land(f, failed, nil)
+	switch out, err := p.ask(c, next, f, v); out {
+	case outFailed:
+		p.cache.land(f, failed, proxy.AsError(err))
+	case outBroken, outWrong:
+		p.cache.land(f, passed, nil)
 	case outRefreshed:
 		p.cache.land(f, refreshed, nil)
 	case outAlone:
@@ -233,6 +238,14 @@ func (v *visit) prepare(c *proxy.Exchange) (conditional bool) {
 		if coding != "" {
 			h.AddString("Accept-Encoding", coding)
 		}
+	} else if set, ok := rules.AppendCodings(c.Scratch(), h); ok {
+		set = c.KeepScratch(set)
+		h.Del("Accept-Encoding") // the origin sees what the key says, and not what else stood there
+		h.Add("Accept-Encoding", set)
+	}
+	if v.p.Rules.IgnoreRequest {
+		h.Del("Cache-Control") // it is not asked for this client alone
+		h.Del("Pragma")
 	}
 	if !v.has || v.record.kind != kindObject {
 		rules.Ask(h, nil)
@@ -252,9 +265,9 @@ func (p *Policy) ask(c *proxy.Exchange, next *proxy.Chain, f *flight, v *visit) 
 	if err := next.Serve(c); err != nil {
 		return outFailed, err
 	}
+	c.RunEditors() // what is behind us has its say about the head before it is judged, and kept
 	now := wire.Now()
 	r := &c.Response
-	f.status = r.Status
 	if r.Status == 304 && conditional {
 		if !p.refresh(c, f, v, asked, now) {
 			return outWrong, nil
@@ -277,9 +290,7 @@ func (p *Policy) ask(c *proxy.Exchange, next *proxy.Chain, f *flight, v *visit) 
 	}
 	if reason != "" {
 		v.status.Detail = reason
-		if r.Status < 500 {
-			p.remember(v, f)
-		}
+		p.remember(v, f, r.Status, &said)
 		return outAlone, nil
 	}
 	return outLanded, nil
@@ -291,6 +302,8 @@ func (p *Policy) refuses(c *proxy.Exchange, v *visit, said *rules.Response) stri
 	switch reason := rules.Storable(r.Status, &v.req, said, p.rules(v.x)); {
 	case reason != rules.Stored:
 		return reason.String()
+	case p.changed(c, v):
+		return "vary"
 	case r.OpenEnded:
 		return "open-ended"
 	case r.Body.Size() > p.MaxObject:
@@ -303,6 +316,14 @@ func (p *Policy) refuses(c *proxy.Exchange, v *visit, said *rules.Response) stri
 	return ""
 }
 
+// changed reports that the origin's answer depends on fields which policies behind the cache have changed: nobody can tell from a request
+// who else may have it.
+func (p *Policy) changed(c *proxy.Exchange, v *visit) bool {
+	names, _ := rules.AppendVary(nil, &c.Response.Head)
+	return len(names) > 0 && !bytes.Equal(
+		rules.AppendVariant(nil, names, &v.x.Request.Head, p.Codings), rules.AppendVariant(nil, names, &c.Request.Head, p.Codings))
+}
+
 // isEventStream reports a body that never ends by intention.
 func isEventStream(mime []byte) bool {
 	const stream = "text/event-stream"
@@ -311,7 +332,7 @@ func isEventStream(mime []byte) bool {
 
 // rules are the policy's, as they are for who asks.
 func (p *Policy) rules(x *proxy.Exchange) *rules.Policy {
-	if !p.Shared && x.Identity != nil {
+	if !p.Shared && x.Identity != nil && x.ByAuthorization {
 		return &p.byIdentity
 	}
 	return &p.Rules
@@ -327,10 +348,20 @@ func (c *Cache) crowded() bool { return c.flights.bytes.Load() > flightsMax*c.St
 // flightsMax is how many of the largest objects may be under way at the same time.
 const flightsMax = 8
 
-// remember keeps for a while that answers for this key are not for the cache: requests for it need not wait for each other.
-func (p *Policy) remember(v *visit, f *flight) {
+// remember keeps for a while that answers for this key are not for the cache: requests for it need not wait for each other. What is about a
+// failure or about one request says nothing of the others.
+func (p *Policy) remember(v *visit, f *flight, status int, said *rules.Response) {
+	if status >= 400 || v.status.Detail == "busy" {
+		return
+	}
+	key := v.full
+	if rules.Storable(status, &rules.Request{}, said, &p.Rules) == rules.Stored && v.authorized() {
+		key = v.flightKey()
+	} else if v.req.Authorization || v.req.NoStore && !p.Rules.IgnoreRequest {
+		return
+	}
 	it := store.Item{
-		Key: v.full, URLFrom: p.urlFrom(), URLTo: v.urlEnd, Meta: (&record{kind: kindPass}).append(nil), KeepFor: passFor, Began: f.mark,
+		Key: key, URLFrom: p.urlFrom(), URLTo: v.urlEnd, Meta: (&record{kind: kindPass}).append(nil), KeepFor: passFor, Began: f.mark,
 	}
 	_ = p.cache.Store.Put(&it, nil) // if it cannot be, requests wait for each other
 }
@@ -362,8 +393,8 @@ func (p *Policy) refresh(c *proxy.Exchange, f *flight, v *visit, asked, now int6
 	v.soft = false
 	policy := p.rules(v.x)
 	switch {
-	case rules.Storable(rec.status, &rules.Request{}, &said, policy) != rules.Stored:
-		// The origin does not want it to be kept any more.
+	case rules.Storable(rec.status, &rules.Request{}, &said, policy) != rules.Stored, p.varies(&stored) != p.varies(&merged):
+		// The origin does not want it to be kept any more, or not under this key.
 		p.cache.Store.Delete(v.full)
 	case rules.Storable(rec.status, &v.req, &said, policy) != rules.Stored:
 		// Said to this client alone: what is kept for the others stays as it is.
@@ -373,6 +404,19 @@ func (p *Policy) refresh(c *proxy.Exchange, f *flight, v *visit, asked, now int6
 	}
 	v.record.decode(v.fresh)
 	return true
+}
+
+// varies are the fields by which a head says that the answer differs, but for the one that a policy behind us brings in.
+func (p *Policy) varies(h *wire.Head) string {
+	names, ok := rules.AppendVary(nil, h)
+	if !ok {
+		return "*"
+	}
+	if p.Codings != nil {
+		rest := slices.DeleteFunc(strings.Split(string(names), ","), func(name string) bool { return name == "accept-encoding" })
+		return strings.Join(rest, ",")
+	}
+	return string(names)
 }
 
 // start lets the answer in c arrive in the flight and in the store. It returns false, and leaves c alone, if the head is too large to
@@ -391,12 +435,14 @@ func (p *Policy) start(c *proxy.Exchange, f *flight, v *visit, said *rules.Respo
 			return false
 		}
 	}
-	if len(meta) > store.MetaMax || len(key) > store.KeyMax {
-		return false
-	}
 	it := store.Item{
 		Key: key, URLFrom: p.urlFrom(), URLTo: v.urlEnd, Tags: tags, Meta: meta, KeepFor: rec.keepFor(said, now), Began: f.mark,
 	}
+	w := p.cache.Store.Create(&it)
+	if w.Err() != nil { // the head is too large, or there is nothing left of its time
+		return false
+	}
+	f.tagged = len(tags) > 0
 	if id != nil {
 		f.names, f.id, f.variant = names, id, string(key)
 		p.keepVary(v, f, it.KeepFor)
@@ -405,6 +451,7 @@ func (p *Policy) start(c *proxy.Exchange, f *flight, v *visit, said *rules.Respo
 	v.x.CancelFork(nil, nil) // from here on it is not v's alone
 	if !r.Body.Flowing() {
 		whole := bytes.Clone(r.Body.Prefix())
+		w.Abort()
 		f.land(meta, int64(len(whole)), whole, true)
 		_ = p.cache.Store.Put(&it, whole) // too large for it, or purged meanwhile: the next one asks again
 		p.cache.flights.leave(f)
@@ -413,13 +460,13 @@ func (p *Policy) start(c *proxy.Exchange, f *flight, v *visit, said *rules.Respo
 	}
 	f.land(meta, r.Body.Size(), nil, false)
 	c.Leave()
-	go p.fill(c, f, p.cache.Store.Create(&it))
+	go p.fill(c, f, w, string(key))
 	return true
 }
 
 // fill brings the body of c into the flight, and into the store as far as it is to be kept. What does not come to its announced end
 // is not kept.
-func (p *Policy) fill(c *proxy.Exchange, f *flight, w *store.Writer) {
+func (p *Policy) fill(c *proxy.Exchange, f *flight, w *store.Writer, key string) {
 	kept := true
 	err := error(proxy.ErrInternal) // of a panic
 	defer func() {
@@ -449,14 +496,16 @@ func (p *Policy) fill(c *proxy.Exchange, f *flight, w *store.Writer) {
 					// It goes on to those who read it, but nobody new is to begin with it.
 					kept = false
 					w.Abort()
+					p.cache.flights.bytes.Add(-f.counted)
+					f.counted = 0
 					p.cache.flights.leave(f)
 				}
 			}
 			f.grow(part)
 		}
 		if end == io.EOF {
-			if kept {
-				_ = w.Commit() // evicted or purged meanwhile: the next one asks again
+			if kept && w.Commit() == nil { // else it was evicted or purged meanwhile: the next one asks again
+				f.park(&parked{p.cache.Store, key, w.ID()})
 			}
 			err = nil
 			return
@@ -492,6 +541,8 @@ func (p *Policy) clean(h *wire.Head) {
 		h.Del(p.Tags)
 	}
 	h.DelKnown(wire.XRequestID.Bit()) // that of the one who has asked
+	h.Del("RateLimit")                // and so are these
+	h.Del("RateLimit-Policy")
 	if !h.HasKnown(wire.Date) {
 		h.AddKnown(wire.Date, wire.AppendDate(nil, wire.Now()))
 	}

@@ -178,7 +178,7 @@ func (v *visit) serve(next *proxy.Chain) error {
 			v.status = rules.Status{Forward: rules.Nowhere, Detail: "only-if-cached"}
 			return ErrNotCached
 		}
-		passes := v.has && v.record.kind == kindPass
+		passes := v.has && v.record.kind == kindPass || v.authorized() && v.noted()
 		if r.Method == "HEAD" || passes && (v.req.Range || v.req.Conditional) {
 			v.result = Miss
 			return next.Serve(x)
@@ -186,7 +186,7 @@ func (v *visit) serve(next *proxy.Chain) error {
 		if passes || v.p.Wait == 0 || tries == triesMax {
 			return v.lead(next, newFlight(v.full, mark))
 		}
-		f, leads := v.p.cache.flights.join(v.key, v.full, mark)
+		f, leads := v.p.cache.flights.join(v.key, v.flightKey(), mark, true, v.purged)
 		if leads {
 			return v.lead(next, f)
 		}
@@ -194,6 +194,29 @@ func (v *visit) serve(next *proxy.Chain) error {
 			return err
 		}
 	}
+}
+
+// authorized reports a request whose Authorization nothing of the key stands for: its answer may be its own, whatever that of others is.
+func (v *visit) authorized() bool { return v.req.Authorization && v.p.rules(v.x) == &v.p.Rules }
+
+// flightKey is what requests have in common that wait for each other.
+func (v *visit) flightKey() []byte {
+	if !v.authorized() {
+		return v.full
+	}
+	return v.x.KeepScratch(append(append(v.x.Scratch(), v.full...), 0, 'a'))
+}
+
+// noted reports a note that answers to authorized requests are not for the cache.
+func (v *visit) noted() bool {
+	var e store.Entry
+	defer e.Free()
+	return v.p.cache.Store.Get(v.flightKey(), &e) != store.Missing
+}
+
+// purged reports whether what the request is for was purged since then.
+func (v *visit) purged(since store.Mark) bool {
+	return v.p.cache.Store.PurgedSince(since, v.key[v.p.urlFrom():v.urlEnd])
 }
 
 // triesMax bounds how often a request looks again after somebody else's answer has come: that may be for another variant, or may

@@ -22,14 +22,14 @@ type flight struct {
 	changed chan struct{} // closed at the next change; nil while nobody waits
 
 	state state
-	err   *proxy.Error // of failed
+	err   *proxy.Error    // of failed
+	fork  *proxy.Exchange // that asks, as long as it may be canceled when nobody waits any more
 	// Of landing; they do not change any more.
-	status    int
 	head      []byte // a record, and the lines of the head
 	names, id []byte // of the fields that the origin has named in Vary, if any
 	variant   string // and the key of those who get the same answer
 	size      int64  // of the body, -1 if unknown
-	first     *block
+	first     *block // nil when the body is windowed and nobody has still to begin with it
 
 	arrived int64
 	counted int64 // of them, in flights.bytes
@@ -37,9 +37,16 @@ type flight struct {
 	broken  error // what readers get after what there is
 	last    *block
 
-	followers int // who have joined; under the lock of the shard
-	readers   []*reader
-	windowed  bool // the body is too large to be kept: it must not run far ahead of its readers
+	// Who wants the answer: pending are the leader and those who have joined, until they read or leave.
+	pending  int
+	leaderIn bool // the leader is one of them
+	tagged   bool // the answer has tags, and whether they were purged is not looked up
+	closed   bool // nobody can join any more
+	deserted bool // nobody was left, and the fork was canceled
+	readers  []*reader
+	windowed bool // the body is too large to be kept: it must not run far ahead of its readers
+
+	alone *time.Timer // runs out when nobody has read for long
 
 	turns turns
 }
@@ -55,7 +62,7 @@ const (
 	failed                 // there is no answer: err says why
 )
 
-// block is a part of a body. Blocks that every reader has left behind are garbage.
+// block is a part of a body. Blocks that every reader has left behind are garbage, once the flight has let go of the first.
 type block struct {
 	data []byte // appended to under the flight's lock, never past its capacity
 	next *block
@@ -84,20 +91,25 @@ func (fs *flights) shard(key []byte) *shard {
 	return &fs.shards[h%uint32(len(fs.shards))]
 }
 
-// newFlight returns a flight that nobody can join.
+// newFlight returns a flight that nobody can join, with its leader in it.
 func newFlight(full []byte, m store.Mark) *flight {
-	return &flight{full: string(full), mark: m, size: -1}
+	return &flight{full: string(full), mark: m, size: -1, pending: 1, leaderIn: true}
 }
 
-// join returns the flight for a key, and whether the caller leads it. A flight that began before the last purge is nobody's to
-// follow any more.
-func (fs *flights) join(key, full []byte, now store.Mark) (f *flight, leads bool) {
+// join returns the flight for a key, and whether the caller leads it. Whoever does not want to follow gets nil if there is one. A
+// flight that began before the last purge is nobody's to follow any more.
+func (fs *flights) join(key, full []byte, now store.Mark, follow bool, purged func(since store.Mark) bool) (f *flight, leads bool) {
 	s := fs.shard(key)
 	s.Lock()
 	defer s.Unlock()
 	for _, f := range s.m[string(key)] {
-		if f.mark == now && f.full == string(full) {
-			f.followers++
+		if f.full != string(full) || f.mark != now && (f.tagged || purged(f.mark)) {
+			continue
+		}
+		if !follow {
+			return nil, false
+		}
+		if f.board() {
 			return f, false
 		}
 	}
@@ -108,21 +120,6 @@ func (fs *flights) join(key, full []byte, now store.Mark) (f *flight, leads bool
 	}
 	s.m[f.key] = append(s.m[f.key], f)
 	return f, true
-}
-
-// abandon takes the flight out if nobody has joined it, and reports whether that is so.
-func (fs *flights) abandon(f *flight) bool {
-	if f.key == "" {
-		return true
-	}
-	s := fs.shard([]byte(f.key))
-	s.Lock()
-	defer s.Unlock()
-	if f.followers > 0 {
-		return false
-	}
-	s.remove(f)
-	return true
 }
 
 // has reports whether there are flights for a key, or for variants of it.
@@ -136,21 +133,107 @@ func (fs *flights) has(key []byte) bool {
 // leave takes the flight out: whoever comes now looks into the store, or begins another.
 func (fs *flights) leave(f *flight) {
 	if f.key == "" {
+		f.mu.Lock()
+		f.closed = true
+		f.tidy()
+		f.mu.Unlock()
 		return
 	}
 	s := fs.shard([]byte(f.key))
 	s.Lock()
 	defer s.Unlock()
-	s.remove(f)
-}
-
-func (s *shard) remove(f *flight) {
+	f.mu.Lock()
+	f.closed = true
+	f.tidy()
+	f.mu.Unlock()
 	rest := slices.DeleteFunc(s.m[f.key], func(other *flight) bool { return other == f })
 	if len(rest) == 0 {
 		delete(s.m, f.key)
 	} else {
 		s.m[f.key] = rest
 	}
+}
+
+// board takes somebody in who follows, unless everybody has left already.
+func (f *flight) board() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.deserted {
+		return false
+	}
+	f.pending++
+	return true
+}
+
+// desert takes one out who has not begun to read: a follower, or the leader.
+func (f *flight) desert(leader bool) {
+	f.change(func() {
+		if leader {
+			if !f.leaderIn {
+				return
+			}
+			f.leaderIn = false
+		}
+		f.pending--
+		f.tidy()
+	})
+}
+
+// tidy ends what nobody is waiting for any more. f.mu is held.
+func (f *flight) tidy() {
+	switch {
+	case f.pending > 0:
+	case f.state == waiting && f.fork != nil:
+		f.deserted = true
+		f.fork.Cancel(proxy.ErrClientGone)
+	case f.state == landing && len(f.readers) == 0 && f.fork != nil && !f.over:
+		f.leaveAlone()
+	}
+	if f.pending == 0 && f.closed && (f.windowed || f.over) {
+		f.first = nil
+	}
+}
+
+// leaveAlone ends a body that nobody reads, at once if nobody knows how much is to come, else if it takes long. f.mu is held.
+func (f *flight) leaveAlone() {
+	if f.size < 0 {
+		f.fork.Cancel(proxy.ErrClientGone)
+		return
+	}
+	if f.alone == nil {
+		f.alone = time.AfterFunc(aloneFor, f.endAlone)
+	}
+}
+
+// aloneFor is how long a body may go on into the store when nobody reads it any more.
+const aloneFor = 10 * time.Second
+
+func (f *flight) endAlone() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.alone = nil
+	if f.pending == 0 && len(f.readers) == 0 && f.fork != nil {
+		f.fork.Cancel(proxy.ErrClientGone)
+	}
+}
+
+// spares takes the leader out, whose client has gone, and reports whether somebody else wants the answer.
+func (f *flight) spares() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.leaderIn {
+		f.leaderIn = false
+		f.pending--
+	}
+	f.deserted = f.pending == 0
+	return !f.deserted
+}
+
+// asks notes which fork asks; nil: none that may be canceled.
+func (f *flight) asks(c *proxy.Exchange) {
+	f.mu.Lock()
+	f.fork = c
+	f.mu.Unlock()
 }
 
 // change changes the flight and wakes everybody who waits for that.
@@ -201,11 +284,14 @@ func (f *flight) await(x *proxy.Exchange, patience time.Duration) (state, error)
 
 // land publishes the head, and the body if it is there as a whole; else it follows by grow and end.
 func (f *flight) land(head []byte, size int64, whole []byte, over bool) {
-	f.first = &block{data: whole}
+	first := &block{data: whole}
 	f.change(func() {
-		f.state, f.head, f.size, f.last = landing, head, size, f.first
+		f.first = first
+		f.state, f.head, f.size, f.last = landing, head, size, first
 		f.arrived = int64(len(whole))
-		f.over = over
+		if f.over = over; over {
+			f.fork = nil
+		}
 	})
 }
 
@@ -221,14 +307,20 @@ func (f *flight) grow(p []byte) {
 
 // end says that the body is over: as a whole if err is nil.
 func (f *flight) end(err error) {
-	f.change(func() { f.over, f.broken = true, err })
+	f.change(func() {
+		f.over, f.broken, f.fork = true, err, nil
+		if f.alone != nil {
+			f.alone.Stop()
+		}
+		f.tidy()
+	})
 }
 
 // settle ends a flight without an answer to share.
 func (f *flight) settle(s state, err *proxy.Error) {
 	f.change(func() {
 		if f.state == waiting {
-			f.state, f.err = s, err
+			f.state, f.err, f.fork = s, err, nil
 		}
 	})
 }
@@ -241,14 +333,66 @@ type reader struct {
 	off   int
 	done  int64 // bytes before at and off
 	place int   // in f.readers
+	cut   bool  // it was so slow that the others are not to wait for it
+	// Of a slow reader of a body that is kept: it goes on from the store.
+	parked *parked
+	entry  store.Entry
 }
 
-// read joins the readers.
-func (f *flight) read(x *proxy.Exchange) *reader {
+// parked is where a body is kept.
+type parked struct {
+	store *store.Store
+	key   string
+	id    uint64
+}
+
+// parkFrom is how far behind a reader is that does not hold the body in memory when it is in the store.
+const parkFrom = 256 << 10
+
+// park lets readers that are far behind go on from the store, so that what they have still to read is not held for them. Each of them may
+// take as long as its edge has patience.
+func (f *flight) park(in *parked) {
 	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, r := range f.readers {
+		if f.arrived-r.done > parkFrom {
+			r.parked, r.at = in, nil
+		}
+	}
+}
+
+// unpark reads on from the store.
+func (r *reader) unpark(p []byte) (int, error) {
+	if r.done == r.f.arrived {
+		return 0, io.EOF
+	}
+	if r.entry.Size == 0 {
+		if r.parked.store.Get([]byte(r.parked.key), &r.entry) == store.Missing || r.entry.ID() != r.parked.id {
+			r.entry.Free()
+			return 0, errTorn
+		}
+	}
+	n, err := r.entry.ReadAt(p[:min(int64(len(p)), r.entry.Size-r.done)], r.done)
+	r.f.mu.Lock()
+	r.done += int64(n)
+	r.f.mu.Unlock()
+	if err != nil {
+		return n, errTorn.With(err)
+	}
+	return n, nil
+}
+
+// read makes a reader of one who has joined.
+func (f *flight) read(x *proxy.Exchange, leader bool) *reader {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	r := &reader{f: f, x: x, at: f.first, place: len(f.readers)}
 	f.readers = append(f.readers, r)
-	f.mu.Unlock()
+	if leader {
+		f.leaderIn = false
+	}
+	f.pending--
+	f.tidy()
 	return r
 }
 
@@ -257,6 +401,14 @@ func (r *reader) Read(p []byte) (int, error) {
 	f := r.f
 	for {
 		f.mu.Lock()
+		if r.cut {
+			f.mu.Unlock()
+			return 0, errGivenUp
+		}
+		if r.parked != nil {
+			f.mu.Unlock()
+			return r.unpark(p)
+		}
 		for r.off == len(r.at.data) && r.at.next != nil {
 			r.at, r.off = r.at.next, 0
 		}
@@ -301,45 +453,82 @@ func (r *reader) Buffered() int {
 func (r *reader) Close() error {
 	f := r.f
 	f.mu.Lock()
-	last := len(f.readers) - 1
-	f.readers[r.place] = f.readers[last]
-	f.readers[r.place].place = r.place
-	f.readers[last] = nil
-	f.readers = f.readers[:last]
+	if !r.cut {
+		f.drop(r)
+	}
+	f.tidy()
 	windowed := f.windowed
 	f.mu.Unlock()
 	if windowed {
 		f.change(func() {})
 	}
 	r.at = nil
+	r.entry.Free()
 	return nil
 }
 
-// window is how far the body of an answer that is not kept may run ahead of its slowest reader.
-const window = 1 << 20
+// drop takes a reader out. f.mu is held.
+func (f *flight) drop(r *reader) {
+	last := len(f.readers) - 1
+	f.readers[r.place] = f.readers[last]
+	f.readers[r.place].place = r.place
+	f.readers[last] = nil
+	f.readers = f.readers[:last]
+}
 
-// awaitReaders waits until the slowest reader of a body that is not kept is near, and reports whether there is one at all. It is
-// patient: a reader that does not read is its edge's business.
+const (
+	// window is how far the body of an answer that is not kept may run ahead of its slowest reader.
+	window = 1 << 20
+	// tooSlow is for how long one reader may hold up others who have read all that there is.
+	tooSlow = 2 * time.Second
+)
+
+// awaitReaders waits until the slowest reader of a body that is not kept is near, and reports whether anybody wants more of it. A reader that
+// does not read is its edge's business, but if others wait for it for long it is cut off.
 func (f *flight) awaitReaders() bool {
+	var limit *time.Timer
 	for {
 		f.mu.Lock()
-		f.windowed = true
-		if len(f.readers) == 0 {
-			f.mu.Unlock()
-			return false
+		if !f.windowed {
+			f.windowed = true
+			f.tidy()
 		}
-		behind := int64(0)
+		behind, ahead := int64(0), false
 		for _, r := range f.readers {
-			behind = max(behind, f.arrived-r.done)
+			b := f.arrived - r.done
+			behind, ahead = max(behind, b), ahead || b == 0
 		}
-		if behind < window {
-			f.mu.Unlock()
-			return true
-		}
+		wanted, near := f.pending > 0 || len(f.readers) > 0, len(f.readers) > 0 && behind < window
 		changed := f.wake()
 		f.mu.Unlock()
-		<-changed
+		if !wanted || near {
+			return wanted
+		}
+		if limit == nil {
+			limit = time.NewTimer(tooSlow)
+			defer limit.Stop()
+		}
+		select {
+		case <-changed:
+		case <-limit.C:
+			limit.Reset(tooSlow)
+			if ahead {
+				f.cutSlow()
+			}
+		}
 	}
+}
+
+// cutSlow cuts off the readers that others wait for.
+func (f *flight) cutSlow() {
+	f.change(func() {
+		for i := len(f.readers) - 1; i >= 0; i-- {
+			if r := f.readers[i]; f.arrived-r.done >= window {
+				r.cut = true
+				f.drop(r)
+			}
+		}
+	})
 }
 
 // turns lets those go who followed a leader in vain: a few at first, and two more for each whose answer has come, so that an

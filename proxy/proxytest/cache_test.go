@@ -125,6 +125,7 @@ func TestCacheCollapses(t *testing.T) {
 // TestCacheCollapsesTenThousand: ten thousand misses on one key are one request to the origin. They come over HTTP/2, because a
 // connection for each takes two files of this process.
 func TestCacheCollapsesTenThousand(t *testing.T) {
+	const streams = 100 // on each connection
 	clients := 10_000
 	if underRace {
 		clients = 1_000
@@ -132,6 +133,9 @@ func TestCacheCollapsesTenThousand(t *testing.T) {
 	var asked atomic.Int32
 	all := make(chan bool)
 	origin := Origin(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/first" {
+			return
+		}
 		asked.Add(1)
 		<-all
 		w.Header().Set("Cache-Control", "max-age=60")
@@ -140,33 +144,34 @@ func TestCacheCollapsesTenThousand(t *testing.T) {
 	gw := Start(t, fmt.Sprintf(`
 listen: { web: { address: "127.0.0.1:8080", http: [h1, h2] } }
 `+cached, origin))
-	transport := &http.Transport{Protocols: new(http.Protocols)}
-	transport.Protocols.SetUnencryptedHTTP2(true)
-	defer transport.CloseIdleConnections()
-	multiplexed := &http.Client{Transport: transport, Timeout: time.Minute}
-	var sent sync.WaitGroup
-	sent.Add(clients)
-	var wg sync.WaitGroup
-	for range clients {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			sent.Done()
-			resp, err := multiplexed.Get("http://" + gw.Addr + "/x")
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			defer resp.Body.Close()
-			if got, err := io.ReadAll(resp.Body); err != nil || string(got) != "hello" {
-				t.Errorf("%q, %v", got, err)
-			}
-		}()
+	var all10k sync.WaitGroup
+	for range clients / streams {
+		transport := &http.Transport{Protocols: new(http.Protocols), MaxConnsPerHost: 1}
+		transport.Protocols.SetUnencryptedHTTP2(true)
+		t.Cleanup(transport.CloseIdleConnections)
+		c := &http.Client{Transport: transport, Timeout: time.Minute}
+		resp, err := c.Get("http://" + gw.Addr + "/first") // so that there is a connection
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		for range streams {
+			all10k.Go(func() {
+				resp, err := c.Get("http://" + gw.Addr + "/x")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer resp.Body.Close()
+				if got, err := io.ReadAll(resp.Body); err != nil || string(got) != "hello" {
+					t.Errorf("%q, %v", got, err)
+				}
+			})
+		}
 	}
-	sent.Wait()
 	waitFor(t, func() bool { return gw.Runtime.Cache().Waiting.Load() == int64(clients-1) })
 	close(all)
-	wg.Wait()
+	all10k.Wait()
 	if n := asked.Load(); n != 1 {
 		t.Errorf("the origin was asked %d times", n)
 	}

@@ -76,7 +76,7 @@ func (g *Basic) Check(x *proxy.Exchange) error {
 	case !c.isGood(time.Now().Unix()):
 		return errPasswordExpired
 	}
-	x.Identity = c.identity
+	x.Identity, x.ByAuthorization = c.identity, true
 	if !g.options.Require.allows(c) {
 		return ErrInsufficient
 	}

@@ -128,7 +128,7 @@ func (g *Guard) Check(x *proxy.Exchange) error {
 	if !e.shown(x) {
 		return ErrInvalid.With(errBound)
 	}
-	x.Identity = e.identity
+	x.Identity, x.ByAuthorization = e.identity, g.options.Header == "" && g.options.Cookie == ""
 	for i := range g.options.Forward {
 		if value := e.forward[i]; value != nil {
 			x.Request.Head.Add(g.options.Forward[i].Header, value)

@@ -218,6 +218,50 @@ func appendCodings(dst []byte, req *wire.Head) []byte {
 	return set.append(dst)
 }
 
+// AppendCodings writes Accept-Encoding for an origin whose answer is kept for all whose codings are the same set, so that it sees no more than what
+// tells variants apart. It returns false if it leaves the field as it is: there is none, or too much in it.
+func AppendCodings(dst []byte, req *wire.Head) ([]byte, bool) {
+	var set codingSet
+	given := false
+	for line := range req.Values("accept-encoding") {
+		given = true
+		for item := range wire.Items(line) {
+			name, weight, ok := wire.SplitWeight(item)
+			if ok && !set.insert(name, weight) {
+				return dst, false
+			}
+		}
+	}
+	start := len(dst)
+	for i := range set.n {
+		name, weight := set.names[i], set.weights[i]
+		switch {
+		case is(name, "identity"):
+			if weight > 0 {
+				continue // that goes without saying
+			}
+		case weight == 0 && set.weight("*") <= 0:
+			continue // as if it were not named
+		}
+		if len(dst) > start {
+			dst = append(dst, ", "...)
+		}
+		if dst = appendLower(dst, name); weight == 0 {
+			dst = append(dst, ";q=0"...)
+		}
+	}
+	switch {
+	case set.weight("*") == 0 && set.weight("identity") < 0: // "*" stands for it, too
+		if len(dst) > start {
+			dst = append(dst, ", "...)
+		}
+		dst = append(dst, "identity;q=0"...)
+	case given && len(dst) == start:
+		dst = append(dst, "identity"...)
+	}
+	return dst, given
+}
+
 // codingSet holds distinct codings in their order with their weights.
 type codingSet struct {
 	names   [codingsMax][]byte

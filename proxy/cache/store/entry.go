@@ -46,6 +46,9 @@ func (e *Entry) Release() *wire.Buf {
 	return b
 }
 
+// ID is the object's number, which no other one has had.
+func (e *Entry) ID() uint64 { return e.head.id }
+
 // Free gives the buffer back. ReadAt goes on working for what lies behind First.
 func (e *Entry) Free() {
 	e.buf.Free()

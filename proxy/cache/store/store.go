@@ -218,6 +218,15 @@ func (s *Store) set(h *head, value []byte, began Mark) error {
 // one more, and the head of an entry says to the nanosecond.
 func secondsOf(left int64) int { return int(left/int64(time.Second)) + 2 }
 
+// PurgedSince reports whether a URL was purged since then, by itself, by a prefix or with everything.
+func (s *Store) PurgedSince(m Mark, url []byte) bool {
+	if m == s.Now() {
+		return false
+	}
+	_, hard, soft := s.judgeSince(uint64(m), url, nil)
+	return hard || soft
+}
+
 // Delete forgets what Get finds with key. What is on its way to it is not held up: purge for that.
 func (s *Store) Delete(key []byte) {
 	k := s.keyOf(key)

@@ -31,6 +31,12 @@ func (s *Store) Create(it *Item) *Writer {
 	return w
 }
 
+// Err is why the object was given up, nil if it was not.
+func (w *Writer) Err() error { return w.err }
+
+// ID is the object's number: see Entry.ID.
+func (w *Writer) ID() uint64 { return w.head.id }
+
 // Write appends to the body. After an error the object is given up.
 func (w *Writer) Write(p []byte) (int, error) {
 	if w.done && w.err == nil {

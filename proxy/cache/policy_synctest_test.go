@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,11 +21,15 @@ type bench struct {
 	t       *testing.T
 	cache   *Cache
 	chain   *proxy.Chain
+	mu      sync.Mutex
 	asked   []string // method, path and the fields of interest of every request that the origin has seen
 	answer  func(x *proxy.Exchange) string
 	err     error
 	slow    time.Duration
 	timeout time.Duration // of the route
+
+	identity        *proxy.Identity
+	byAuthorization bool
 }
 
 func newBench(t *testing.T, o Options) *bench {
@@ -45,7 +50,9 @@ func (b *bench) Serve(x *proxy.Exchange, _ *proxy.Chain) error {
 			line += fmt.Sprintf(" %s:%s", name, value)
 		}
 	}
+	b.mu.Lock()
 	b.asked = append(b.asked, line)
+	b.mu.Unlock()
 	if b.slow > 0 {
 		time.Sleep(b.slow)
 	}
@@ -78,6 +85,7 @@ func (b *bench) ask(request string, fields ...string) string {
 	x.Edge, x.Started = proxy.Nobody{}, wire.Now()
 	x.Request.Method, x.Request.Scheme, x.Request.Host = method, "http", []byte("host")
 	x.Received.Method = []byte(method)
+	x.Identity, x.ByAuthorization = b.identity, b.byAuthorization
 	if b.timeout > 0 {
 		x.Deadline = x.Started + int64(b.timeout)
 	}
@@ -376,4 +384,92 @@ func TestTime(t *testing.T) {
 		b.cache.Store.PurgePrefix("host/", false)
 		b.want(b.ask("GET /a"), "200 hello, fwd=uri-miss; ttl=9; stored")
 	})
+}
+
+// TestShared: who may have whose answer.
+func TestShared(t *testing.T) {
+	ignoring := rules.Policy{IgnoreRequest: true}
+
+	inBubble("RFC 9111 4.1: a 304 that varies by more than what was kept", t, Options{Rules: ignoring}, func(b *bench) {
+		b.answer = says("200\nCache-Control: max-age=1\nETag: \"1\"\n\none")
+		b.ask("GET /a", "X-Who: 1")
+		time.Sleep(2 * time.Second)
+		b.answer = says("304\nCache-Control: max-age=60\nETag: \"1\"\nVary: X-Who\n\n")
+		b.want(b.ask("GET /a", "X-Who: 1"), "200 one age 0, fwd=stale; fwd-status=304; ttl=60")
+		b.answer = says("200\nCache-Control: max-age=60\nVary: X-Who\n\ntwo")
+		b.want(b.ask("GET /a", "X-Who: 2"), "200 two, fwd=uri-miss; ttl=60; stored")
+	})
+
+	inBubble("RFC 9111 3.5: Authorization beside another proof of who it is", t, Options{Rules: rules.Policy{IgnoreRequest: true, For: 60}}, func(b *bench) {
+		b.identity = proxy.NewIdentity("client_cert", "", "gateway of many", nil)
+		b.answer = func(x *proxy.Exchange) string { return "200\n\n" + string(x.Request.Head.Get("Authorization")) }
+		b.want(b.ask("GET /a", "Authorization: alice"), "200 alice, fwd=uri-miss; detail=authorization")
+		b.want(b.ask("GET /a", "Authorization: bob"), "200 bob, fwd=uri-miss; detail=authorization")
+		b.want(b.ask("GET /a"), "200 , fwd=uri-miss; ttl=60; stored")
+		b.byAuthorization = true
+		b.cache.Store.PurgeAll(false)
+		b.want(b.ask("GET /a", "Authorization: token"), "200 token, fwd=uri-miss; ttl=60; stored")
+		b.want(b.ask("GET /a", "Authorization: token"), "200 token age 0, hit; ttl=60")
+		b.identity = proxy.NewIdentity("jwt", "", "another", nil)
+		b.want(b.ask("GET /a", "Authorization: other"), "200 other, fwd=uri-miss; ttl=60; stored")
+	})
+
+	inBubble("an answer that varies by what was changed behind the cache", t, Options{Rules: ignoring}, func(b *bench) {
+		b.answer = func(x *proxy.Exchange) string {
+			x.Request.Head.SetString("X-Who", string(x.Request.Head.Get("Cookie")))
+			return "200\nCache-Control: max-age=60\nVary: X-Who\n\n" + string(x.Request.Head.Get("X-Who"))
+		}
+		b.want(b.ask("GET /a", "Cookie: alice"), "200 alice, fwd=uri-miss; detail=vary")
+		b.want(b.ask("GET /a", "Cookie: bob"), "200 bob, fwd=uri-miss; detail=vary")
+	})
+
+	inBubble("what the origin sees of Accept-Encoding is what the key says", t, Options{Rules: ignoring}, func(b *bench) {
+		b.answer = says("200\nCache-Control: max-age=60\nVary: Accept-Encoding\n\none")
+		for _, field := range []string{"gzip;q=x", "gzip, gzip;q=0", "gzip;q=0", "gzip;q=1.5"} {
+			b.ask("GET /"+field, "Accept-Encoding: "+field)
+			b.seen("GET /" + field + " Accept-Encoding:identity")
+		}
+		b.ask("GET /a", "Accept-Encoding: br;q=0.5, GZIP , *;q=0")
+		b.seen("GET /a Accept-Encoding:br, gzip, identity;q=0")
+		b.ask("GET /b", "Accept-Encoding: deflate;q=0, *;q=0.5")
+		b.seen("GET /b Accept-Encoding:*, deflate;q=0")
+	})
+
+	inBubble("a request with Authorization does not make others wait for each other, or not", t, Options{Rules: ignoring}, func(b *bench) {
+		b.answer, b.slow = says("200\nCache-Control: max-age=60\n\none"), time.Second
+		b.want(b.ask("GET /a", "Authorization: x"), "200 one, fwd=uri-miss; detail=authorization")
+		done := make(chan string, 20)
+		for range cap(done) {
+			go func() { done <- b.ask("GET /a") }()
+		}
+		b.seenAfter(cap(done), done, "GET /a Authorization:x", "GET /a")
+	})
+
+	inBubble("what behind the cache edits the head edits what is kept", t, Options{Rules: ignoring}, func(b *bench) {
+		b.answer = func(x *proxy.Exchange) string {
+			x.OnHead(remover("X-Internal"))
+			return "200\nCache-Control: max-age=60\nX-Internal: secret\n\none"
+		}
+		b.ask("GET /a")
+		x := proxy.Acquire()
+		defer x.Release()
+		var e store.Entry
+		if b.cache.Store.Get([]byte("ahhost/a"), &e) == store.Missing || strings.Contains(string(e.Meta), "secret") {
+			b.t.Errorf("kept: %q", e.Meta)
+		}
+		e.Free()
+	})
+}
+
+type remover string
+
+func (r remover) EditHead(x *proxy.Exchange) { x.Response.Head.Del(string(r)) }
+
+// seenAfter waits for n answers, and wants what the origin has seen.
+func (b *bench) seenAfter(n int, done chan string, want ...string) {
+	b.t.Helper()
+	for range n {
+		<-done
+	}
+	b.seen(want...)
 }

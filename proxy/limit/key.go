@@ -58,7 +58,18 @@ func readClaim(p *part, x *proxy.Exchange) ([]byte, bool) {
 	return value, value != nil
 }
 
-func readHeader(p *part, x *proxy.Exchange) ([]byte, bool) { return x.Header(p.Name) }
+// readHeader wants the field to be there once: origins may take the last of several, and nobody is to get a new bucket by another first one.
+func readHeader(p *part, x *proxy.Exchange) ([]byte, bool) {
+	n := 0
+	for range x.Request.Head.Values(p.Name) {
+		n++
+	}
+	if n > 1 {
+		return nil, false
+	}
+	return x.Header(p.Name)
+}
+
 func readCookie(p *part, x *proxy.Exchange) ([]byte, bool) { return x.Cookie(p.Name) }
 func readQuery(p *part, x *proxy.Exchange) ([]byte, bool)  { return x.Query(p.Name) }
 

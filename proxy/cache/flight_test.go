@@ -1,0 +1,246 @@
+package cache
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"sluice/proxy"
+	"sluice/proxy/cache/store"
+	"sluice/proxy/wire"
+)
+
+// lazyOrigin answers with a body of unknown length, when it may.
+type lazyOrigin struct {
+	size  int64
+	cut   int // per read
+	delay time.Duration
+	asked atomic.Int64
+	gate  chan struct{}
+	ended atomic.Int64
+}
+
+func (o *lazyOrigin) Finish(*proxy.Exchange) { o.ended.Add(1) }
+
+func (o *lazyOrigin) Serve(x *proxy.Exchange, _ *proxy.Chain) error {
+	o.asked.Add(1)
+	x.OnFinish(o)
+	if o.gate != nil {
+		select {
+		case <-o.gate:
+		case <-x.Done():
+			return x.Canceled()
+		}
+	}
+	x.Response.Status = 200
+	x.Response.Head.AddString("Cache-Control", "max-age=60")
+	x.Response.Body.SetFlow(nil, &lazyBody{o: o, x: x, left: o.size}, -1)
+	return nil
+}
+
+type lazyBody struct {
+	o    *lazyOrigin
+	x    *proxy.Exchange
+	left int64
+}
+
+func (f *lazyBody) Read(p []byte) (int, error) {
+	if f.left == 0 {
+		return 0, io.EOF
+	}
+	if f.o.delay > 0 {
+		time.Sleep(f.o.delay)
+	}
+	n := int(min(int64(len(p)), f.left, int64(f.o.cut)))
+	f.left -= int64(n)
+	return n, nil
+}
+func (f *lazyBody) Buffered() int { return int(f.left) }
+func (f *lazyBody) Close() error  { return nil }
+
+func lazyChain(o *lazyOrigin, opt Options) (*proxy.Chain, *Cache) {
+	c := New(store.New(1<<20, wire.Now))
+	opt.Space = []byte("a")
+	opt.Wait = time.Minute
+	return proxy.NewChain(proxy.Link{Name: "cache", Policy: NewPolicy(c, opt)}, proxy.Link{Name: "origin", Policy: o}), c
+}
+
+func askLazy(ch *proxy.Chain, path string, cancel chan struct{}, look func(x *proxy.Exchange)) (n int64, word string, err error) {
+	x := proxy.Acquire()
+	x.Edge, x.Started = proxy.Nobody{}, wire.Now()
+	x.Request.Method, x.Request.Scheme, x.Request.Host = "GET", "http", []byte("host")
+	x.Received.Method = []byte("GET")
+	x.Request.Path = []byte(path)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	if cancel != nil {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			select {
+			case <-cancel:
+				x.Cancel(proxy.ErrClientGone)
+			case <-stop:
+			}
+		}()
+	}
+	defer func() {
+		close(stop)
+		wg.Wait()
+		x.Response.Body.Close()
+		x.Wait()
+		x.Finish()
+		x.Release()
+	}()
+	if err = ch.Serve(x); err != nil {
+		return 0, x.Cache, err
+	}
+	word = x.Cache
+	if look != nil {
+		look(x)
+	}
+	n, err = io.Copy(io.Discard, &x.Response.Body)
+	return
+}
+
+// TestTooMuchIsNotHeld: what is read of a body that is not kept is garbage.
+func TestTooMuchIsNotHeld(t *testing.T) {
+	o := &lazyOrigin{size: 200 << 20, cut: 32 << 10}
+	ch, _ := lazyChain(o, Options{})
+	var peak uint64
+	done := make(chan bool)
+	var wg sync.WaitGroup
+	wg.Add(1)
+	go func() {
+		defer wg.Done()
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(20 * time.Millisecond):
+				runtime.GC()
+				var m runtime.MemStats
+				runtime.ReadMemStats(&m)
+				peak = max(peak, m.HeapAlloc)
+			}
+		}
+	}()
+	n, w, err := askLazy(ch, "/x", nil, nil)
+	close(done)
+	wg.Wait()
+	if n != o.size || w != "miss" || err != nil {
+		t.Errorf("%d bytes, %s, %v", n, w, err)
+	}
+	if peak > 64<<20 {
+		t.Errorf("heap %d MiB", peak>>20)
+	}
+}
+
+// TestTooMuchForOne: the leader reads a body that is not kept, however soon that turns out.
+func TestTooMuchForOne(t *testing.T) {
+	o := &lazyOrigin{size: 100 << 10, cut: 32 << 10}
+	ch, _ := lazyChain(o, Options{MaxObject: 4 << 10})
+	bad := 0
+	for i := range 2000 {
+		n, w, err := askLazy(ch, fmt.Sprintf("/%d", i), nil, nil)
+		if err != nil || n != o.size {
+			bad++
+			if bad < 4 {
+				t.Logf("%d %s %v", n, w, err)
+			}
+		}
+	}
+	if bad > 0 {
+		t.Errorf("%d of 2000 broken", bad)
+	}
+}
+
+// TestFollowersOfTooMuch: the leader leaves before the head is there, and the body turns out to be too large to be kept: those who follow get
+// all of it.
+func TestFollowersOfTooMuch(t *testing.T) {
+	bad, total := 0, 0
+	for i := range 40 {
+		o := &lazyOrigin{size: 2 << 20, cut: 32 << 10, gate: make(chan struct{})}
+		ch, c := lazyChain(o, Options{MaxObject: 4 << 10})
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		cancel := make(chan struct{})
+		for k := range 6 {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				cc := (chan struct{})(nil)
+				if k == 0 {
+					cc = cancel
+				}
+				n, w, err := askLazy(ch, "/x", cc, nil)
+				mu.Lock()
+				defer mu.Unlock()
+				if k == 0 {
+					return
+				}
+				total++
+				if err != nil || n != o.size {
+					bad++
+					if bad < 5 {
+						t.Logf("%d: %d %s %v", i, n, w, err)
+					}
+				}
+			}()
+			if k == 0 {
+				for o.asked.Load() == 0 {
+					runtime.Gosched()
+				}
+			}
+		}
+		for c.Waiting.Load() < 5 {
+			runtime.Gosched()
+		}
+		close(cancel)
+		time.Sleep(time.Millisecond)
+		close(o.gate)
+		wg.Wait()
+	}
+	if bad > 0 {
+		t.Errorf("%d of %d followers broken", bad, total)
+	}
+}
+
+// TestAllGone: when nobody waits any more, whoever led and whoever came later, the request to the origin ends.
+func TestAllGone(t *testing.T) {
+	o := &lazyOrigin{size: 10, cut: 32 << 10, gate: make(chan struct{})}
+	ch, c := lazyChain(o, Options{})
+	cancel := make(chan struct{})
+	var wg, lead sync.WaitGroup
+	for k := range 3 {
+		g := &wg
+		if k == 0 {
+			g = &lead
+		}
+		g.Add(1)
+		go func() { defer g.Done(); askLazy(ch, "/x", cancel, nil) }()
+		if k == 0 {
+			for o.asked.Load() == 0 {
+				time.Sleep(time.Millisecond)
+			}
+		}
+	}
+	for c.Waiting.Load() < 2 {
+		time.Sleep(time.Millisecond)
+	}
+	close(cancel)
+	wg.Wait()
+	gone := make(chan bool)
+	go func() { lead.Wait(); close(gone) }()
+	select {
+	case <-gone:
+	case <-time.After(20 * time.Second):
+		t.Errorf("everybody is gone, and the request to the origin goes on: asked %d ended %d", o.asked.Load(), o.ended.Load())
+	}
+	close(o.gate)
+	lead.Wait()
+}

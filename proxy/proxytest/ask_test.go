@@ -61,3 +61,32 @@ func TestAsk(t *testing.T) {
 		t.Error(err, time.Since(begin))
 	}
 }
+
+// TestAskEndsLate: the time of a question may run out when its answer is there already. The exchange goes on to serve somebody else a moment
+// later, and must not be canceled then. It is for the race detector.
+func TestAskEndsLate(t *testing.T) {
+	origin := Origin(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=600")
+		io.WriteString(w, "hello")
+	})
+	gw := Start(t, fmt.Sprintf(cached, origin))
+	for range 500 {
+		ctx, cancel := context.WithCancel(t.Context())
+		a, err := gw.Server.Ask(endsLate{ctx, cancel}, server.Question{Scheme: "http", Host: "a", Target: "/"})
+		if err != nil || a.Status != 200 || a.Bytes != 5 {
+			t.Fatalf("got %+v, %v", a, err)
+		}
+	}
+}
+
+// endsLate ends just after it was asked whether it has ended.
+type endsLate struct {
+	context.Context
+	end func()
+}
+
+func (c endsLate) Err() error {
+	err := c.Context.Err()
+	c.end()
+	return err
+}

@@ -39,10 +39,14 @@ func (s *Server) Ask(ctx context.Context, q Question) (a Answer, err error) {
 		return a, ErrQuestion
 	}
 	x.Edge, x.Waited = proxy.Nobody{}, true
-	stop := context.AfterFunc(ctx, func() { x.Cancel(proxy.ErrClientGone) })
+	canceled := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(canceled)
+		x.Cancel(proxy.ErrClientGone)
+	})
 	defer func() {
 		if !stop() {
-			<-x.Done() // Cancel is called, or was: it must not meet another exchange
+			<-canceled // Cancel is at work, or was: it must not meet another exchange. Done is closed in the middle of it.
 		}
 		_ = x.Response.Body.Close() // what counts is known
 		x.Wait()

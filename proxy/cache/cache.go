@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"bytes"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +20,8 @@ type Cache struct {
 	ids     atomic.Uint64
 	// identified says that somebody was known by name: then one URL can lie under the keys of many.
 	identified atomic.Bool
+	shelves    shelves
+	blind      thrift
 	Waiting    atomic.Int64 // requests that wait for the answer to another one
 	// Counts are of what became of requests.
 	Counts [resultCount]atomic.Uint64
@@ -93,6 +94,7 @@ func NewPolicy(c *Cache, o Options) *Policy {
 		h.AddString("Vary", name)
 	}
 	p.vary, _ = rules.AppendVary(nil, &h) // names that were not checked before are none
+	c.shelves.add(&o)
 	return p
 }
 
@@ -285,41 +287,4 @@ func (v *visit) age(now int64) int64 {
 func (v *visit) drop() {
 	v.entry.Free()
 	v.has, v.soft, v.record, v.status = false, false, record{}, rules.Status{}
-}
-
-// passUnsafe hands on a request that may change what is cached (RFC 9111 section 4.4).
-func (v *visit) passUnsafe(next *proxy.Chain) error {
-	x, r := v.x, &v.x.Request
-	host, path, query, hasQuery := r.Host, r.Path, r.Query, r.HasQuery // as they are here: policies behind may rewrite them
-	if err := next.Serve(x); err != nil {
-		return err
-	}
-	if !rules.Invalidates(r.Method, x.Response.Status) {
-		return nil
-	}
-	v.invalidate(host, path, query, hasQuery)
-	for _, field := range [...]string{"Location", "Content-Location"} {
-		for value := range x.Response.Head.Values(field) {
-			if target, ok := rules.SameOrigin(value, r.Scheme, host); ok {
-				path, query, has := bytes.Cut(target, question)
-				v.invalidate(host, path, query, has)
-			}
-		}
-	}
-	return nil
-}
-
-var question = []byte("?")
-
-// invalidate purges a URL, if there is something to purge: a client must not fill the list of purges with URLs of its own.
-func (v *visit) invalidate(host, path, query []byte, hasQuery bool) {
-	v.buildKeyOf(host, path, query, hasQuery)
-	if v.key == nil {
-		return
-	}
-	c := v.p.cache
-	if v.p.private() || c.flights.has(v.key) || c.Store.Get(v.key, &v.entry) != store.Missing {
-		v.entry.Free()
-		c.Store.PurgeURL(string(v.key[v.p.urlFrom():v.urlEnd]), false)
-	}
 }

@@ -29,7 +29,7 @@ func (v *visit) buildKeyOf(host, path, query []byte, hasQuery bool) {
 	b = append(b, scheme)
 	b = append(b, host...)
 	b = append(b, path...)
-	b = p.appendQuery(b, query, hasQuery)
+	b = appendQuery(b, p.Query, query, hasQuery)
 	v.urlEnd = len(b)
 	if len(p.Headers) > 0 {
 		b = append(b, 0)
@@ -70,16 +70,17 @@ func (p *Policy) private() bool {
 	return len(p.Headers)+len(p.Cookies)+len(p.Claims) > 0 || !p.Shared && p.cache.identified.Load()
 }
 
-// appendQuery appends the query, or the parameters of it that belong to the key, each with all the values that it has.
-func (p *Policy) appendQuery(b, query []byte, hasQuery bool) []byte {
-	if p.Query == nil {
+// appendQuery appends the query, or the parameters in names that belong to the key, each with all the values that it has. nil is all
+// of it, as it was sent.
+func appendQuery(b []byte, names []string, query []byte, hasQuery bool) []byte {
+	if names == nil {
 		if hasQuery {
 			b = append(append(b, '?'), query...)
 		}
 		return b
 	}
 	separator := byte('?')
-	for _, name := range p.Query {
+	for _, name := range names {
 		for q := query; len(q) > 0; {
 			var pair []byte
 			pair, q, _ = bytes.Cut(q, ampersand)

@@ -30,10 +30,11 @@ type bench struct {
 
 	identity        *proxy.Identity
 	byAuthorization bool
+	host            string // that is asked
 }
 
 func newBench(t *testing.T, o Options) *bench {
-	b := &bench{t: t, cache: New(store.New(1<<20, wire.Now))}
+	b := &bench{t: t, host: "host", cache: New(store.New(1<<20, wire.Now))}
 	o.Space = []byte("a")
 	if o.Wait == 0 {
 		o.Wait = time.Minute
@@ -83,7 +84,7 @@ func (b *bench) ask(request string, fields ...string) string {
 	method, path, _ := strings.Cut(request, " ")
 	x := proxy.Acquire()
 	x.Edge, x.Started = proxy.Nobody{}, wire.Now()
-	x.Request.Method, x.Request.Scheme, x.Request.Host = method, "http", []byte("host")
+	x.Request.Method, x.Request.Scheme, x.Request.Host = method, "http", []byte(b.host)
 	x.Received.Method = []byte(method)
 	x.Identity, x.ByAuthorization = b.identity, b.byAuthorization
 	if b.timeout > 0 {

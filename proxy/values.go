@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"errors"
+	"iter"
 
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fastjson"
@@ -119,6 +120,24 @@ func (x *Exchange) Cookie(name string) ([]byte, bool) {
 	}
 	return nil, false
 }
+
+// CookiePairs returns every request cookie called name, with its name and as it was sent. Which of several counts, whether quotes belong
+// to a value and blanks to a name, servers disagree about: whoever must tell apart what an origin may tell apart looks at all of it.
+func (x *Exchange) CookiePairs(name string) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for field := range x.Request.Head.ValuesKnown(wire.Cookie) {
+			for pair := range bytes.SplitSeq(field, semicolon) {
+				pair = bytes.Trim(pair, " \t")
+				key, _, _ := bytes.Cut(pair, equals)
+				if string(bytes.TrimRight(key, " \t")) == name && !yield(pair) {
+					return
+				}
+			}
+		}
+	}
+}
+
+var semicolon = []byte(";")
 
 // JSONBodyMax bounds how much of a request body is read ahead for a predicate on a JSON field.
 const JSONBodyMax = 64 << 10

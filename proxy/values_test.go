@@ -91,6 +91,36 @@ func TestCookie(t *testing.T) {
 	f("a", "", false, ";;; ;")
 }
 
+func TestCookiePairs(t *testing.T) {
+	f := func(name, want string, fields ...string) {
+		t.Helper()
+		x := Acquire()
+		defer x.Release()
+		for _, v := range fields {
+			x.Request.Head.AddString("Cookie", v)
+		}
+		got := ""
+		for pair := range x.CookiePairs(name) {
+			got += string(pair) + "|"
+		}
+		if got != want {
+			t.Errorf("%q: %s: got %s, want %s", fields, name, got, want)
+		}
+		n := 0
+		if allocs := testing.AllocsPerRun(100, func() {
+			for range x.CookiePairs(name) {
+				n++
+			}
+		}); allocs != 0 {
+			t.Errorf("%q: %v allocations", fields, allocs)
+		}
+	}
+	f("a", "")
+	f("a", "a=1|a=2|", "a=1; a=2")
+	f("a", "a=2|a=1|", "b=a=3; a=2; A=4", "aa=5;a=1")
+	f("a", `a="1"|a =2|a|a=|`, ` a="1" ;a =2; a;;a=`)
+}
+
 func TestHeader(t *testing.T) {
 	x := Acquire()
 	defer x.Release()

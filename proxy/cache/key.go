@@ -37,8 +37,8 @@ func (v *visit) buildKeyOf(host, path, query []byte, hasQuery bool) {
 	}
 	for _, name := range p.Cookies {
 		b = append(b, 0)
-		if value, ok := x.Cookie(name); ok {
-			b = append(append(b, '='), value...)
+		for pair := range x.CookiePairs(name) { // origins disagree about which one of several counts
+			b = append(append(b, ';'), pair...)
 		}
 	}
 	for _, path := range p.Claims {

@@ -301,6 +301,14 @@ func TestTime(t *testing.T) {
 		b.want(b.ask("GET /a?b=2&%61=1"), miss) // as it was sent
 		b.want(b.ask("GET /a?a=1", "Cookie: c=1; d=2"), miss)
 		b.want(b.ask("GET /a?a=1", "Cookie: d=3; c=1"), hit)
+		for _, cookies := range []string{"c=1; c=2", "c=2; c=1", "c=1=2", `c="1"`, "c=1; c =2", "c", "c=", "C=1"} {
+			if got := b.ask("GET /a?a=1", "Cookie: "+cookies); cookies != "C=1" {
+				b.want(got, miss)
+			}
+			b.want(b.ask("GET /a?a=1", "Cookie: "+cookies), hit)
+		}
+		b.want(b.ask("GET /a?a=1", "Cookie: c=1", "Cookie: c=3"), miss)
+		b.want(b.ask("GET /a?a=1", "Cookie: c=1; x=2", "Cookie: c=3; y=4"), hit)
 	})
 
 	inBubble("RFC 9111 3: what is not kept", t, Options{Rules: ignoring}, func(b *bench) {

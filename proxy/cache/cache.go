@@ -143,6 +143,11 @@ func (p *Policy) Serve(x *proxy.Exchange, next *proxy.Chain) error {
 	x.OnFinish(v)
 	x.OnHead(v)
 	err := v.serve(next)
+	if p.Tags != "" {
+		// Of what was not kept, too: it says what lies behind, and is not for clients.
+		x.Response.Head.Del(p.Tags)
+		x.Response.Decided = append(x.Response.Decided, p.Tags)
+	}
 	x.Cache = v.result.String()
 	return err
 }

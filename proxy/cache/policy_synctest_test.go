@@ -119,6 +119,10 @@ func (b *bench) ask(request string, fields ...string) string {
 	return fmt.Sprintf("%d %s%s, %s", x.Response.Status, body, age, strings.TrimPrefix(status, "sluice; "))
 }
 
+type policyFunc func(x *proxy.Exchange, next *proxy.Chain) error
+
+func (f policyFunc) Serve(x *proxy.Exchange, next *proxy.Chain) error { return f(x, next) }
+
 func (b *bench) want(got, want string) {
 	b.t.Helper()
 	if got != want {
@@ -309,6 +313,32 @@ func TestTime(t *testing.T) {
 		}
 		b.want(b.ask("GET /a?a=1", "Cookie: c=1", "Cookie: c=3"), miss)
 		b.want(b.ask("GET /a?a=1", "Cookie: c=1; x=2", "Cookie: c=3; y=4"), hit)
+	})
+
+	inBubble("clients never see tags", t, Options{Rules: ignoring, Tags: "Surrogate-Key"}, func(b *bench) {
+		seen := ""
+		inner := b.chain
+		b.chain = proxy.NewChain(proxy.Link{Name: "before", Policy: policyFunc(func(x *proxy.Exchange, _ *proxy.Chain) error {
+			err := inner.Serve(x)
+			seen += string(x.Response.Head.Get("Surrogate-Key"))
+			return err
+		})})
+		b.answer = says("200\nCache-Control: max-age=10\nSurrogate-Key: a b\n\none")
+		b.want(b.ask("GET /a"), "200 one, fwd=uri-miss; ttl=10; stored")
+		b.want(b.ask("GET /a"), "200 one age 0, hit; ttl=10")
+		b.ask("POST /b")
+		b.ask("HEAD /c")
+		b.ask("GET /a", `If-Match: "x"`)
+		b.answer = says("200\nCache-Control: private\nSurrogate-Key: a b\n\none")
+		b.ask("GET /d")
+		b.answer = says("500\nSurrogate-Key: a b\n\none")
+		b.ask("GET /e")
+		if seen != "" {
+			t.Errorf("they have seen %q", seen)
+		}
+		b.cache.Store.PurgeTag("b", false)
+		b.answer = says("200\nCache-Control: max-age=10\n\ntwo")
+		b.want(b.ask("GET /a"), "200 two, fwd=uri-miss; ttl=10; stored")
 	})
 
 	inBubble("RFC 9111 3: what is not kept", t, Options{Rules: ignoring}, func(b *bench) {

@@ -44,6 +44,7 @@ func (v *visit) buildKeyOf(host, path, query []byte, hasQuery bool) {
 	for _, path := range p.Claims {
 		// With its length: unlike what a request holds, a claim may hold a zero byte.
 		value := x.Identity.Claim(path)
+		b = append(b, 0)
 		b = binary.LittleEndian.AppendUint32(b, uint32(len(value)))
 		b = append(b, value...)
 	}
@@ -53,6 +54,10 @@ func (v *visit) buildKeyOf(host, path, query []byte, hasQuery bool) {
 				c.identified.Store(true)
 			}
 			b = append(append(b, 0, '@'), key...)
+		}
+		if c := x.Client.Certificate; c != nil && c.Identity != x.Identity { // the origin is told, and may answer by it
+			p.cache.identified.Store(true)
+			b = append(append(b, 0, 'c'), c.Identity.Key()...)
 		}
 	}
 	if len(b) > keyMax {

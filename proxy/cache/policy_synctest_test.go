@@ -30,6 +30,7 @@ type bench struct {
 
 	identity        *proxy.Identity
 	byAuthorization bool
+	certificate     *proxy.Certificate
 	host            string // that is asked
 }
 
@@ -86,7 +87,7 @@ func (b *bench) ask(request string, fields ...string) string {
 	x.Edge, x.Started = proxy.Nobody{}, wire.Now()
 	x.Request.Method, x.Request.Scheme, x.Request.Host = method, "http", []byte(b.host)
 	x.Received.Method = []byte(method)
-	x.Identity, x.ByAuthorization = b.identity, b.byAuthorization
+	x.Identity, x.ByAuthorization, x.Client.Certificate = b.identity, b.byAuthorization, b.certificate
 	if b.timeout > 0 {
 		x.Deadline = x.Started + int64(b.timeout)
 	}
@@ -451,6 +452,17 @@ func TestShared(t *testing.T) {
 		b.want(b.ask("GET /a", "Authorization: token"), "200 token age 0, hit; ttl=60")
 		b.identity = proxy.NewIdentity("jwt", "", "another", nil)
 		b.want(b.ask("GET /a", "Authorization: other"), "200 other, fwd=uri-miss; ttl=60; stored")
+	})
+
+	inBubble("what is kept for who shows a certificate, whether or not a policy has asked for it", t, Options{Rules: ignoring}, func(b *bench) {
+		b.answer = says("200\nCache-Control: max-age=60\n\none")
+		b.certificate = &proxy.Certificate{Identity: proxy.NewIdentity("client_cert", "", "alice", nil)}
+		b.want(b.ask("GET /a"), "200 one, fwd=uri-miss; ttl=60; stored")
+		b.want(b.ask("GET /a"), "200 one age 0, hit; ttl=60")
+		b.certificate = &proxy.Certificate{Identity: proxy.NewIdentity("client_cert", "", "bob", nil)}
+		b.want(b.ask("GET /a"), "200 one, fwd=uri-miss; ttl=60; stored")
+		b.certificate = nil
+		b.want(b.ask("GET /a"), "200 one, fwd=uri-miss; ttl=60; stored")
 	})
 
 	inBubble("an answer that varies by what was changed behind the cache", t, Options{Rules: ignoring}, func(b *bench) {

@@ -19,6 +19,7 @@ func (b *builder) cachePolicy(_ string, p *config.Policy, _ *router.Pattern) (pr
 		return nil, false, nil
 	}
 	b.checkCacheOrder(c.Key.Claims)
+	b.checkCacheKey(c)
 	if fits := b.cacheFits(); !fits || b.runtime.options.Dry {
 		return transparent{}, true, nil
 	}

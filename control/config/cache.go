@@ -22,7 +22,7 @@ type CachePolicy struct {
 	Requests  string          `cfg:"requests" default:"ignore" enum:"ignore,honour" doc:"whether Cache-Control of requests counts: a client that may say no-cache may make the origin work"`
 	Tags      Text            `cfg:"tags" doc:"the response field with the words that an answer can be purged by, such as Surrogate-Key; clients do not see it"`
 	MaxObject Size            `cfg:"max_object" default:"16MiB" min:"1KiB" doc:"larger bodies are not kept"`
-	Wait      Duration        `cfg:"wait" default:"5s" off:"true" doc:"how long a request waits for the answer to another one for the same; off: everybody asks by himself"`
+	Wait      Duration        `cfg:"wait" default:"5s" off:"alone" doc:"how long a request waits for the answer to another one for the same; off: everybody asks by himself"`
 	Pos       Pos
 }
 
@@ -45,6 +45,7 @@ type CacheKey struct {
 	Query   *CacheQuery `cfg:"query" doc:"the query as it is sent (all, the default), nothing of it (none), or a list of parameters"`
 	Cookies List[Text]  `cfg:"cookies" doc:"names of cookies"`
 	Claims  List[Text]  `cfg:"claims" doc:"claims of whoever a policy before this one has found the client to be"`
+	_       struct{}    `instead:"headers" hint:"request fields that belong to the key stand in vary, beside key: vary: [Accept-Language]"`
 }
 
 // CacheQuery is which parameters belong to the key, if not all of them do.
@@ -54,6 +55,10 @@ type CacheQuery struct {
 }
 
 func (q *CacheQuery) decode(d *decoder, n *node, path string, f field) {
+	if n.kind == listNode && len(n.items) == 0 {
+		d.wants(n, path, "all, none or a list of parameters", "none is the word for no parameter")
+		return
+	}
 	if n.kind == listNode {
 		q.Names.decode(d, n, path, f)
 		return
@@ -74,6 +79,19 @@ func (*CacheQuery) schema(w *schemaWriter, f field) object {
 // cacheNamesMax bounds the fields, cookies, parameters and claims of a key, of each kind.
 const cacheNamesMax = 16
 
+const (
+	cacheShare     = 16 // one body may take this part of the memory
+	cacheMemoryMax = 1 << 40
+)
+
+// inKiB writes a size, rounded up to KiB.
+func inKiB(s Size) string {
+	if s%(1<<20) == 0 {
+		return fmt.Sprintf("%dMiB", s>>20)
+	}
+	return fmt.Sprintf("%dKiB", (s+1023)>>10)
+}
+
 func (v *validator) cache(c *CachePolicy, path string) {
 	if c == nil {
 		return
@@ -82,13 +100,30 @@ func (v *validator) cache(c *CachePolicy, path string) {
 		v.fail(path+".override", "for takes the place of what the origin says, and there is none", "for: 30s")
 	}
 	v.cacheNames(c.Vary, path+".vary", true)
+	for i, name := range c.Vary {
+		if name.Text == "*" {
+			v.failAt(name.Pos, v.item(path+".vary", i), "wants the name of a request field: with all of them in the key nothing would ever be found", "vary: [Accept-Language]")
+		}
+	}
 	v.cacheNames(c.Key.Cookies, path+".key.cookies", false)
 	v.cacheNames(c.Key.Claims, path+".key.claims", false)
 	if q := c.Key.Query; q != nil {
 		v.cacheNames(q.Names, path+".key.query", false)
+		for i, name := range q.Names {
+			if strings.ContainsAny(name.Text, "=&?") {
+				v.failAt(name.Pos, v.item(path+".key.query", i), "wants the name of a parameter, got "+v.show(name.Text, name.Pos), "all its values belong to the key: query: [page, sort]")
+			}
+		}
 	}
 	if t := c.Tags; t.Text != "" && checkHeaderName(t.Text) != "" {
 		v.failAt(t.Pos, path+".tags", "wants the name of a header field, got "+v.show(t.Text, t.Pos), "Surrogate-Key or Cache-Tag, for example")
+	}
+	if most := v.config.Cache.Memory / cacheShare; c.MaxObject > most && most > 0 && v.written(path+".max_object") {
+		hint := ""
+		if c.MaxObject <= cacheMemoryMax/cacheShare {
+			hint = "cache: { memory: " + inKiB(c.MaxObject*cacheShare) + " }"
+		}
+		v.warn(path+".max_object", fmt.Sprintf("is more than 1/%d of cache.memory: bodies over %s are not kept", cacheShare, inKiB(most)), hint)
 	}
 	if c.Stale != nil && c.Stale.WhileRevalidate == 0 && c.Stale.IfError == 0 {
 		v.fail(path+".stale", "allows nothing", "while_revalidate: ... or if_error: ...")

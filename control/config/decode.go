@@ -43,15 +43,18 @@ type field struct {
 	enum       []string
 	min, max   string
 	off        bool
+	offAlone   bool // nothing else may be 0
 	names      string
 }
 
 type structInfo struct {
 	fields []field
-	keys   []string          // in the order of the struct
-	later  []string          // known, not available in this build
-	hints  map[string]string // what to do instead of a key in later
-	pos    int               // index of the field Pos, or -1
+	keys   []string // in the order of the struct
+	later  []string // known, not available in this build
+	// instead are keys that one may expect here, and that are called otherwise or stand elsewhere.
+	instead []string
+	hints   map[string]string // what to do instead of a key in later, or in instead
+	pos     int               // index of the field Pos, or -1
 }
 
 // value decodes n into v.
@@ -139,6 +142,10 @@ func (d *decoder) unknown(e nodeEntry, path string, info structInfo) {
 			d.report.fail(e.pos, where, notYet(key), cmp.Or(info.hints[key], "remove it"))
 			return
 		}
+	}
+	if slices.Contains(info.instead, e.key) {
+		d.report.fail(e.pos, where, "unknown key", info.hints[e.key])
+		return
 	}
 	if meant := nearest(e.key, info.keys); path == "" && meant != "" {
 		d.report.touched[meant] = true // it may be the section that is missed: what is not in that one says nothing
@@ -333,6 +340,10 @@ func readTags(t reflect.Type) structInfo {
 	info := structInfo{pos: -1, hints: map[string]string{}}
 	for i := range t.NumField() {
 		sf := t.Field(i)
+		if instead := sf.Tag.Get("instead"); instead != "" {
+			info.instead = append(info.instead, instead)
+			info.hints[instead] = sf.Tag.Get("hint")
+		}
 		if later := sf.Tag.Get("later"); later != "" {
 			keys := strings.Split(later, ",")
 			info.later = append(info.later, keys...)
@@ -351,7 +362,7 @@ func readTags(t reflect.Type) structInfo {
 			index: i, key: key,
 			doc: sf.Tag.Get("doc"), required: sf.Tag.Get("required") == "true",
 			min: sf.Tag.Get("min"), max: sf.Tag.Get("max"),
-			off: sf.Tag.Get("off") == "true", names: sf.Tag.Get("names"),
+			off: sf.Tag.Get("off") != "", offAlone: sf.Tag.Get("off") == "alone", names: sf.Tag.Get("names"),
 		}
 		f.fallback, f.hasDefault = sf.Tag.Lookup("default")
 		if enum := sf.Tag.Get("enum"); enum != "" {

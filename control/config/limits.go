@@ -19,11 +19,17 @@ type Limits struct {
 	Drain                 Duration `cfg:"drain" default:"30s" doc:"how long requests may go on after a shutdown began"`
 }
 
+// compressMemoryMin is what one encoder with a large window takes.
+const compressMemoryMin = 8 << 20
+
 func (v *validator) limits(l Limits) {
 	if l.HeaderBytes > 0 && l.URIBytes > l.HeaderBytes {
 		v.fail("limits.uri_bytes", "is larger than limits.header_bytes, which counts the request line, too", "")
 	}
 	if l.Connections > 0 && l.PerClient > l.Connections {
 		v.warn("limits.per_client", "is larger than limits.connections, so that one client can take every connection", "")
+	}
+	if l.CompressMemory < compressMemoryMin {
+		v.warn("limits.compress_memory", "is less than the encoder of one response may take: most responses are not compressed", "at least 8MiB")
 	}
 }

@@ -49,6 +49,8 @@ func (v *Duration) decode(d *decoder, n *node, path string, f field) {
 		d.wants(n, path, wanted, hint)
 	case span > durationMax:
 		d.wants(n, path, "a duration of at most 365d", "")
+	case span == 0 && f.offAlone:
+		d.wants(n, path, wanted, "write off")
 	case span == 0 && !f.off:
 		d.wants(n, path, "a duration above 0", "")
 	default:

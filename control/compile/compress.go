@@ -61,8 +61,8 @@ func (b *builder) warnOrder(chain []*config.Policy, path string) {
 	for i, p := range chain {
 		for _, before := range chain[:i] {
 			why := misplaced[[2]string{before.Kind(), p.Kind()}]
-			if before.Compress != nil && before.Compress.Secrets {
-				continue // it has to see every request
+			if p.Cache != nil && before.Compress != nil && before.Compress.Secrets {
+				continue // it has to see every request, also those that the cache answers
 			}
 			if why[0] != "" {
 				b.warn(path, why[0], why[1])

@@ -57,6 +57,8 @@ func TestCacheOrder(t *testing.T) {
 	f("[{ compress: {} }, { cache: {} }]", "compress stands before cache")
 	f("[{ cache: {} }, { compress: { secrets: true } }]", "compress with secrets stands behind cache")
 	f("[{ compress: { secrets: true } }, { cache: {} }]", "")
+	f("[{ compress: { secrets: true } }, { compress: {} }]", "a response is compressed once")
+	f("[{ compress: { secrets: true } }, { cache: {} }, { compress: {} }]", "a response is compressed once")
 }
 
 // TestCacheKey: what makes the answer depend on a request belongs to the key of the cache before it.

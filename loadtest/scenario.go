@@ -50,6 +50,8 @@ var scenarios = []scenario{
 	{name: "log", about: "1 KiB, with an access log in JSON", path: "/1k", with: "log", without: []string{"varnishd"}},
 	{name: "scrape", about: "1 KiB, metrics read every second", path: "/1k", with: "scrape", without: []string{"varnishd"}, slow: true},
 	{name: "policies", about: "1 KiB, address list, header edits, a rewrite", path: "/shop/1k", with: "policies", without: []string{"varnishd"}, slow: true},
+	{name: "perimeter", about: "1 KiB, called by a page of another origin, with all that guards browsers", path: "/1k", with: "perimeter",
+		load: wrk{fields: browser}, without: []string{"varnishd", "nginx", "haproxy"}, slow: true},
 	{name: "compress", about: "a page of a list in JSON, compressed with gzip", path: "/page", with: "compress",
 		load: wrk{fields: []string{"Accept-Encoding=gzip"}}, without: []string{"varnishd"}, slow: true},
 	{name: "jwt", about: "1 KiB, a browser's fields, the token verified", path: "/1k", load: wrk{fields: signedIn}, with: "jwt",

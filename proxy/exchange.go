@@ -31,6 +31,10 @@ type Exchange struct {
 	// ByAuthorization says that the request's Authorization has proven it: whoever has the same Identity has shown the same there.
 	ByAuthorization bool
 
+	// Page is the origin of the page that has caused the request, as its browser says, where the route knows pages; nil: none has.
+	// Policies may change the request, but not that.
+	Page []byte
+
 	ID []byte // request id, sent upstream and back as X-Request-Id
 
 	Started  int64 // wire.Now when the first byte of the request was there
@@ -340,7 +344,7 @@ func (x *Exchange) Release() {
 	resp.Body = Body{}
 	x.Received = Received{}
 	x.Client = Client{}
-	x.Edge, x.Snapshot, x.Route, x.Identity, x.ID, x.MatchedPath = nil, nil, nil, nil, nil, nil
+	x.Edge, x.Snapshot, x.Route, x.Identity, x.ID, x.MatchedPath, x.Page = nil, nil, nil, nil, nil, nil, nil
 	x.Started, x.Deadline = 0, 0
 	x.Lookup = router.Request{}
 	x.Service, x.Endpoint, x.Attempts, x.UpstreamAt, x.HeadAt, x.EndedAt, x.BytesIn, x.BytesOut = "", "", 0, 0, 0, 0, 0, 0

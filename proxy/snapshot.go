@@ -55,7 +55,8 @@ type Observer interface {
 	Finisher
 }
 
-// Pages knows which pages of other origins may call a route from a browser (Fetch standard, "CORS protocol").
+// Pages knows which pages of other origins may call a route from a browser (Fetch standard, "CORS protocol"). The first policy of
+// such a route answers browsers that ask.
 type Pages interface {
 	// Meet registers what the head of every response to x has to say to the page that has caused it, those of requests included that
 	// are refused before the chain runs: a page that must not read why sees nothing but a failed connection.

@@ -35,6 +35,7 @@ var floors = map[string]int{
 	"sluice/proxy/address":   2,
 	"sluice/proxy/aggregate": 2,
 	"sluice/proxy/auth":      2,
+	"sluice/proxy/browser":   2,
 	"sluice/proxy/cache":     2,
 	"sluice/proxy/compress":  2,
 	"sluice/proxy/limit":     2,

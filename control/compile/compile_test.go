@@ -208,7 +208,11 @@ defaults: { use: [all, route] }
 routes: { a: { match: "/**", use: [own], to: a, grpc_web: `+web+` } }
 `)
 		r.Commit(p)
-		if got := strings.Join(p.Routes[0].Policies, ", "); got != "grpc_web, all, own, service a" {
+		want := "grpc_web, all, own, service a"
+		if pages {
+			want = "cors, " + want
+		}
+		if got := strings.Join(p.Routes[0].Policies, ", "); got != want {
 			t.Errorf("the policies are %s", got)
 		}
 		var x proxy.Exchange
@@ -220,6 +224,39 @@ routes: { a: { match: "/**", use: [own], to: a, grpc_web: `+web+` } }
 	}
 	f("true", false)
 	f("{ origins: https://shop.example }", true)
+	f("true, cors: { origins: https://shop.example }", true)
+	f("{ origins: https://shop.example }, cors: off", true)
+}
+
+// TestCompile_cors: what the defaults say holds for every route, and where none is, but for those that say something else.
+func TestCompile_cors(t *testing.T) {
+	r := newRuntime(t)
+	p, problems := r.Compile(parse(t, `
+services: { a: http://127.0.0.1:1 }
+defaults: { cors: { origins: https://shop.example } }
+routes:
+  a: { match: /a, to: a }
+  b: { match: /b, to: a, cors: off }
+  c: { match: /c, respond: {}, cors: { origins: "*" } }
+  d: { match: { path: /d, headers: { X-A: present } }, to: a }
+`))
+	if p == nil {
+		t.Fatal(problems)
+	}
+	r.Commit(p)
+	var got []string
+	for _, route := range p.Routes {
+		got = append(got, route.Policies[0])
+	}
+	if want := "cors, service a, cors, cors"; strings.Join(got, ", ") != want {
+		t.Errorf("the routes begin with %q, want %q", got, want)
+	}
+	if p.Snapshot.Fallback.Pages == nil {
+		t.Error("pages cannot read that there is no route")
+	}
+	if len(problems) != 1 || problems[0].Path != "routes.d.match" || !problems[0].Warning {
+		t.Errorf("the problems are %v", problems)
+	}
 }
 
 func TestCommit(t *testing.T) {

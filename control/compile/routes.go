@@ -9,6 +9,7 @@ import (
 
 	"sluice/control/config"
 	"sluice/proxy"
+	"sluice/proxy/browser"
 	"sluice/proxy/observe"
 	"sluice/proxy/transcode"
 	"sluice/proxy/upstream"
@@ -139,6 +140,9 @@ func predicates(list config.Named[config.Predicate]) []router.Predicate {
 // chains links every route's policies.
 func (b *builder) chains() {
 	b.fallback = &proxy.Route{Name: noRoute, Errors: b.errors(&b.config.Defaults.Errors, "defaults.errors")}
+	if c := b.config.Defaults.CORS; c != nil && !c.Off {
+		b.fallback.Pages = browser.NewCORS(corsOptions(c, nil)) // pages may read that there is nothing, too
+	}
 	for i, route := range b.routes {
 		e := &b.config.Routes[i]
 		path := config.JoinPath("routes", e.Name)
@@ -170,14 +174,16 @@ func duration(d *config.Duration) time.Duration {
 	return time.Duration(*d)
 }
 
-// links returns a route's policies in their order: what translates for clients, the list, then rewriting, then what answers.
+// links returns a route's policies in their order: what answers browsers, what translates for clients, the list, then rewriting, then what answers.
 func (b *builder) links(route *proxy.Route, r *config.Route, path string) ([]proxy.Link, string) {
 	var links []proxy.Link
-	if w := r.GRPCWeb; w != nil {
-		o := transcode.CORS{Origins: texts(w.Origins), Credentials: w.Credentials, MaxAge: time.Duration(w.MaxAge)}
-		web := transcode.NewGRPCWeb(o)
-		route.Pages = web.Pages()
-		links = append(links, proxy.Link{Name: "grpc_web", Policy: web})
+	if cors := corsOf(r, &route.Pattern); cors != nil {
+		route.Pages = cors
+		b.unasked(r, path)
+		links = append(links, proxy.Link{Name: "cors", Policy: cors})
+	}
+	if r.GRPCWeb != nil {
+		links = append(links, proxy.Link{Name: "grpc_web", Policy: transcode.GRPCWeb{}})
 	}
 	chain := b.config.Chain(r)
 	policies := b.definitions(chain)

@@ -130,6 +130,9 @@ func (c *Config) inherit() {
 		if r.Errors == nil {
 			r.Errors = &c.Defaults.Errors
 		}
+		if r.CORS == nil {
+			r.CORS = c.Defaults.CORS
+		}
 	}
 	for i := range c.Services {
 		s := &c.Services[i].Value

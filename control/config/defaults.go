@@ -6,10 +6,11 @@ type Defaults struct {
 	Timeout   Duration  `cfg:"timeout" default:"60s" off:"true" doc:"from the request until the response head, retries included"`
 	BodyLimit *Size     `cfg:"body_limit" off:"true" doc:"the largest request body; limits.body_bytes by default"`
 	Errors    Errors    `cfg:"errors" doc:"the form of error answers"`
-	_         struct{}  `later:"cors"`
+	CORS      *CORS     `cfg:"cors" doc:"which pages of other origins may call"`
 }
 
 func (v *validator) defaults(d Defaults) {
 	v.uses(d.Use, "defaults.use", true)
+	v.cors(d.CORS, "defaults.cors")
 	v.errors(&d.Errors, "defaults.errors")
 }

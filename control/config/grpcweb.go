@@ -28,22 +28,12 @@ func (v *validator) grpcWeb(r *Route, path string) {
 	if g == nil {
 		return
 	}
-	for i, origin := range g.Origins {
-		where := v.item(path+".origins", i)
-		switch {
-		case origin.Text == "*" && len(g.Origins) > 1:
-			v.failAt(origin.Pos, where, "* admits all pages: the other origins say nothing", "")
-		case origin.Text == "*" && g.Credentials:
-			v.failAt(origin.Pos, where, "* does not go with credentials: any page could act for whoever looks at it", "name the origins")
-		case origin.Text != "*" && !isWebOrigin(origin.Text):
-			v.failAt(origin.Pos, where, "wants an origin as browsers send it, got "+v.show(origin.Text, origin.Pos), "https://shop.example, in lower case, without a path or the standard port")
-		}
+	v.webOrigins(g.Origins, g.Credentials, path+".origins")
+	if len(g.Origins) > 0 && r.CORS != nil && !r.CORS.Off {
+		v.fail(path+".origins", "the route's cors says which pages may call", "leave one of the two out")
 	}
 	if g.Credentials && len(g.Origins) == 0 {
 		v.fail(path+".credentials", "is about calls from other origins, and there are none", "origins: [...]")
-	}
-	if len(g.Origins) > 0 && !r.Match.takes("OPTIONS") {
-		v.fail(path+".origins", "the route does not take OPTIONS, by which browsers ask whether a page may call", "leave the method out of match")
 	}
 	if !r.Match.takes("POST") {
 		v.fail(path, "the route does not take POST, which all calls of gRPC-Web are", "leave the method out of match")

@@ -19,7 +19,7 @@ type Policy struct {
 	APIKey     *APIKey      `cfg:"api_key" doc:"admits consumers by a key that they bring"`
 	BasicAuth  *BasicAuth   `cfg:"basic_auth" doc:"admits consumers by their name and a password"`
 	Pos        Pos
-	_          struct{} `later:"oidc,quota,waf,anomalies,cors,forward_auth,ip_reputation,validate"`
+	_          struct{} `later:"oidc,quota,waf,anomalies,forward_auth,ip_reputation,validate"`
 }
 
 // Headers is the policy that changes header fields.

@@ -17,12 +17,13 @@ type Route struct {
 	Redirect  *Redirect  `cfg:"redirect" doc:"sends the client elsewhere"`
 	Sticky    *Key       `cfg:"sticky" doc:"keeps a client on its side of a split: client, cookie NAME or header NAME"`
 	GRPCWeb   *GRPCWeb   `cfg:"grpc_web" doc:"lets browsers call a service of gRPC: true, or { origins: [https://shop.example] }"`
+	CORS      *CORS      `cfg:"cors" doc:"which pages of other origins may call; off undoes what the defaults say"`
 	Rewrite   *Rewrite   `cfg:"rewrite" doc:"changes the request on its way to the service"`
 	Timeout   *Duration  `cfg:"timeout" off:"true" doc:"from the request until the response head, retries included"`
 	BodyLimit *Size      `cfg:"body_limit" off:"true" doc:"the largest request body"`
 	Errors    *Errors    `cfg:"errors" doc:"the form of error answers"`
 	Pos       Pos
-	_         struct{} `later:"cors,canary,mirror,api,combine,transcode,soap,function,grpc"`
+	_         struct{} `later:"canary,mirror,api,combine,transcode,soap,function,grpc"`
 }
 
 // Split is the service of a route, or several with their shares.
@@ -118,6 +119,7 @@ func (v *validator) route(r *Route, path string) {
 	v.redirect(r.Redirect, path+".redirect")
 	v.sticky(r, path+".sticky")
 	v.grpcWeb(r, path+".grpc_web")
+	v.cors(r.CORS, path+".cors")
 	v.rewrite(r.Rewrite, path+".rewrite")
 	v.prefixes(r, path+".rewrite")
 	v.errors(r.Errors, path+".errors")

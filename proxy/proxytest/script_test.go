@@ -19,6 +19,7 @@ var overHTTP2 = []string{
 	"basic",
 	"cache*",
 	"compress-*",
+	"cors*",
 	"errors-*",
 	"grpc-web",
 	"jwt*",

@@ -9,28 +9,14 @@ import (
 
 // GRPCWeb translates calls of gRPC-Web (PROTOCOL-WEB.md of gRPC) to gRPC, and their answers back. It is the first policy of its
 // route, so that all others see gRPC. Requests that are no such calls pass as they are: the same route serves clients of gRPC.
-type GRPCWeb struct {
-	pages pages
-}
-
-// NewGRPCWeb returns the translation for pages of the same origin, and those that o admits.
-func NewGRPCWeb(o CORS) *GRPCWeb { return &GRPCWeb{pages: newPages(o)} }
-
-// Pages returns what the route has to know of pages of other origins; nil if they may not call.
-func (g *GRPCWeb) Pages() proxy.Pages {
-	if len(g.pages.origins) == 0 {
-		return nil
-	}
-	return &g.pages
-}
+//
+// Which pages of other origins may call is for another policy to say, before this one.
+type GRPCWeb struct{}
 
 // Serve translates the request, hands on, and translates the response. What fails beyond it is rendered as an error of gRPC-Web, since
 // the exchange says that its client speaks that.
-func (g *GRPCWeb) Serve(x *proxy.Exchange, next *proxy.Chain) error {
+func (GRPCWeb) Serve(x *proxy.Exchange, next *proxy.Chain) error {
 	r := &x.Request
-	if len(g.pages.origins) > 0 && asks(x) {
-		return g.pages.answer(x)
-	}
 	form, format := proxy.ParseGRPC(r.Head.GetKnown(wire.ContentType))
 	if r.Method != "POST" || form != proxy.WebGRPC && form != proxy.WebTextGRPC {
 		return next.Serve(x)

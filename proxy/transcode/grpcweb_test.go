@@ -3,7 +3,6 @@ package transcode
 import (
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -16,7 +15,7 @@ func TestRequest(t *testing.T) {
 	f := func(x *proxy.Exchange, wantHead, wantBody string) {
 		t.Helper()
 		defer x.Release()
-		err := serve(NewGRPCWeb(CORS{}), x, func(x *proxy.Exchange) error {
+		err := serve(GRPCWeb{}, x, func(x *proxy.Exchange) error {
 			head := strings.ReplaceAll(string(x.Request.Head.AppendTo(nil)), "\r\n", "; ")
 			body, err := io.ReadAll(&x.Request.Body)
 			if head != wantHead || string(body) != wantBody || err != nil || !x.Request.TakesTrailers || x.Request.Body.Flowing() {
@@ -49,7 +48,7 @@ func TestPassedBy(t *testing.T) {
 		x := call(contentType, "body", "Accept", "a")
 		defer x.Release()
 		x.Request.Method = method
-		err := serve(NewGRPCWeb(CORS{Origins: []string{"https://a.example"}}), x, func(x *proxy.Exchange) error {
+		err := serve(GRPCWeb{}, x, func(x *proxy.Exchange) error {
 			if got := string(x.Request.Head.Get("content-type")); got != contentType || x.Request.TakesTrailers || !x.Request.Head.Has("accept") {
 				t.Errorf("%s %s became %s", method, contentType, got)
 			}
@@ -81,7 +80,7 @@ func TestTextSplit(t *testing.T) {
 		for _, size := range []int{1, 2, 3, 5, 4096} {
 			x := call("application/grpc-web-text", "")
 			x.Request.Body.SetFlow([]byte(text[:cut/2]), &pieces{x: x, left: [][]byte{[]byte(text[cut/2 : cut]), []byte(text[cut:])}}, int64(len(text)))
-			err := serve(NewGRPCWeb(CORS{}), x, func(x *proxy.Exchange) error {
+			err := serve(GRPCWeb{}, x, func(x *proxy.Exchange) error {
 				got, err := read(&x.Request.Body, size)
 				if strings.ReplaceAll(got, "|", "") != want || err != nil || x.Request.Body.Size() != -1 {
 					t.Fatalf("cut at %d, read by %d: got %q (%v), want %q", cut, size, got, err, want)
@@ -102,7 +101,7 @@ func TestTextMalformed(t *testing.T) {
 		t.Helper()
 		x := call("application/grpc-web-text", text)
 		defer x.Release()
-		err := serve(NewGRPCWeb(CORS{}), x, func(*proxy.Exchange) error {
+		err := serve(GRPCWeb{}, x, func(*proxy.Exchange) error {
 			t.Errorf("%q: the service was asked", text)
 			return nil
 		})
@@ -112,7 +111,7 @@ func TestTextMalformed(t *testing.T) {
 		for cut := range len(text) + 1 {
 			x := call("application/grpc-web-text", "")
 			x.Request.Body.SetFlow(nil, &pieces{x: x, left: [][]byte{[]byte(text[:cut]), []byte(text[cut:])}}, -1)
-			_ = serve(NewGRPCWeb(CORS{}), x, func(x *proxy.Exchange) error {
+			_ = serve(GRPCWeb{}, x, func(x *proxy.Exchange) error {
 				if got, err := io.ReadAll(&x.Request.Body); code(err) != "bad_base64" {
 					t.Errorf("%q cut at %d: %q, %v", text, cut, got, err)
 				}
@@ -147,7 +146,7 @@ func TestRequestBreaksOff(t *testing.T) {
 	broken := errors.New("broken")
 	p := &pieces{x: x, left: [][]byte{[]byte("AAAA")}, err: broken}
 	x.Request.Body.SetFlow(nil, p, -1)
-	err := serve(NewGRPCWeb(CORS{}), x, func(x *proxy.Exchange) error {
+	err := serve(GRPCWeb{}, x, func(x *proxy.Exchange) error {
 		if got, err := io.ReadAll(&x.Request.Body); err != broken || len(got) != 3 {
 			t.Errorf("got %d bytes and %v", len(got), err)
 		}
@@ -171,7 +170,7 @@ func TestAnswer(t *testing.T) {
 		t.Helper()
 		for _, size := range []int{1, 2, 7, 4096} {
 			x := call("application/grpc-web+proto", "")
-			if err := serve(NewGRPCWeb(CORS{}), x, answers(body, trailers...)); err != nil {
+			if err := serve(GRPCWeb{}, x, answers(body, trailers...)); err != nil {
 				t.Fatal(err)
 			}
 			got, err := read(&x.Response.Body, size)
@@ -184,7 +183,7 @@ func TestAnswer(t *testing.T) {
 			x.Release()
 
 			x = call("application/grpc-web-text", "")
-			if err := serve(NewGRPCWeb(CORS{}), x, answers(body, trailers...)); err != nil {
+			if err := serve(GRPCWeb{}, x, answers(body, trailers...)); err != nil {
 				t.Fatal(err)
 			}
 			if got, err = read(&x.Response.Body, size); err != nil {
@@ -217,7 +216,7 @@ func TestAnswerText(t *testing.T) {
 		t.Helper()
 		x := call("application/grpc-web-text", "")
 		defer x.Release()
-		err := serve(NewGRPCWeb(CORS{}), x, func(x *proxy.Exchange) error {
+		err := serve(GRPCWeb{}, x, func(x *proxy.Exchange) error {
 			p := &pieces{x: x, trailers: []string{"grpc-status", "0"}, whole: whole}
 			for _, b := range body {
 				p.left = append(p.left, []byte(b))
@@ -254,7 +253,7 @@ func TestAnswerLarge(t *testing.T) {
 	large := message(strings.Repeat("0123456789", 100_001))
 	for _, contentType := range []string{"application/grpc-web", "application/grpc-web-text"} {
 		x := call(contentType, "")
-		if err := serve(NewGRPCWeb(CORS{}), x, answers([]string{large}, "grpc-status", "0")); err != nil {
+		if err := serve(GRPCWeb{}, x, answers([]string{large}, "grpc-status", "0")); err != nil {
 			t.Fatal(err)
 		}
 		got, err := io.ReadAll(&x.Response.Body)
@@ -281,7 +280,7 @@ func TestAnswerBreaksOff(t *testing.T) {
 		t.Helper()
 		x := call(contentType, "")
 		defer x.Release()
-		err := serve(NewGRPCWeb(CORS{}), x, func(x *proxy.Exchange) error {
+		err := serve(GRPCWeb{}, x, func(x *proxy.Exchange) error {
 			err := answers(nil)(x)
 			p := &pieces{x: x, left: [][]byte{[]byte(body[:cut])}, err: failure, trailers: []string{"grpc-status", "0"}}
 			if failure != nil {
@@ -335,7 +334,7 @@ func TestAnswerFrames(t *testing.T) {
 		t.Helper()
 		for cut := range len(body) {
 			x := call("application/grpc-web", "")
-			if err := serve(NewGRPCWeb(CORS{}), x, answers([]string{body[:cut], body[cut:]}, "grpc-status", "13")); err != nil {
+			if err := serve(GRPCWeb{}, x, answers([]string{body[:cut], body[cut:]}, "grpc-status", "13")); err != nil {
 				t.Fatal(err)
 			}
 			got, err := io.ReadAll(&x.Response.Body)
@@ -359,7 +358,7 @@ func TestTrailersOnly(t *testing.T) {
 		t.Helper()
 		x := call(contentType, "", "Accept", accept)
 		defer x.Release()
-		err := serve(NewGRPCWeb(CORS{}), x, func(x *proxy.Exchange) error {
+		err := serve(GRPCWeb{}, x, func(x *proxy.Exchange) error {
 			x.Response.Status = status
 			x.Response.Head.AddString("content-type", "application/grpc+proto")
 			x.Response.Head.AddString("grpc-status", "5")
@@ -382,7 +381,7 @@ func TestNotGRPC(t *testing.T) {
 		t.Helper()
 		x := call("application/grpc-web", "")
 		defer x.Release()
-		err := serve(NewGRPCWeb(CORS{}), x, func(x *proxy.Exchange) error {
+		err := serve(GRPCWeb{}, x, func(x *proxy.Exchange) error {
 			x.Response.Status = status
 			x.Response.Head.AddString("content-type", contentType)
 			for i := 0; i < len(extra); i += 2 {
@@ -413,63 +412,12 @@ func TestErrorsPass(t *testing.T) {
 		"application/grpc-web": proxy.WebGRPC, "application/grpc-web-text": proxy.WebTextGRPC, "application/grpc": proxy.PlainGRPC, "text/html": proxy.NotGRPC,
 	} {
 		x := call(contentType, "")
-		err := serve(NewGRPCWeb(CORS{}), x, func(*proxy.Exchange) error { return proxy.ErrTimeout })
+		err := serve(GRPCWeb{}, x, func(*proxy.Exchange) error { return proxy.ErrTimeout })
 		if err != error(proxy.ErrTimeout) || x.ClientGRPC() != want || x.FailedAt != "service" {
 			t.Errorf("%s: %v, %v at %s", contentType, err, x.ClientGRPC(), x.FailedAt)
 		}
 		x.Release()
 	}
-}
-
-// TestCORS: pages that were named may call, and read what comes back; others may not.
-func TestCORS(t *testing.T) {
-	f := func(o CORS, method, fieldNames string, want string) {
-		t.Helper()
-		x := call("application/grpc-web", "")
-		defer x.Release()
-		x.Request.Method = method
-		for field := range strings.SplitSeq(fieldNames, "; ") {
-			if name, value, ok := strings.Cut(field, ": "); ok {
-				x.Request.Head.AddString(name, value)
-			}
-		}
-		err := serve(NewGRPCWeb(o), x, func(x *proxy.Exchange) error {
-			x.Request.Head.Del("origin") // what policies do to a request does not matter
-			x.Response.Status = 200
-			x.Response.Head.AddString("content-type", "application/grpc")
-			x.Response.Head.AddString("grpc-status", "0")
-			x.Response.Head.AddString("meta", "data")
-			x.Response.Head.AddString("Set-Cookie", "a=b")
-			x.Response.Head.AddString("Access-Control-Allow-Origin", "https://evil.example")
-			return nil
-		})
-		got := fmt.Sprint(x.Response.Status, " ", fields(x))
-		if err != nil {
-			got = code(err) + " " + fields(x)
-		}
-		if got != want {
-			t.Errorf("%s %s:\n got %s\nwant %s", method, fieldNames, got, want)
-		}
-	}
-	shop := CORS{Origins: []string{"https://shop.example", "https://www.shop.example"}, MaxAge: 600e9}
-	const asks = "; Access-Control-Request-Method: POST; Access-Control-Request-Headers: content-type,x-grpc-web, authorization,\"bad\""
-	const answer = "200 Content-Type: application/grpc-web+proto; grpc-status: 0; meta: data; Set-Cookie: a=b; "
-	f(shop, "OPTIONS", "Origin: https://shop.example"+asks,
-		"204 Access-Control-Allow-Methods: POST; Access-Control-Allow-Headers: content-type, x-grpc-web, authorization; Access-Control-Max-Age: 600; "+
-			"Vary: Origin; Access-Control-Allow-Origin: https://shop.example")
-	f(shop, "POST", "Origin: https://www.shop.example", answer+"Vary: Origin; Access-Control-Allow-Origin: https://www.shop.example; "+
-		"Access-Control-Expose-Headers: grpc-status, grpc-message, Content-Type, meta")
-	f(shop, "OPTIONS", "Origin: https://evil.example"+asks, "origin_denied Vary: Origin")
-	f(shop, "POST", "Origin: https://evil.example", answer+"Vary: Origin")
-	f(shop, "POST", "Origin: https://shop.example.evil.example", answer+"Vary: Origin")
-	f(shop, "POST", "Origin: null", answer+"Vary: Origin")
-	f(shop, "POST", "", answer+"Access-Control-Allow-Origin: https://evil.example") // no page: nobody looks
-	shop.Credentials = true
-	f(shop, "POST", "Origin: https://shop.example", answer+"Vary: Origin; Access-Control-Allow-Origin: https://shop.example; "+
-		"Access-Control-Allow-Credentials: true; Access-Control-Expose-Headers: grpc-status, grpc-message, Content-Type, meta")
-	f(CORS{Origins: []string{"*"}}, "POST", "Origin: https://any.example", answer+"Vary: Origin; Access-Control-Allow-Origin: *; "+
-		"Access-Control-Expose-Headers: grpc-status, grpc-message, Content-Type, meta")
-	f(CORS{}, "POST", "Origin: https://shop.example", answer+"Access-Control-Allow-Origin: https://evil.example") // the service's own business
 }
 
 // FuzzText decodes as the standard library does, group by group, wherever the text is cut.
@@ -493,7 +441,7 @@ func FuzzText(f *testing.F) {
 			}
 			var got []byte
 			var readErr error
-			err := serve(NewGRPCWeb(CORS{}), x, func(x *proxy.Exchange) error {
+			err := serve(GRPCWeb{}, x, func(x *proxy.Exchange) error {
 				got, readErr = io.ReadAll(&x.Request.Body)
 				return answers(nil)(x)
 			})
@@ -521,7 +469,7 @@ func FuzzAnswer(f *testing.F) {
 		both := [2]string{}
 		for i, contentType := range []string{"application/grpc-web", "application/grpc-web-text"} {
 			x := call(contentType, "")
-			if err := serve(NewGRPCWeb(CORS{}), x, answers([]string{string(body[:cut]), string(body[cut:])}, name, value)); err != nil {
+			if err := serve(GRPCWeb{}, x, answers([]string{string(body[:cut]), string(body[cut:])}, name, value)); err != nil {
 				t.Fatal(err)
 			}
 			got, err := io.ReadAll(&x.Response.Body)

@@ -30,10 +30,7 @@ type service func(x *proxy.Exchange) error
 
 func (s service) Serve(x *proxy.Exchange, _ *proxy.Chain) error { return s(x) }
 
-func serve(g *GRPCWeb, x *proxy.Exchange, s service) error {
-	if p := g.Pages(); p != nil {
-		p.Meet(x)
-	}
+func serve(g GRPCWeb, x *proxy.Exchange, s service) error {
 	err := proxy.NewChain(proxy.Link{Name: "grpc_web", Policy: g}, proxy.Link{Name: "service", Policy: s}).Serve(x)
 	x.EditHead()
 	return err

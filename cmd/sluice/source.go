@@ -57,7 +57,7 @@ func (r *reading) glob(pattern string) ([]string, error) {
 
 // fileBytesMax is more than a configuration takes of one file: what is larger is refused by its size, and /dev/zero
 // does not fill the memory.
-const fileBytesMax = 16 << 20
+const fileBytesMax = 65 << 20
 
 func readFile(name string) ([]byte, error) {
 	f, err := os.Open(name)
@@ -95,14 +95,30 @@ func (c content) sum() [sha256.Size]byte {
 // again reads the same files and patterns once more.
 func (p print) again() print {
 	now := &reading{files: map[string]content{}, globs: map[string][]string{}}
-	for name := range p.files {
-		// An error is part of the print.
-		_, _ = now.readFile(name)
-	}
 	for pattern := range p.globs {
+		// An error is part of the print.
 		_, _ = now.glob(pattern)
 	}
-	return now.print()
+	seen := now.print()
+	for name := range p.files {
+		seen.files[name] = sumOf(name)
+	}
+	return seen
+}
+
+// sumOf is what content.sum says of a file, without holding it in memory: a list of networks has many megabytes, and is looked at every few
+// seconds.
+func sumOf(name string) (sum [sha256.Size]byte) {
+	f, err := os.Open(name)
+	if err != nil {
+		return sum
+	}
+	hash := sha256.New()
+	_, err = io.Copy(hash, io.LimitReader(f, fileBytesMax))
+	if closeErr := f.Close(); err != nil || closeErr != nil {
+		return sum
+	}
+	return [sha256.Size]byte(hash.Sum(nil))
 }
 
 func (p print) equal(q print) bool {

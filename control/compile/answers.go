@@ -5,23 +5,10 @@ import (
 
 	"sluice/control/config"
 	"sluice/proxy"
-	"sluice/proxy/address"
 	"sluice/proxy/auth"
 	"sluice/proxy/respond"
 	"sluice/router"
 )
-
-func (b *builder) addressesPolicy(name string, p *config.Policy, _ *router.Pattern) (proxy.Policy, bool, error) {
-	a := p.Addresses
-	if a == nil {
-		return nil, false, nil
-	}
-	guard, err := address.New(prefixes(a.Allow), prefixes(a.Deny))
-	if err != nil {
-		return nil, true, err
-	}
-	return proxy.Guarded(name, guard, modes[a.Mode], nil), true, nil
-}
 
 func (b *builder) clientCertPolicy(name string, p *config.Policy, _ *router.Pattern) (proxy.Policy, bool, error) {
 	c := p.ClientCert

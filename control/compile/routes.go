@@ -9,6 +9,7 @@ import (
 
 	"sluice/control/config"
 	"sluice/proxy"
+	"sluice/proxy/address"
 	"sluice/proxy/browser"
 	"sluice/proxy/observe"
 	"sluice/proxy/transcode"
@@ -33,6 +34,7 @@ type builder struct {
 
 	runningLimiters map[string]*limiter
 
+	guards   map[*config.Addresses]*address.Guard
 	routes   []*proxy.Route // in the order of the configuration
 	extra    []*proxy.Route // that no pattern leads to
 	fallback *proxy.Route

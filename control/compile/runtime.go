@@ -2,6 +2,7 @@ package compile
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"net/netip"
@@ -10,6 +11,7 @@ import (
 
 	"sluice/control/config"
 	"sluice/proxy"
+	"sluice/proxy/address"
 	"sluice/proxy/auth/consumer"
 	"sluice/proxy/cache"
 	"sluice/proxy/compress"
@@ -53,6 +55,7 @@ type Runtime struct {
 	passwords  *consumer.Passwords
 	consumers  map[string]*consumer.Group
 	unenforced []string
+	sets       map[[sha256.Size]byte]*address.Set
 }
 
 // New returns an empty runtime.
@@ -82,6 +85,7 @@ type Plan struct {
 	explained   map[*proxy.Route][]limitOnRoute // in the order of the chains
 	passages    []*observe.PassageMetrics
 	log         *accessLog
+	sets        map[[sha256.Size]byte]*address.Set // out of files, by what these hold
 	compressing map[*proxy.Route][]*compress.Policy
 	compressed  map[string]*compress.Counts // by route
 	cache       *cache.Cache
@@ -136,8 +140,9 @@ type RouteInfo struct {
 
 // Compile builds a plan from c. Problems that are not warnings leave the plan nil. Commit or Discard must follow.
 func (r *Runtime) Compile(c *config.Config) (*Plan, config.Problems) {
-	b := &builder{runtime: r, config: c, plan: &Plan{
+	b := &builder{runtime: r, config: c, guards: make(map[*config.Addresses]*address.Guard), plan: &Plan{
 		Config: c, Drain: time.Duration(c.Limits.Drain),
+		sets:        make(map[[sha256.Size]byte]*address.Set),
 		compressing: make(map[*proxy.Route][]*compress.Policy), compressed: make(map[string]*compress.Counts),
 	}}
 	r.mu.Lock()
@@ -186,6 +191,7 @@ func (r *Runtime) Commit(p *Plan) {
 	r.tls, r.limiters, r.lasting, r.unenforced = p.terminators, p.limiters, p.lasting, p.unenforced
 	r.services, r.log, r.generation = p.services, p.log, p.Snapshot.Generation
 	r.compressed, r.consumers = p.compressed, p.consumers
+	r.sets = p.sets
 	r.encoders.SetMax(int64(p.Config.Limits.CompressMemory))
 	names := make(map[string]bool, len(p.Routes))
 	for _, route := range p.Routes {

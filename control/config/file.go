@@ -56,6 +56,35 @@ func (c *Content) decode(d *decoder, n *node, path string, _ field) {
 	}
 }
 
+// networksBytesMax bounds a list of networks: a few millions of them.
+const networksBytesMax = 64 << 20
+
+// Networks is a file of networks, which was read with the configuration; it is watched, and read again with it. Its lines are left as they
+// are: they may be millions.
+type Networks struct {
+	Name   string // resolved like a Path
+	Data   []byte
+	Hidden bool // the name is not to be shown
+	Pos    Pos
+}
+
+func (l *Networks) decode(d *decoder, n *node, path string, _ field) {
+	l.Pos = n.pos
+	name, ok := d.path(n, path)
+	if !ok {
+		return
+	}
+	data, err := d.readFile(name)
+	switch {
+	case err != nil:
+		d.report.fail(n.pos, path, fmt.Sprintf("cannot read the list: %v", withoutName(err, n.parts != nil)), "")
+	case len(data) > networksBytesMax:
+		d.report.fail(n.pos, path, "the list has more than the limit of 64 MiB", "write larger networks, or several policies with a list each")
+	default:
+		l.Name, l.Data, l.Hidden = name, data, n.parts != nil
+	}
+}
+
 // withoutName takes the name of the file out of an error, where the name is not to be shown: whoever writes
 // ${file:ca.pem} instead of ca.pem has made a name out of the content.
 func withoutName(err error, hide bool) error {

@@ -39,7 +39,7 @@ func readBounded(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := io.ReadAll(io.LimitReader(f, max(fileBytesMax, contentBytesMax)+1))
+	data, err := io.ReadAll(io.LimitReader(f, max(fileBytesMax, contentBytesMax, networksBytesMax)+1))
 	if closeErr := f.Close(); err == nil {
 		err = closeErr
 	}

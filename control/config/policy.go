@@ -28,12 +28,14 @@ type Headers struct {
 	Response *HeaderOps `cfg:"response" doc:"before the response goes back"`
 }
 
-// Addresses is the policy that admits clients by address. An address in Deny is refused; when Allow is not empty, so is
-// every address that is not in it.
+// Addresses is the policy that admits clients by address. An address in Deny is refused; when something is allowed, so is
+// every address that is not. What is in a file is as if it stood in the list.
 type Addresses struct {
-	Allow List[Prefix] `cfg:"allow" doc:"networks or addresses; when present, all others are refused"`
-	Deny  List[Prefix] `cfg:"deny" doc:"networks or addresses that are refused, even if allowed"`
-	Mode  string       `cfg:"mode" default:"enforce" enum:"enforce,report,off" doc:"report only counts and logs what would be refused"`
+	Allow     List[Prefix] `cfg:"allow" doc:"networks or addresses; when present, all others are refused"`
+	Deny      List[Prefix] `cfg:"deny" doc:"networks or addresses that are refused, even if allowed"`
+	AllowFile *Networks    `cfg:"allow_file" doc:"a file with more of them, one in a line, up to 64 MiB"`
+	DenyFile  *Networks    `cfg:"deny_file" doc:"a file with more of them, one in a line, up to 64 MiB"`
+	Mode      string       `cfg:"mode" default:"enforce" enum:"enforce,report,off" doc:"report only counts and logs what would be refused"`
 }
 
 // ClientCert is the policy that admits clients by the certificate that a listener has asked them for and verified: one that has
@@ -127,7 +129,7 @@ func (v *validator) policy(p Policy, path string) {
 		v.unenforced(c.Mode, joinPath(path, "client_cert"))
 	}
 	v.jwt(p.JWT, path)
-	if a := p.Addresses; a != nil && len(a.Allow)+len(a.Deny) == 0 {
+	if a := p.Addresses; a != nil && len(a.Allow)+len(a.Deny) == 0 && a.AllowFile == nil && a.DenyFile == nil {
 		v.fail(joinPath(path, "addresses"), "names no address", "allow: [...] or deny: [...]")
 	}
 	v.compress(p.Compress, joinPath(path, "compress"))

@@ -192,6 +192,7 @@ func (*Template) schema(*schemaWriter, field) object     { return plainText() }
 func (*Secret) schema(*schemaWriter, field) object       { return plainText() }
 func (*Path) schema(*schemaWriter, field) object         { return plainText() }
 func (*Content) schema(*schemaWriter, field) object      { return plainText() }
+func (*Networks) schema(*schemaWriter, field) object     { return plainText() }
 func (*Target) schema(*schemaWriter, field) object       { return plainText() }
 func (*AccessFormat) schema(*schemaWriter, field) object { return object{"type": "string"} }
 func (*Prefix) schema(*schemaWriter, field) object       { return pattern(`^[0-9a-fA-F.:]+(/[0-9]+)?$`) }

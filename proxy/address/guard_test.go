@@ -121,7 +121,7 @@ func TestCheck(t *testing.T) {
 func TestMerge(t *testing.T) {
 	f := func(prefixes string, want4, want6 int) {
 		t.Helper()
-		s, err := newSet(parse(t, prefixes))
+		s, err := NewSet(parse(t, prefixes))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -33,4 +33,11 @@ func TestCheckAllocates(t *testing.T) {
 	f("2001:db8::1", true)
 	f("::ffff:10.0.0.1", true)
 	f("fe80::1%eth0", false)
+
+	if g, err = New(nil, million(100_000)); err != nil {
+		t.Fatal(err)
+	}
+	f("255.255.255.255", true)
+	f("2a00::1", true)
+	f(million(1)[0].Addr().String(), false)
 }

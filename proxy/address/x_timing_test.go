@@ -17,6 +17,7 @@ func BenchmarkCheck(b *testing.B) {
 				b.Fatal(err)
 			}
 			b.ReportAllocs()
+			b.ResetTimer()
 			b.RunParallel(func(pb *testing.PB) {
 				x := proxy.Acquire()
 				defer x.Release()
@@ -60,20 +61,46 @@ func BenchmarkCheck(b *testing.B) {
 	f("v4-10000-prefixes", prefixes, clients)
 	prefixes, clients = some(10000, true)
 	f("v6-10000-prefixes", prefixes, clients)
+	prefixes = million(1_000_000)
+	// Half of them are asked for in turn, so that neither the index nor the clients fit into the processor's cache.
+	var v4, v6 []netip.Addr
+	for i, p := range prefixes {
+		if i%4 > 1 {
+			continue
+		}
+		if a := p.Addr(); a.Is4() {
+			v4 = append(v4, address4(random.Uint32()), a)
+		} else {
+			v6 = append(v6, a, p.Masked().Addr().Prev())
+		}
+	}
+	f("million-v4", prefixes, v4)
+	f("million-v6", prefixes, v6)
 }
 
 func BenchmarkNew(b *testing.B) {
 	random := rand.New(rand.NewPCG(1, 2))
+	b.Run("million", func(b *testing.B) {
+		prefixes := million(1_000_000)
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := New(nil, prefixes); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 	var prefixes []netip.Prefix
 	for range 10000 {
 		var a [4]byte
 		binary.BigEndian.PutUint32(a[:], random.Uint32())
 		prefixes = append(prefixes, netip.PrefixFrom(netip.AddrFrom4(a), 16+random.IntN(17)))
 	}
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := New(prefixes, nil); err != nil {
-			b.Fatal(err)
+	b.Run("10000", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := New(prefixes, nil); err != nil {
+				b.Fatal(err)
+			}
 		}
-	}
+	})
 }

@@ -74,6 +74,8 @@ func (b *builder) warnOrder(chain []*config.Policy, path string) {
 
 // misplaced says of two kinds, the first of which stands before the second, what is wrong with that, and what to do.
 var misplaced = map[[2]string][2]string{
-	{"compress", "compress"}: {"a response is compressed once, and two policies of this route compress", "leave one out: skip: [...] is for those of defaults.use"},
-	{"compress", "cache"}:    {"compress stands before cache: what is cached is compressed again for each client", "let cache come first, then each variant is compressed once"},
+	{"compress", "compress"}:      {"a response is compressed once, and two policies of this route compress", "leave one out: skip: [...] is for those of defaults.use"},
+	{"cache", "security_headers"}: {"security_headers stands behind cache: what is kept has the fields of when it was asked for, even if the policy has changed since", "put it before cache"},
+	{"cache", "cookies"}:          {"cookies stands behind cache: what is kept stays as it was when it was asked for, even if the policy has changed since", "put it before cache"},
+	{"compress", "cache"}:         {"compress stands before cache: what is cached is compressed again for each client", "let cache come first, then each variant is compressed once"},
 }

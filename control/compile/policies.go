@@ -21,6 +21,9 @@ var policyBuilders = []func(b *builder, name string, p *config.Policy, pattern *
 	(*builder).concurrencyPolicy,
 	(*builder).apiKeyPolicy,
 	(*builder).basicAuthPolicy,
+	(*builder).securityHeadersPolicy,
+	(*builder).cookiesPolicy,
+	(*builder).csrfPolicy,
 }
 
 // policy builds the link for one use of a policy.

@@ -8,18 +8,21 @@ import (
 
 // Policy is a rule that routes can use: exactly one kind is set.
 type Policy struct {
-	Headers    *Headers     `cfg:"headers" doc:"changes header fields"`
-	Addresses  *Addresses   `cfg:"addresses" doc:"admits clients by their address"`
-	ClientCert *ClientCert  `cfg:"client_cert" doc:"admits clients by the certificate that they have shown"`
-	JWT        *JWT         `cfg:"jwt" doc:"admits clients by a signed token that they bring"`
-	RateLimit  *RateLimit   `cfg:"rate_limit" doc:"limits how often requests come"`
-	Concurrent *Concurrent  `cfg:"concurrency" doc:"limits how many requests are under way at the same time"`
-	Cache      *CachePolicy `cfg:"cache" doc:"keeps answers and gives them to whoever asks the same"`
-	Compress   *Compress    `cfg:"compress" doc:"compresses responses"`
-	APIKey     *APIKey      `cfg:"api_key" doc:"admits consumers by a key that they bring"`
-	BasicAuth  *BasicAuth   `cfg:"basic_auth" doc:"admits consumers by their name and a password"`
-	Pos        Pos
-	_          struct{} `later:"oidc,quota,waf,anomalies,forward_auth,ip_reputation,validate"`
+	Headers         *Headers         `cfg:"headers" doc:"changes header fields"`
+	Addresses       *Addresses       `cfg:"addresses" doc:"admits clients by their address"`
+	ClientCert      *ClientCert      `cfg:"client_cert" doc:"admits clients by the certificate that they have shown"`
+	JWT             *JWT             `cfg:"jwt" doc:"admits clients by a signed token that they bring"`
+	RateLimit       *RateLimit       `cfg:"rate_limit" doc:"limits how often requests come"`
+	Concurrent      *Concurrent      `cfg:"concurrency" doc:"limits how many requests are under way at the same time"`
+	Cache           *CachePolicy     `cfg:"cache" doc:"keeps answers and gives them to whoever asks the same"`
+	Compress        *Compress        `cfg:"compress" doc:"compresses responses"`
+	APIKey          *APIKey          `cfg:"api_key" doc:"admits consumers by a key that they bring"`
+	BasicAuth       *BasicAuth       `cfg:"basic_auth" doc:"admits consumers by their name and a password"`
+	SecurityHeaders *SecurityHeaders `cfg:"security_headers" doc:"tells browsers to be careful"`
+	Cookies         *Cookies         `cfg:"cookies" doc:"completes the cookies of origins that forget Secure, HttpOnly or SameSite"`
+	CSRF            *CSRF            `cfg:"csrf" doc:"refuses requests that pages of other sites make browsers send"`
+	Pos             Pos
+	_               struct{} `later:"oidc,quota,waf,anomalies,forward_auth,ip_reputation,validate"`
 }
 
 // Headers is the policy that changes header fields.
@@ -72,7 +75,8 @@ func (p Policy) Kind() string {
 
 // Guards reports whether the policy refuses requests: it must see all of them.
 func (p Policy) Guards() bool {
-	return p.Addresses != nil || p.ClientCert != nil || p.JWT != nil || p.APIKey != nil || p.BasicAuth != nil
+	return p.Addresses != nil || p.ClientCert != nil || p.JWT != nil || p.APIKey != nil || p.BasicAuth != nil ||
+		p.CSRF != nil
 }
 
 func (p Policy) kinds() []string {
@@ -137,6 +141,9 @@ func (v *validator) policy(p Policy, path string) {
 	v.concurrent(p.Concurrent, path)
 	v.apiKey(p.APIKey, path)
 	v.basicAuth(p.BasicAuth, path)
+	v.securityHeaders(p.SecurityHeaders, joinPath(path, "security_headers"))
+	v.cookies(p.Cookies, joinPath(path, "cookies"))
+	v.csrf(p.CSRF, joinPath(path, "csrf"))
 }
 
 // uses checks a list of policies. A default list may hold the word route, once.

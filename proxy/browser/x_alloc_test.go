@@ -44,3 +44,12 @@ func TestCORSAllocates(t *testing.T) {
 	f("PUT", "Origin: https://evil.example")
 	f("OPTIONS", "Origin: https://www.shop.example; Access-Control-Request-Method: PUT; Access-Control-Request-Headers: x-a, x-b")
 }
+
+func TestOthersAllocate(t *testing.T) {
+	headers := NewHeaders([]Field{{"X-Frame-Options", "DENY"}, {"Referrer-Policy", "no-referrer"}}, []Field{{"Strict-Transport-Security", "max-age=1"}}, true)
+	allocates(t, headers, nil, "GET", "", "x-frame-options: SAMEORIGIN")
+	allocates(t, NewCookies(true, true, "Lax", []string{"a"}), nil, "GET", "", "Set-Cookie: a=b; Set-Cookie: c=d; Set-Cookie: e=f;secure")
+	csrf := proxy.Guarded("csrf", NewCSRF([]string{"https://*.shop.example"}), proxy.Enforce, nil)
+	allocates(t, csrf, nil, "POST", "Origin: https://evil.example; Sec-Fetch-Site: cross-site", "")
+	allocates(t, csrf, nil, "POST", "Origin: https://www.shop.example", "")
+}

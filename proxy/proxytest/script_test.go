@@ -17,6 +17,7 @@ var overHTTP2 = []string{
 	"api-key*",
 	"balance-*",
 	"basic",
+	"browser-*",
 	"cache*",
 	"compress-*",
 	"cors*",
@@ -40,8 +41,8 @@ func TestScripts3(t *testing.T) {
 	playEach(t, "", func(t *testing.T, file string) { Script3(t, file) }, overHTTP2...)
 }
 
-// ownScheme are the scripts whose outcome names the scheme, or that redirect to the other one, or whose listener and service see it.
-var ownScheme = regexp.MustCompile(`\$request\.scheme|redirect: https }|(?m)^listen:.*\n(.*\n)*-- upstream`)
+// ownScheme are the scripts whose outcome names the scheme, if only by Secure, or that redirect to the other one, or whose listener and service see it.
+var ownScheme = regexp.MustCompile(`cookies: \{|\$request\.scheme|redirect: https }|(?m)^listen:.*\n(.*\n)*-- upstream`)
 
 // TestScriptsTLS plays all the others over TLS.
 func TestScriptsTLS(t *testing.T) {

@@ -65,7 +65,7 @@ func TestAddressFile(t *testing.T) {
 	f("a long list", long.String(), 200, "")
 	f("a long list with this host", long.String()+here, 403, "")
 	f("a line that is no network", nobody+"nonsense\n", 403, list+":2:1")
-	f("a file that is gone", "", 403, "cannot read the list")
+	f("a file that is gone", "", 403, "cannot read the file")
 	f("an empty one", "\n", 403, "holds no network")
 	f("another list", nobody, 200, "")
 	close(stop)

@@ -47,10 +47,7 @@ func (b *builder) addressSet(list config.List[config.Prefix], file *config.Netwo
 	fmt.Fprintf(hash, "%v\n", all) // a hash takes everything
 	hash.Write(file.Data)
 	print := [sha256.Size]byte(hash.Sum(nil))
-	set := b.plan.sets[print]
-	if set == nil {
-		set = b.runtime.setBefore(print)
-	}
+	set := b.setBefore(print)
 	if set == nil {
 		networks, err := b.networks(file, key)
 		if err != nil {
@@ -85,9 +82,12 @@ func (b *builder) networks(file *config.Networks, key string) ([]netip.Prefix, e
 	return nil, fmt.Errorf("the list in %s has lines that are no networks: %d", key, wrong)
 }
 
-// setBefore is a set of the running configuration, or nil.
-func (r *Runtime) setBefore(print [sha256.Size]byte) *address.Set {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.sets[print]
+// setBefore is a set that was made before, for this configuration or the running one, or nil.
+func (b *builder) setBefore(print [sha256.Size]byte) *address.Set {
+	if set := b.plan.sets[print]; set != nil {
+		return set
+	}
+	b.runtime.mu.Lock()
+	defer b.runtime.mu.Unlock()
+	return b.runtime.sets[print]
 }

@@ -24,6 +24,7 @@ var policyBuilders = []func(b *builder, name string, p *config.Policy, pattern *
 	(*builder).securityHeadersPolicy,
 	(*builder).cookiesPolicy,
 	(*builder).csrfPolicy,
+	(*builder).countriesPolicy,
 }
 
 // policy builds the link for one use of a policy.

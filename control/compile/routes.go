@@ -34,12 +34,13 @@ type builder struct {
 
 	runningLimiters map[string]*limiter
 
-	guards   map[*config.Addresses]*address.Guard
-	routes   []*proxy.Route // in the order of the configuration
-	extra    []*proxy.Route // that no pattern leads to
-	fallback *proxy.Route
-	uses     []use
-	at       step // where the policy that is being built stands
+	guards    map[*config.Addresses]*address.Guard
+	countries map[*config.Countries]*address.Countries
+	routes    []*proxy.Route // in the order of the configuration
+	extra     []*proxy.Route // that no pattern leads to
+	fallback  *proxy.Route
+	uses      []use
+	at        step // where the policy that is being built stands
 
 	cacheJudged bool // what is wrong with the memory of the cache was said
 }

@@ -140,11 +140,12 @@ type RouteInfo struct {
 
 // Compile builds a plan from c. Problems that are not warnings leave the plan nil. Commit or Discard must follow.
 func (r *Runtime) Compile(c *config.Config) (*Plan, config.Problems) {
-	b := &builder{runtime: r, config: c, guards: make(map[*config.Addresses]*address.Guard), plan: &Plan{
+	b := &builder{runtime: r, config: c, guards: make(map[*config.Addresses]*address.Guard), countries: make(map[*config.Countries]*address.Countries)}
+	b.plan = &Plan{
 		Config: c, Drain: time.Duration(c.Limits.Drain),
 		sets:        make(map[[sha256.Size]byte]*address.Set),
 		compressing: make(map[*proxy.Route][]*compress.Policy), compressed: make(map[string]*compress.Counts),
-	}}
+	}
 	r.mu.Lock()
 	b.runningLasting, b.runningLimiters = r.lasting, r.limiters
 	r.mu.Unlock()

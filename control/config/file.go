@@ -59,7 +59,7 @@ func (c *Content) decode(d *decoder, n *node, path string, _ field) {
 // networksBytesMax bounds a list of networks: a few millions of them.
 const networksBytesMax = 64 << 20
 
-// Networks is a file of networks, which was read with the configuration; it is watched, and read again with it. Its lines are left as they
+// Networks is a file of networks, or a database of what is known about them, which was read with the configuration; it is watched, and read again with it. Its lines are left as they
 // are: they may be millions.
 type Networks struct {
 	Name   string // resolved like a Path
@@ -77,9 +77,9 @@ func (l *Networks) decode(d *decoder, n *node, path string, _ field) {
 	data, err := d.readFile(name)
 	switch {
 	case err != nil:
-		d.report.fail(n.pos, path, fmt.Sprintf("cannot read the list: %v", withoutName(err, n.parts != nil)), "")
+		d.report.fail(n.pos, path, fmt.Sprintf("cannot read the file: %v", withoutName(err, n.parts != nil)), "")
 	case len(data) > networksBytesMax:
-		d.report.fail(n.pos, path, "the list has more than the limit of 64 MiB", "write larger networks, or several policies with a list each")
+		d.report.fail(n.pos, path, "the file has more than the limit of 64 MiB", "")
 	default:
 		l.Name, l.Data, l.Hidden = name, data, n.parts != nil
 	}

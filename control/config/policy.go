@@ -18,6 +18,7 @@ type Policy struct {
 	Compress        *Compress        `cfg:"compress" doc:"compresses responses"`
 	APIKey          *APIKey          `cfg:"api_key" doc:"admits consumers by a key that they bring"`
 	BasicAuth       *BasicAuth       `cfg:"basic_auth" doc:"admits consumers by their name and a password"`
+	Countries       *Countries       `cfg:"countries" doc:"admits clients by the country of their address"`
 	SecurityHeaders *SecurityHeaders `cfg:"security_headers" doc:"tells browsers to be careful"`
 	Cookies         *Cookies         `cfg:"cookies" doc:"completes the cookies of origins that forget Secure, HttpOnly or SameSite"`
 	CSRF            *CSRF            `cfg:"csrf" doc:"refuses requests that pages of other sites make browsers send"`
@@ -76,7 +77,7 @@ func (p Policy) Kind() string {
 // Guards reports whether the policy refuses requests: it must see all of them.
 func (p Policy) Guards() bool {
 	return p.Addresses != nil || p.ClientCert != nil || p.JWT != nil || p.APIKey != nil || p.BasicAuth != nil ||
-		p.CSRF != nil
+		p.CSRF != nil || p.Countries != nil
 }
 
 func (p Policy) kinds() []string {
@@ -143,6 +144,7 @@ func (v *validator) policy(p Policy, path string) {
 	v.basicAuth(p.BasicAuth, path)
 	v.securityHeaders(p.SecurityHeaders, joinPath(path, "security_headers"))
 	v.cookies(p.Cookies, joinPath(path, "cookies"))
+	v.countries(p.Countries, joinPath(path, "countries"))
 	v.csrf(p.CSRF, joinPath(path, "csrf"))
 }
 

@@ -41,9 +41,10 @@ apt-get update -qq && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install 
 endef
 
 # What the tests need beside Go: a second, independent HTTP server, such a client of HTTP/3, the client of the README, a C compiler for
-# the race detector, and what runs the official client of gRPC-Web, which npm fetches by itself.
+# the race detector, what runs the official client of gRPC-Web, which npm fetches by itself, and a browser.
 tools:
-	$(call install,make test,nginx=nginx-light curl=curl gtlsclient=ngtcp2-client gcc=gcc+libc6-dev node=nodejs npm=npm)
+	$(call install,make test,nginx=nginx-light curl=curl gtlsclient=ngtcp2-client gcc=gcc+libc6-dev node=nodejs npm=npm \
+		chromium=chromium)
 
 soak-tools: tools
 	$(call install,make soak,testssl=testssl.sh)

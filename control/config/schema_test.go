@@ -63,6 +63,12 @@ func TestSchema(t *testing.T) {
 	f("listen: { a: { address: ':1', tls: self-signed, http: [h1, h3], alt_svc: 'h3=\":443\"; ma=60' } }")
 	f("admin: { profiling: { to: /p, every: 5m, capture_if: { p99: 250ms, cpu: 90%, at_most: 1/10m, except: [a] } } }")
 	f("admin: { profiling: { capture_if: { cpu: 90%, at_most: 3/h, except: a } } }")
+	f("defaults: { cors: { origins: ['*'], methods: [GET], headers: X-A, expose: '*', max_age: 1h, private_network: true } }")
+	f("routes: { a: { match: /a, respond: {}, cors: off } }")
+	f("policies: { a: { addresses: { deny: 10.0.0.0/8, deny_file: list.txt, allow_file: other.txt } } }")
+	f("policies: { a: { countries: { database: x.mmdb, deny: [DE], unknown: allow, mode: report } } }")
+	f("policies: { a: { security_headers: { hsts: off, frame: deny, csp: default-src *, override: true } }, b: { security_headers: {} } }")
+	f("policies: { a: { cookies: { secure: false, same_site: strict, except: a } }, b: { csrf: {} }, c: { csrf: { origins: https://a.example } } }")
 
 	bad := func(src string) {
 		t.Helper()
@@ -79,6 +85,9 @@ func TestSchema(t *testing.T) {
 	bad("policies: { a: { rate_limit: { allow: often } } }")
 	bad("policies: { a: { rate_limit: { allow: 1/s, cost: { status: { often: 1 } } } } }")
 	bad("policies: { a: { concurrency: { max: 10/s } } }")
+	bad("routes: { a: { match: /a, respond: {}, cors: on } }")
+	bad("policies: { a: { countries: { allow: [DE] } } }")
+	bad("policies: { a: { security_headers: { frame: maybe } } }")
 	bad("tls: { a: {} }")
 	bad("tls: { a: { certificates: [{ acme: { key: rsa }, hosts: [a.example] }] } }")
 	bad("tls: { a: { certificates: self-signed, ocsp: maybe } }")

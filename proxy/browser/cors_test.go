@@ -1,6 +1,8 @@
 package browser
 
 import (
+	"net/url"
+	"strings"
 	"testing"
 
 	"sluice/proxy"
@@ -112,4 +114,22 @@ func TestOrigins(t *testing.T) {
 	f("http://lan:8080", false)
 	f("http://a.lan", false)
 	f("https://shop.example ", false)
+}
+
+// FuzzOrigins: a page is below a domain only if its host is, as others read it.
+func FuzzOrigins(f *testing.F) {
+	o := newOrigins([]string{"https://*.shop.example", "http://*.lan:8080"})
+	f.Add("https://www.shop.example")
+	f.Add("http://a.b.lan:8080")
+	f.Add("https://evil.example/.shop.example")
+	f.Fuzz(func(t *testing.T, origin string) {
+		if !o.admit([]byte(origin)) {
+			return
+		}
+		u, err := url.Parse(origin)
+		if err != nil || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" ||
+			!(u.Scheme == "https" && strings.HasSuffix(u.Host, ".shop.example") || u.Scheme == "http" && strings.HasSuffix(u.Host, ".lan:8080")) {
+			t.Fatalf("%q is admitted (%v)", origin, err)
+		}
+	})
 }

@@ -167,6 +167,32 @@ routes:
 	f(400, `"code":"bad_path"`, "GET /%00 HTTP/1.1\r\nHost: a\r\n\r\n")
 }
 
+// TestPerimeterAllocates: neither do pages of other origins, nor what is done for those who look at them.
+func TestPerimeterAllocates(t *testing.T) {
+	sized := Canned(t, "HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nSet-Cookie: c=d; Secure\r\nX-Frame-Options: DENY\r\nAccess-Control-Allow-Origin: *\r\nContent-Length: 1\r\n\r\nx")
+	list := filepath.Join(t.TempDir(), "list.txt")
+	if err := os.WriteFile(list, []byte(strings.Repeat("10.0.0.1\n10.9.0.0/16\n2001:db8::/32\n", 100)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	gw := Start(t, fmt.Sprintf(`
+services: { sized: { to: ["http://%s"] } }
+defaults:
+  cors: { origins: [https://shop.example, "https://*.shop.example"], credentials: true, expose: [X-Total] }
+  use: [{ addresses: { deny_file: %q } }, { security_headers: { csp: default-src 'self' } }, { cookies: { except: [c] } }, { csrf: { origins: [https://www.shop.example] } }]
+routes: { all: { match: "/**", to: sized } }
+`, sized, list))
+	f := func(status int, want, method, extra string) {
+		t.Helper()
+		checkAllocations(t, gw, status, want, method+" /a HTTP/1.1\r\n"+fields+extra+"\r\n")
+	}
+	f(200, "\r\nContent-Security-Policy: default-src 'self'\r\n", "GET", "")
+	f(200, "\r\nAccess-Control-Allow-Origin: https://shop.example\r\n", "GET", "Origin: https://shop.example\r\n")
+	f(200, "\r\nSet-Cookie: a=b; Secure; HttpOnly; SameSite=Lax\r\n", "POST", "Origin: https://www.shop.example\r\nContent-Length: 0\r\n")
+	f(403, "", "POST", "Origin: https://evil.example\r\nSec-Fetch-Site: cross-site\r\nContent-Length: 0\r\n")
+	f(204, "\r\nAccess-Control-Allow-Headers: x-a, x-b\r\n", "OPTIONS",
+		"Origin: https://shop.example\r\nAccess-Control-Request-Method: PUT\r\nAccess-Control-Request-Headers: x-a,x-b\r\n")
+}
+
 // TestTrustedAllocates: what a trusted proxy says about the client is read without an allocation.
 func TestTrustedAllocates(t *testing.T) {
 	origin := Canned(t, "HTTP/1.1 204 No Content\r\n\r\n")

@@ -21,7 +21,11 @@ type Problem struct {
 // Read reads a list of networks: one in a line, an address or a prefix such as 192.0.2.0/24 or 2001:db8::/32, of which host bits may be
 // set. What follows # or ; is a comment. It goes on after a line that is wrong, and returns the first few of these, and how many there are.
 func Read(text string) (networks []netip.Prefix, problems []Problem, wrong int) {
-	networks = make([]netip.Prefix, 0, min(strings.Count(text, "\n")+1, NetworksMax))
+	return read(text, NetworksMax)
+}
+
+func read(text string, most int) (networks []netip.Prefix, problems []Problem, wrong int) {
+	networks = make([]netip.Prefix, 0, min(strings.Count(text, "\n")+1, most))
 	text = strings.TrimPrefix(text, "\ufeff")
 	number := 0
 	for line := range strings.Lines(text) {
@@ -33,8 +37,8 @@ func Read(text string) (networks []netip.Prefix, problems []Problem, wrong int) 
 			continue
 		}
 		p, err := network(line)
-		if err == "" && len(networks) == NetworksMax {
-			return nil, []Problem{{number, fmt.Sprintf("the list has more than %d networks", NetworksMax)}}, 1
+		if err == "" && len(networks) == most {
+			return nil, []Problem{{number, fmt.Sprintf("the list has more than %d networks", most)}}, 1
 		}
 		if err != "" {
 			if wrong++; len(problems) < problemsMax {

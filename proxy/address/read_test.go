@@ -50,12 +50,11 @@ func TestReadBounds(t *testing.T) {
 	if len(problems) != problemsMax || wrong != 1000 || strings.Contains(fmt.Sprint(problems), "SECRET") {
 		t.Errorf("%d lines are wrong: %v", wrong, problems)
 	}
-	if testing.Short() {
-		return
-	}
-	networks, problems, _ := Read(strings.Repeat("1.1.1.1\n", NetworksMax+1))
-	if networks != nil || len(problems) != 1 || problems[0].Line != NetworksMax+1 {
-		t.Errorf("there are %d networks, and %v", len(networks), problems)
+	for n, want := range map[int]int{1000: 1000, 1001: 0} {
+		networks, problems, wrong := read(strings.Repeat("1.1.1.1\n", n), 1000)
+		if len(networks) != want || wrong != len(problems) || want == 0 && (wrong != 1 || problems[0].Line != 1001) {
+			t.Errorf("of %d there are %d networks, and %v", n, len(networks), problems)
+		}
 	}
 }
 

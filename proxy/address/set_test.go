@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
-	"runtime"
 	"testing"
 )
 
@@ -105,14 +104,14 @@ func TestSet(t *testing.T) {
 			t.Errorf("%s: %d networks have %d nodes", name, n, nodes)
 		}
 	}
-	list := million(20_000)
+	list := million(6_000)
 	f("as in lists", len(list), func(i int) netip.Prefix { return list[i] })
-	f("at random", 5000, func(int) netip.Prefix { return netip.PrefixFrom(address4(random.Uint32()), random.IntN(20)+13) })
-	f("at random, IPv6", 5000, func(int) netip.Prefix {
+	f("at random", 2000, func(int) netip.Prefix { return netip.PrefixFrom(address4(random.Uint32()), random.IntN(20)+13) })
+	f("at random, IPv6", 2000, func(int) netip.Prefix {
 		return netip.PrefixFrom(address6(random.Uint64(), random.Uint64()), random.IntN(100)+29)
 	})
-	f("one after the other", 5000, func(i int) netip.Prefix { return netip.PrefixFrom(address4(uint32(i)*2), 32) })
-	f("one after the other, IPv6", 5000, func(i int) netip.Prefix { return netip.PrefixFrom(address6(1<<61, uint64(i)*2), 128) })
+	f("one after the other", 2000, func(i int) netip.Prefix { return netip.PrefixFrom(address4(uint32(i)*2), 32) })
+	f("one after the other, IPv6", 2000, func(i int) netip.Prefix { return netip.PrefixFrom(address6(1<<61, uint64(i)*2), 128) })
 	f("at both ends", 4000, func(i int) netip.Prefix {
 		return netip.PrefixFrom(address6(-uint64(i&1), uint64(i)*3^-uint64(i&1)), 128)
 	})
@@ -123,9 +122,9 @@ func TestSet(t *testing.T) {
 		return netip.PrefixFrom(address6(0, 1<<(i-64)), 128)
 	})
 	// Two halves, each with two halves, and long runs of bits in common between.
-	f("a tree", 4096, func(i int) netip.Prefix {
+	f("a tree", 1024, func(i int) netip.Prefix {
 		var high, low uint64
-		for bit := range 12 {
+		for bit := range 10 {
 			if at := bit * 10; i>>bit&1 == 1 && at < 64 {
 				high |= 1 << (63 - at)
 			} else if i>>bit&1 == 1 {
@@ -149,30 +148,4 @@ func lastOf(p netip.Prefix) netip.Addr {
 	}
 	last, _ := netip.AddrFromSlice(b)
 	return last
-}
-
-// TestSetMemory: a million networks take less than 100 MiB, and are few objects for the garbage collector.
-func TestSetMemory(t *testing.T) {
-	prefixes := million(1_000_000)
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	s, err := NewSet(prefixes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	grown := int64(after.HeapAlloc) - int64(before.HeapAlloc)
-	t.Logf("%d ranges, %d and %d nodes, %d bytes, the heap has grown by %d", s.Ranges(), len(s.index4), len(s.index6), s.Bytes(), grown)
-	if s.Bytes() > 100<<20 || grown > 100<<20 {
-		t.Errorf("a million networks take %d bytes, the heap has grown by %d", s.Bytes(), grown)
-	}
-	if objects := int64(after.HeapObjects) - int64(before.HeapObjects); objects > 1000 {
-		t.Errorf("a million networks are %d objects", objects)
-	}
-	runtime.KeepAlive(prefixes)
-	if !s.Contains(prefixes[0].Addr()) || s.Ranges() < 500_000 {
-		t.Errorf("the set has %d ranges", s.Ranges())
-	}
 }

@@ -4,6 +4,7 @@ package address
 
 import (
 	"net/netip"
+	"runtime"
 	"testing"
 
 	"sluice/proxy"
@@ -40,4 +41,30 @@ func TestCheckAllocates(t *testing.T) {
 	f("255.255.255.255", true)
 	f("2a00::1", true)
 	f(million(1)[0].Addr().String(), false)
+}
+
+// TestSetMemory: a million networks take less than 100 MiB, and are few objects for the garbage collector.
+func TestSetMemory(t *testing.T) {
+	prefixes := million(1_000_000)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	s, err := NewSet(prefixes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	grown := int64(after.HeapAlloc) - int64(before.HeapAlloc)
+	t.Logf("%d ranges, %d and %d nodes, %d bytes, the heap has grown by %d", s.Ranges(), len(s.index4), len(s.index6), s.Bytes(), grown)
+	if s.Bytes() > 100<<20 || grown > 100<<20 {
+		t.Errorf("a million networks take %d bytes, the heap has grown by %d", s.Bytes(), grown)
+	}
+	if objects := int64(after.HeapObjects) - int64(before.HeapObjects); objects > 1000 {
+		t.Errorf("a million networks are %d objects", objects)
+	}
+	runtime.KeepAlive(prefixes)
+	if !s.Contains(prefixes[0].Addr()) || s.Ranges() < 500_000 {
+		t.Errorf("the set has %d ranges", s.Ranges())
+	}
 }

@@ -36,6 +36,29 @@ func TestSecurityHeaders(t *testing.T) {
 	f(tlsSet, "{ hsts: 1h }", "max-age=3600")
 }
 
+// TestCrossed: cors and csrf that contradict one another.
+func TestCrossed(t *testing.T) {
+	f := func(match, cors, csrf string, warned bool) {
+		t.Helper()
+		r := newRuntime(t)
+		p, problems := r.Compile(parse(t, "routes: { a: { match: "+match+", cors: "+cors+", use: [{ csrf: "+csrf+" }], respond: {} } }\n"))
+		if p == nil || (len(problems) == 1) != warned || len(problems) > 1 {
+			t.Errorf("%s %s: %v", cors, csrf, problems)
+		}
+		if p != nil {
+			r.Discard(p)
+		}
+	}
+	f("/a", "{ origins: https://a.example }", "{}", true)
+	f("/a", "{ origins: [https://a.example, https://b.example] }", "{ origins: https://a.example }", true)
+	f("/a", "{ origins: '*' }", "{ origins: https://a.example }", true)
+	f("/a", "{ origins: https://a.example }", "{ origins: https://a.example }", false)
+	f("/a", "{ origins: https://a.example }", "{ mode: report }", false)
+	f("/a", "{ origins: https://a.example, methods: [get, head] }", "{}", false)
+	f("GET /a", "{ origins: https://a.example }", "{}", false)
+	f("/a", "off", "{}", false)
+}
+
 // TestBehindCache: what must see every response, or every request, does not stand behind a cache.
 func TestBehindCache(t *testing.T) {
 	f := func(policy, want string, isError bool) {

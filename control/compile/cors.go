@@ -48,6 +48,27 @@ func corsOptions(c *config.CORS, methods []string) browser.CORSOptions {
 	return o
 }
 
+// crossed warns of pages that a route admits, and whose calls it refuses all the same.
+func (b *builder) crossed(r *config.Route, chain []*config.Policy, methods []string, path string) {
+	if r.CORS == nil || r.CORS.Off || !slices.ContainsFunc(corsOptions(r.CORS, methods).Methods, changes) {
+		return
+	}
+	for _, p := range chain {
+		if p.CSRF == nil || p.CSRF.Mode != "enforce" {
+			continue
+		}
+		for _, origin := range r.CORS.Origins {
+			if !slices.ContainsFunc(p.CSRF.Origins, func(o config.Text) bool { return o.Text == origin.Text }) {
+				b.warn(path, "pages that cors admits may not change anything: csrf does not know their origin", "csrf: { origins: [...] }, or cors with methods: [GET, HEAD]")
+				return
+			}
+		}
+	}
+}
+
+// changes reports whether requests of a method are not safe (RFC 9110 section 9.2.1).
+func changes(method string) bool { return method != "GET" && method != "HEAD" && method != "OPTIONS" }
+
 // unasked warns of a route that no browser that asks is led to: it asks without the fields and cookies of the request itself.
 func (b *builder) unasked(r *config.Route, path string) {
 	if r.CORS != nil && !r.CORS.Off && len(r.Match.Headers)+len(r.Match.Cookies)+len(r.Match.JSON) > 0 {

@@ -191,6 +191,7 @@ func (b *builder) links(route *proxy.Route, r *config.Route, path string) ([]pro
 	chain := b.config.Chain(r)
 	policies := b.definitions(chain)
 	b.warnOrder(policies, path+".use")
+	b.crossed(r, policies, route.Pattern.Methods, path+".use")
 	for i, u := range chain {
 		b.at = step{route: route, path: path, before: policies[:i], after: policies[i+1:]}
 		if link, ok := b.policy(u, &route.Pattern, path+".use"); ok {

@@ -19,7 +19,11 @@ func TestKeysGuard(t *testing.T) {
 	f(Policy{BasicAuth: &BasicAuth{Mode: "off"}}, true, false)
 	f(Policy{ClientCert: &ClientCert{Mode: "enforce"}}, true, true)
 	f(Policy{Addresses: &Addresses{Mode: "enforce"}}, true, false)
+	f(Policy{Countries: &Countries{Mode: "enforce"}}, true, false)
+	f(Policy{CSRF: &CSRF{Mode: "enforce"}}, true, false)
 	f(Policy{Headers: &Headers{}}, false, false)
+	f(Policy{SecurityHeaders: &SecurityHeaders{}}, false, false)
+	f(Policy{Cookies: &Cookies{}}, false, false)
 }
 
 // TestExpiry: a day is over when it ends.

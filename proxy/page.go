@@ -11,3 +11,17 @@ func (x *Exchange) Preflight() []byte {
 	}
 	return x.Request.Head.Get("access-control-request-method")
 }
+
+// Asked returns the route of the request that a browser asks about; nil: x is no such question, or no route takes that. If it knows
+// pages of other origins it answers the question, whether it takes OPTIONS or not: two routes of a path, for GET and for PUT, are asked
+// apart. If it knows none, whatever takes OPTIONS answers, unless that knows pages: it would answer for a route that does not.
+func (s *Snapshot) Asked(x *Exchange) *Route {
+	method := x.Preflight()
+	if method == nil {
+		return nil
+	}
+	x.Lookup.Method = method
+	route, _ := s.Table.Lookup(&x.Lookup, &x.Match)
+	x.Lookup.Method = x.Received.Method
+	return route
+}

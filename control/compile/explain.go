@@ -89,10 +89,21 @@ func (p *Plan) Explain(method, target string, header [][2]string, body []byte, c
 		e.Passed = p.explainPassed(string(host))
 	}
 	x.Lookup = router.Request{Method: []byte(method), Host: host, Path: x.Request.Path, Values: x}
+	asked := p.Snapshot.Asked(x)
+	route, outcome := asked, router.Found
+	if asked != nil && asked.Pages != nil {
+		x.Lookup.Method = x.Preflight()
+	} else {
+		route, outcome = p.table.Lookup(&x.Lookup, &x.Match)
+	}
 	e.Candidates = p.table.Explain(&x.Lookup)
-	route, outcome := p.table.Lookup(&x.Lookup, &x.Match)
 	switch outcome {
 	case router.Found:
+		if asked != nil && asked.Pages == nil && route.Pages != nil {
+			e.Outcome = fmt.Sprintf("A browser asks about route %s, which has no cors: the gateway answers %d %s.", asked.Name, proxy.ErrOriginDenied.Status, proxy.ErrOriginDenied.Code)
+			e.Status, e.Code = proxy.ErrOriginDenied.Status, proxy.ErrOriginDenied.Code
+			break
+		}
 		p.explainRoute(e, x, route)
 	case router.MethodNotAllowed:
 		e.Allow = string(p.table.AppendAllow(nil, &x.Lookup))
@@ -142,16 +153,11 @@ func (p *Plan) explainRoute(e *Explanation, x *proxy.Exchange, route *proxy.Rout
 			e.Params[name] = string(x.Match.Value(x.MatchedPath, i))
 		}
 	}
-	for _, compresses := range p.compressing[route] {
-		e.Coding = compresses.Offer(x)
-		if e.Coding == "" {
-			e.Coding = "identity"
-		}
+	if route.Pages != nil {
+		route.Pages.Meet(x)
 	}
-	for _, l := range p.explained[route] {
-		for _, line := range l.limits.Explain(x) {
-			e.Limits = append(e.Limits, l.policy+": "+line)
-		}
+	if route.Pages == nil || x.Preflight() == nil { // a browser that asks is answered before the policies
+		p.explainPolicies(e, x, route)
 	}
 	err := route.Chain.Serve(x)
 	secrets := observe.Secrets(p.Config.SecretNames())
@@ -181,6 +187,21 @@ func (p *Plan) explainRoute(e *Explanation, x *proxy.Exchange, route *proxy.Rout
 		e.Status = x.Response.Status
 		e.Response = fields(&x.Response.Head, nil)
 		e.Outcome = fmt.Sprintf("Route %s is taken; the gateway answers %d by itself.", route.Name, x.Response.Status)
+	}
+}
+
+// explainPolicies tells what running the policies does not: what a response would be compressed with, and which limits count the request.
+func (p *Plan) explainPolicies(e *Explanation, x *proxy.Exchange, route *proxy.Route) {
+	for _, compresses := range p.compressing[route] {
+		e.Coding = compresses.Offer(x)
+		if e.Coding == "" {
+			e.Coding = "identity"
+		}
+	}
+	for _, l := range p.explained[route] {
+		for _, line := range l.limits.Explain(x) {
+			e.Limits = append(e.Limits, l.policy+": "+line)
+		}
 	}
 }
 

@@ -92,6 +92,35 @@ func TestExplain(t *testing.T) {
 	f("GET", "/", "A B: c", inside, `error: "A B" is not a header name`)
 }
 
+// TestExplain_pages: a browser that asks is answered by the route that it asks about, as the server does.
+func TestExplain_pages(t *testing.T) {
+	p := mustCompile(t, New(Options{Dry: true}), `
+services: { origin: { to: ["http://127.0.0.1:9000"] } }
+policies: { fair: { rate_limit: { allow: 10/s per ip } } }
+defaults: { use: [fair, route] }
+routes:
+  read: { match: GET /a, use: [{ compress: {} }], to: origin, cors: { origins: https://shop.example } }
+  write: { match: PUT /a, to: origin }
+  any: { match: /a, to: origin, cors: { origins: https://shop.example } }
+`)
+	f := func(asks, origin, want string) {
+		t.Helper()
+		header := [][2]string{{"Origin", origin}, {"Access-Control-Request-Method", asks}}
+		e, err := p.Explain("OPTIONS", "/a", header, nil, netip.MustParseAddr("127.0.0.1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := summary(e); got != want || len(e.Limits) > 0 || e.Coding != "" {
+			t.Errorf("%s: got %s, limits %q, coding %q, want %s", asks, got, e.Limits, e.Coding, want)
+		}
+	}
+	f("GET", "https://shop.example", "read [cors fair compress service origin]; 204 [Access-Control-Allow-Methods: GET, HEAD Access-Control-Max-Age: 600 "+
+		"Vary: Origin Access-Control-Allow-Origin: https://shop.example]")
+	f("GET", "https://evil.example", "read [cors fair compress service origin]; 403 origin_denied by cors")
+	f("PUT", "https://shop.example", "403 origin_denied")
+	f("DELETE", "https://evil.example", "any [cors fair service origin]; 403 origin_denied by cors")
+}
+
 func summary(e *Explanation) string {
 	var parts []string
 	if e.Route != "" {

@@ -79,7 +79,7 @@ func (s *Server) route(x *proxy.Exchange, settings *Settings) error {
 		return nil
 	}
 	x.Lookup = router.Request{Method: x.Received.Method, Host: hostName(r.Host), Path: r.Path, Values: x}
-	asked := s.preflight(x)
+	asked := x.Snapshot.Asked(x)
 	if asked != nil && asked.Pages != nil {
 		x.Route = asked
 		return x.BodyError()
@@ -101,20 +101,6 @@ func (s *Server) route(x *proxy.Exchange, settings *Settings) error {
 		return proxy.ErrMethodNotAllowed
 	}
 	return proxy.ErrNoRoute
-}
-
-// preflight returns the route of the request that a browser asks about; nil: x is no such question, or no route takes that. If it knows
-// pages of other origins it answers the question, whether it takes OPTIONS or not: two routes of a path, for GET and for PUT, are asked
-// apart. If it knows none, whatever takes OPTIONS answers.
-func (s *Server) preflight(x *proxy.Exchange) *proxy.Route {
-	method := x.Preflight()
-	if method == nil {
-		return nil
-	}
-	x.Lookup.Method = method
-	route, _ := x.Snapshot.Table.Lookup(&x.Lookup, &x.Match)
-	x.Lookup.Method = x.Received.Method
-	return route
 }
 
 // hostName is a host without its port, and without the dot at the end: "a.example." is a.example.

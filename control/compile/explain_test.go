@@ -99,7 +99,7 @@ services: { origin: { to: ["http://127.0.0.1:9000"] } }
 policies: { fair: { rate_limit: { allow: 10/s per ip } } }
 defaults: { use: [fair, route] }
 routes:
-  read: { match: GET /a, use: [{ compress: {} }], to: origin, cors: { origins: https://shop.example } }
+  read: { match: GET /a, use: [{ compress: {} }], to: origin, cors: { origins: https://shop.example, credentials: true } }
   write: { match: PUT /a, to: origin }
   any: { match: /a, to: origin, cors: { origins: https://shop.example } }
 `)
@@ -115,7 +115,7 @@ routes:
 		}
 	}
 	f("GET", "https://shop.example", "read [cors fair compress service origin]; 204 [Access-Control-Allow-Methods: GET, HEAD Access-Control-Max-Age: 600 "+
-		"Vary: Origin Access-Control-Allow-Origin: https://shop.example]")
+		"Vary: Origin Access-Control-Allow-Origin: https://shop.example Access-Control-Allow-Credentials: true]")
 	f("GET", "https://evil.example", "read [cors fair compress service origin]; 403 origin_denied by cors")
 	f("PUT", "https://shop.example", "403 origin_denied")
 	f("DELETE", "https://evil.example", "any [cors fair service origin]; 403 origin_denied by cors")

@@ -76,6 +76,8 @@ func SecretHeader(name string) bool {
 	switch strings.ToLower(name) {
 	case "authorization", "proxy-authorization", "cookie", "set-cookie":
 		return true
+	case "access-control-allow-credentials":
+		return false // it says that there may be some
 	}
 	return isSecret([]byte(name))
 }

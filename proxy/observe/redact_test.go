@@ -61,6 +61,7 @@ func TestIsSecretHeader(t *testing.T) {
 	f("Accept", false)
 	f("X-Request-Id", false)
 	f("Idempotency-Key", false)
+	f("Access-Control-Allow-Credentials", false)
 }
 
 func TestAppendQuery(t *testing.T) {

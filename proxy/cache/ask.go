@@ -285,8 +285,8 @@ func (p *Policy) ask(c *proxy.Exchange, next *proxy.Chain, f *flight, v *visit) 
 		said.Date = time.Now().Unix() // it is as old as it is here (RFC 9110 section 6.6.1)
 	}
 	reason := p.refuses(c, v, &said)
-	if reason == "" && !p.start(c, f, v, &said, asked, now) {
-		reason = "head-size"
+	if reason == "" {
+		reason = p.start(c, f, v, &said, asked, now)
 	}
 	if reason != "" {
 		v.status.Detail = reason
@@ -419,9 +419,9 @@ func (p *Policy) varies(h *wire.Head) string {
 	return string(names)
 }
 
-// start lets the answer in c arrive in the flight and in the store. It returns false, and leaves c alone, if the head is too large to
-// be kept. After it c is the flight's.
-func (p *Policy) start(c *proxy.Exchange, f *flight, v *visit, said *rules.Response, asked, now int64) bool {
+// start lets the answer in c arrive in the flight and in the store: after it c is the flight's. Or it says why not, as refuses does, and leaves
+// c alone.
+func (p *Policy) start(c *proxy.Exchange, f *flight, v *visit, said *rules.Response, asked, now int64) string {
 	r := &c.Response
 	tags := p.tags(&r.Head)
 	p.clean(&r.Head)
@@ -432,15 +432,19 @@ func (p *Policy) start(c *proxy.Exchange, f *flight, v *visit, said *rules.Respo
 	key, id := v.key, []byte(nil)
 	if len(names) > 0 {
 		if key, id = v.variantFor(names); key == nil {
-			return false
+			return "head-size"
 		}
 	}
 	it := store.Item{
 		Key: key, URLFrom: p.urlFrom(), URLTo: v.urlEnd, Tags: tags, Meta: meta, KeepFor: rec.keepFor(said, now), Began: f.mark,
 	}
 	w := p.cache.Store.Create(&it)
-	if w.Err() != nil { // the head is too large, or there is nothing left of its time
-		return false
+	switch w.Err() {
+	case nil:
+	case store.ErrExpired:
+		return "age"
+	default:
+		return "head-size"
 	}
 	f.tagged = len(tags) > 0
 	if id != nil {
@@ -456,12 +460,12 @@ func (p *Policy) start(c *proxy.Exchange, f *flight, v *visit, said *rules.Respo
 		_ = p.cache.Store.Put(&it, whole) // too large for it, or purged meanwhile: the next one asks again
 		p.cache.flights.leave(f)
 		c.End()
-		return true
+		return ""
 	}
 	f.land(meta, r.Body.Size(), nil, false)
 	c.Leave()
 	go p.fill(c, f, w, string(key))
-	return true
+	return ""
 }
 
 // fill brings the body of c into the flight, and into the store as far as it is to be kept. What does not come to its announced end

@@ -61,13 +61,33 @@ func (b *builder) identified() bool {
 	return slices.ContainsFunc(b.at.before, func(p *config.Policy) bool { return p.Identifies() })
 }
 
-// checkIdentity reports a limit by who is asking where nobody has found that out.
-func (b *builder) checkIdentity(p *config.Policy, name string) {
+// nameless reports whether limits by who is asking cannot hold where the policy stands, because nobody has found that out. A policy that
+// the route itself wants must not stand there; one that comes from defaults.use stands on all routes, those that are open to everybody
+// included, and its other limits hold.
+func (b *builder) nameless(p *config.Policy, name string) bool {
 	word := p.NeedsIdentity()
 	if word == "" || b.identified() {
-		return
+		return false
 	}
-	b.fail(b.at.path+".use", fmt.Sprintf("the policy %s counts per %s, and no policy before it finds out who that is: put jwt, client_cert or another one that does before it", name, word))
+	if b.at.own {
+		b.fail(b.at.path+".use", fmt.Sprintf("the policy %s counts per %s, and no policy before it finds out who that is: put jwt, client_cert or another one that does before it", name, word))
+		return false
+	}
+	hint := "let a policy before it find that out"
+	if _, named := b.config.Policies.Get(name); named {
+		hint = "skip: [" + name + "]"
+	}
+	b.warn(b.at.path, fmt.Sprintf("the policy %s of defaults.use counts per %s, and no policy before it finds out who that is: what it counts so is not limited here", name, word), hint)
+	return true
+}
+
+// named reports limits that are by who is asking. They stand behind the others of a policy, so that routes where nobody is known can do
+// without them.
+func named(by []config.KeyPart) int {
+	if config.IdentityWord(by) != "" {
+		return 1
+	}
+	return 0
 }
 
 func (b *builder) rateLimitPolicy(name string, p *config.Policy, _ *router.Pattern) (proxy.Policy, bool, error) {
@@ -75,12 +95,19 @@ func (b *builder) rateLimitPolicy(name string, p *config.Policy, _ *router.Patte
 	if r == nil {
 		return nil, false, nil
 	}
-	b.checkIdentity(p, name)
+	allow := slices.Clone(r.Allow)
+	slices.SortStableFunc(allow, func(a, b config.Allowance) int { return named(a.By) - named(b.By) })
+	count := len(allow)
+	if b.nameless(p, name) {
+		if count = slices.IndexFunc(allow, func(a config.Allowance) bool { return named(a.By) == 1 }); count == 0 {
+			return nil, true, nil
+		}
+	}
 	o := limit.Options{
 		Name: name, Keys: r.Keys, Fields: r.Fields == "on", Report: r.Mode == "report",
 		Cost: limit.Cost{Request: r.Cost.Request, Header: r.Cost.Header.Text, Status: statusCosts(r.Cost.Status)},
 	}
-	for _, a := range r.Allow {
+	for _, a := range allow {
 		o.Windows = append(o.Windows, limit.Window{Text: a.Text, Count: a.Count, Per: a.Per, Burst: a.Burst, By: keyOf(a.By)})
 	}
 	l, err := b.limiter(b.limitName(p), r.Mode, fmt.Sprintf("%+v", o), func(l *limiter) (err error) {
@@ -95,7 +122,7 @@ func (b *builder) rateLimitPolicy(name string, p *config.Policy, _ *router.Patte
 	if c, ok := r.Cost.Routes.Get(b.at.route.Name); ok {
 		cost = *c
 	}
-	g, err := l.rates.Guard(b.at.route, cost)
+	g, err := l.rates.GuardFirst(b.at.route, cost, count)
 	if err != nil {
 		return nil, true, err
 	}
@@ -108,9 +135,16 @@ func (b *builder) concurrencyPolicy(name string, p *config.Policy, _ *router.Pat
 	if c == nil {
 		return nil, false, nil
 	}
-	b.checkIdentity(p, name)
+	most := slices.Clone(c.Max)
+	slices.SortStableFunc(most, func(a, b config.Ceiling) int { return named(a.By) - named(b.By) })
+	count := len(most)
+	if b.nameless(p, name) {
+		if count = slices.IndexFunc(most, func(m config.Ceiling) bool { return named(m.By) == 1 }); count == 0 {
+			return nil, true, nil
+		}
+	}
 	o := limit.SlotOptions{Name: name, Keys: c.Keys, Blame: c.Status == 429}
-	for _, m := range c.Max {
+	for _, m := range most {
 		o.Ceilings = append(o.Ceilings, limit.Ceiling{Text: m.Text, Max: m.Max, By: keyOf(m.By)})
 	}
 	l, err := b.limiter(b.limitName(p), c.Mode, fmt.Sprintf("%+v", o), func(l *limiter) (err error) {
@@ -121,7 +155,7 @@ func (b *builder) concurrencyPolicy(name string, p *config.Policy, _ *router.Pat
 	if err != nil {
 		return nil, true, err
 	}
-	g, err := l.slots.Guard(b.at.route)
+	g, err := l.slots.GuardFirst(b.at.route, count)
 	if err != nil {
 		return nil, true, err
 	}

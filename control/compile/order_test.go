@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 )
@@ -113,4 +114,80 @@ routes: { r: { match: "/r/{id}", use: [partners, { cache: { `+cache+` } }`+use+`
 	f("key: { query: none }", "redirect: { to: \"https://x$request.uri\" }", "key: { query: all }")
 	f("share: true", "rewrite: { headers: { set: { X: $consumer } } }", "leave out share: true")
 	f("share: true, key: { claims: [scope] }", "rewrite: { headers: { set: { X: $jwt.scope } } }", "no policy")
+}
+
+// TestLimitsOfOpenRoutes: a limit per consumer that all routes have does not keep those from being open to everybody.
+func TestLimitsOfOpenRoutes(t *testing.T) {
+	const yaml = `
+policies:
+  partners: { client_cert: {} }
+  fair: { rate_limit: { allow: [100/s per consumer, 20/s per ip] } }
+  mine: { rate_limit: { allow: 5/s per claim.sub } }
+  few: { concurrency: { max: [2 per consumer, 10 per ip, 50] } }
+defaults: { use: [route, fair, mine, few] }
+routes:
+  known: { match: /known, use: [partners], respond: { status: 204 } }
+  open: { match: /open, respond: { status: 204 } }
+  skips: { match: /skips, skip: [fair, mine, few], respond: { status: 204 } }
+`
+	r := New(Options{Dry: true})
+	plan, problems := r.Compile(parse(t, yaml))
+	if plan == nil {
+		t.Fatal(problems)
+	}
+	got := ""
+	for _, p := range problems {
+		if p.Path == "routes.open" {
+			got += p.Message[:strings.Index(p.Message, ", and")] + "; " + p.Hint + "\n"
+		} else if strings.HasPrefix(p.Path, "routes.") {
+			t.Errorf("%s: %s", p.Path, p.Message)
+		}
+	}
+	if want := "the policy fair of defaults.use counts per consumer; skip: [fair]\nthe policy mine of defaults.use counts per claim; skip: [mine]\n" +
+		"the policy few of defaults.use counts per consumer; skip: [few]\n"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	f := func(path string, policies, limits string) {
+		t.Helper()
+		e, err := plan.Explain("GET", path, nil, nil, netip.MustParseAddr("192.0.2.1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(e.Policies, " "); got != policies {
+			t.Errorf("%s: the policies are %s, want %s", path, got, policies)
+		}
+		if got := strings.Join(e.Limits, "\n"); limits != "" && got != limits {
+			t.Errorf("%s: the limits are\n%s\nwant\n%s", path, got, limits)
+		}
+	}
+	f("/known", "partners fair mine few respond", "")
+	f("/skips", "respond", "")
+	f("/open", "fair few respond", "fair: 20/s per ip, counted as 192.0.2.1\nfew: 10 per ip at the same time, counted as 192.0.2.1\nfew: 50 at the same time, counted with all others")
+
+	// What the route itself wants is an error.
+	_, problems = r.Compile(parse(t, strings.Replace(yaml, "/open,", "/open, use: [fair], skip: [fair],", 1)))
+	if !problems.HasErrors() || !strings.Contains(problems.Error(), "routes.open.use: the policy fair counts per consumer") {
+		t.Error(problems)
+	}
+}
+
+// TestLimitsOfOpenRoutesServe: what is left of a policy counts on all of its routes together.
+func TestLimitsOfOpenRoutesServe(t *testing.T) {
+	plan := mustCompile(t, newRuntime(t), `
+policies: { fair: { rate_limit: { allow: [1/h burst 1 per consumer, 3/h burst 3 per ip] } } }
+defaults: { use: [fair] }
+routes:
+  a: { match: /a, respond: { status: 204 } }
+  b: { match: /b, respond: { status: 204 } }
+`)
+	for i, path := range []string{"/a", "/b", "/a", "/b", "/a"} {
+		e, err := plan.Explain("GET", path, nil, nil, netip.MustParseAddr("192.0.2.1"))
+		want := 204
+		if i >= 3 {
+			want = 429
+		}
+		if err != nil || e.Status != want {
+			t.Errorf("request %d: got %+v, %v; want %d", i, e, err, want)
+		}
+	}
 }

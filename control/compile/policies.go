@@ -45,6 +45,9 @@ func (b *builder) policy(u config.Use, pattern *router.Pattern, path string) (pr
 			b.fail(path, err.Error())
 			return proxy.Link{}, false
 		}
+		if policy == nil {
+			return proxy.Link{}, false // nothing of it holds on this route, which was said
+		}
 		return proxy.Link{Name: name, Policy: policy}, true
 	}
 	panic("BUG: a policy of no kind passed validation at " + path)
@@ -55,6 +58,7 @@ type step struct {
 	route         *proxy.Route
 	path          string // of the route
 	before, after []*config.Policy
+	own           bool // the route itself wants the policy; else defaults.use does
 }
 
 // definition is what a use means.

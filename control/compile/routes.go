@@ -193,7 +193,7 @@ func (b *builder) links(route *proxy.Route, r *config.Route, path string) ([]pro
 	b.warnOrder(policies, path+".use")
 	b.crossed(r, policies, route.Pattern.Methods, path+".use")
 	for i, u := range chain {
-		b.at = step{route: route, path: path, before: policies[:i], after: policies[i+1:]}
+		b.at = step{route: route, path: path, before: policies[:i], after: policies[i+1:], own: slices.Contains(r.Use, u)}
 		if link, ok := b.policy(u, &route.Pattern, path+".use"); ok {
 			links = append(links, link)
 		}

@@ -92,6 +92,17 @@ var keySources = []keySource{
 
 const keyHint = "per ip, ip/24, header NAME, cookie NAME, query NAME, path.NAME, host, route, consumer or claim.NAME, several joined by and"
 
+// IdentityWord returns the part of one key that is only known once a policy has found out who is asking, or "".
+func IdentityWord(key []KeyPart) string {
+	for _, part := range key {
+		at := slices.IndexFunc(keySources, func(s keySource) bool { return s.word == part.Source })
+		if keySources[at].identity {
+			return part.Source
+		}
+	}
+	return ""
+}
+
 // NeedsIdentity returns the part of the policy's keys that is only known once another policy has found out who is asking, or "".
 func (p Policy) NeedsIdentity() string {
 	var parts []KeyPart
@@ -105,13 +116,7 @@ func (p Policy) NeedsIdentity() string {
 			parts = append(parts, m.By...)
 		}
 	}
-	for _, part := range parts {
-		at := slices.IndexFunc(keySources, func(s keySource) bool { return s.word == part.Source })
-		if keySources[at].identity {
-			return part.Source
-		}
-	}
-	return ""
+	return IdentityWord(parts)
 }
 
 // Bounds of limits.

@@ -76,8 +76,13 @@ type Concurrency struct {
 
 // Guard returns the guard for a route.
 func (s *Slots) Guard(route *proxy.Route) (*Concurrency, error) {
+	return s.GuardFirst(route, len(s.options.Ceilings))
+}
+
+// GuardFirst is Guard, for a route on which only the first n ceilings count.
+func (s *Slots) GuardFirst(route *proxy.Route, n int) (*Concurrency, error) {
 	var by []Key
-	for _, c := range s.options.Ceilings {
+	for _, c := range s.options.Ceilings[:n] {
 		by = append(by, c.By)
 	}
 	g := &Concurrency{Slots: s, refused: ErrConcurrency}

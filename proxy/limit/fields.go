@@ -60,7 +60,7 @@ func (v *visit) tell(x *proxy.Exchange) {
 	g := v.rate
 	x.Response.Head.AddOwn(g.policy, len(fieldPolicy))
 	b := x.Scratch() // the head copies it
-	for i := range g.options.Windows {
+	for i := range g.keys {
 		w, full := &g.options.Windows[i], v.verdicts[i].Full
 		if v.wait > 0 && v.verdicts[i].OK {
 			full = max(full-g.cost*w.interval, 0) // another window has refused: nothing was taken from this one

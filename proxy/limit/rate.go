@@ -101,6 +101,7 @@ func tableKeys(keys int, by []Key) int {
 type Rate struct {
 	*Rates
 	keys   []keyer
+	tokens []Tokens // of the windows that count on the route, which are the first
 	cost   int64
 	policy []byte   // see policyLine
 	pieces [][]byte // see limitPieces
@@ -108,10 +109,15 @@ type Rate struct {
 
 // Guard returns the guard for a route, on which a request takes cost tokens.
 func (r *Rates) Guard(route *proxy.Route, cost int) (*Rate, error) {
-	o := &r.options
-	g := &Rate{Rates: r, cost: int64(cost), policy: policyLine(o.Name, o.Windows), pieces: limitPieces(o.Name, o.Windows)}
+	return r.GuardFirst(route, cost, len(r.options.Windows))
+}
+
+// GuardFirst is Guard, for a route on which only the first n windows count.
+func (r *Rates) GuardFirst(route *proxy.Route, cost, n int) (*Rate, error) {
+	name, windows := r.options.Name, r.options.Windows[:n]
+	g := &Rate{Rates: r, tokens: r.tokens[:n], cost: int64(cost), policy: policyLine(name, windows), pieces: limitPieces(name, windows)}
 	var by []Key
-	for _, w := range o.Windows {
+	for _, w := range windows {
 		if cost > w.Burst {
 			return nil, fmt.Errorf("a request costs %d, and %q never has more than %d", cost, w.Text, w.Burst)
 		}

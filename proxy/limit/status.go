@@ -141,7 +141,7 @@ func (r *Rates) ResetValues(values ...string) error {
 // Explain says by what a request would be counted, one line for each limit.
 func (g *Rate) Explain(x *proxy.Exchange) []string {
 	var lines []string
-	for i, w := range g.options.Windows {
+	for i, w := range g.options.Windows[:len(g.keys)] {
 		lines = append(lines, explain(w.Text, g.cost, &g.keys[i], x))
 	}
 	return lines
@@ -150,7 +150,7 @@ func (g *Rate) Explain(x *proxy.Exchange) []string {
 // Explain says by what a request would be counted, one line for each limit.
 func (g *Concurrency) Explain(x *proxy.Exchange) []string {
 	var lines []string
-	for i, c := range g.options.Ceilings {
+	for i, c := range g.options.Ceilings[:len(g.keys)] {
 		lines = append(lines, explain(c.Text+" at the same time", 1, &g.keys[i], x))
 	}
 	return lines

@@ -13,13 +13,14 @@ import (
 	"sluice/router"
 )
 
-func (b *builder) cachePolicy(_ string, p *config.Policy, _ *router.Pattern) (proxy.Policy, bool, error) {
+func (b *builder) cachePolicy(name string, p *config.Policy, _ *router.Pattern) (proxy.Policy, bool, error) {
 	c := p.Cache
 	if c == nil {
 		return nil, false, nil
 	}
 	b.checkCacheOrder(c.Key.Claims)
 	b.checkCacheKey(c)
+	b.explainCache(name, c)
 	if fits := b.cacheFits(); !fits || b.runtime.options.Dry {
 		return transparent{}, true, nil
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"sluice/control/config"
+	"sluice/proxy"
 )
 
 // mention is a template behind a cache: what it holds of a request becomes part of what is kept.
@@ -123,4 +124,44 @@ func keyWants(c *config.CachePolicy, variable string) (hint string, apart bool) 
 		return "key: { claims: [" + name + "] }", !has(c.Key.Claims, name)
 	}
 	return "", false
+}
+
+// explainCache remembers what a cache tells requests apart by, and whose its answers are, for those who ask.
+func (b *builder) explainCache(name string, c *config.CachePolicy) {
+	key := []string{"scheme, host, path"}
+	list := func(what string, names config.List[config.Text]) {
+		if len(names) > 0 {
+			key = append(key, what+" "+strings.Join(texts(names), ", "))
+		}
+	}
+	switch q := c.Key.Query; {
+	case q == nil || q.All:
+		key[0] += ", query"
+	default:
+		list("of the query", q.Names)
+	}
+	list("the fields", c.Vary)
+	list("the cookies", c.Key.Cookies)
+	list("the claims", c.Key.Claims)
+	if b.plan.caching == nil {
+		b.plan.caching = make(map[*proxy.Route][]string)
+	}
+	line := name + ": by " + strings.Join(key, "; ") + "; and the fields that Vary of the answer names; " + b.whoseCopy(c)
+	b.plan.caching[b.at.route] = append(b.plan.caching[b.at.route], line)
+}
+
+// whoseCopy says who gets what the cache that is being built keeps.
+func (b *builder) whoseCopy(c *config.CachePolicy) string {
+	mayKnow := slices.ContainsFunc(b.at.before, func(p *config.Policy) bool {
+		return p.JWT != nil || p.ClientCert != nil || p.APIKey != nil || p.BasicAuth != nil
+	})
+	switch {
+	case c.Share:
+		return "one copy for all clients, whoever they are"
+	case b.identified():
+		return "each client has a copy of its own"
+	case mayKnow:
+		return "each client that is known has a copy of its own, all others have one"
+	}
+	return "one copy for all clients"
 }

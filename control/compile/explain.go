@@ -22,6 +22,7 @@ type Explanation struct {
 	Params     map[string]string  `json:"params,omitempty"`
 	Policies   []string           `json:"policies,omitempty"` // in order, the one that answers last
 	Limits     []string           `json:"limits,omitempty"`   // that the request meets, and what it is counted by
+	Caches     []string           `json:"caches,omitempty"`   // what each cache tells requests apart by, and whose its answers are
 	Candidates []router.Candidate `json:"candidates,omitempty"`
 	// Coding is what a policy of the route would compress the answer with, if that is of its types and not too small; identity if the
 	// client accepts none.
@@ -159,6 +160,7 @@ func (p *Plan) explainRoute(e *Explanation, x *proxy.Exchange, route *proxy.Rout
 	if route.Pages == nil || x.Preflight() == nil { // a browser that asks is answered before the policies
 		p.explainPolicies(e, x, route)
 	}
+	e.Caches = p.caching[route]
 	err := route.Chain.Serve(x)
 	secrets := observe.Secrets(p.Config.SecretNames())
 	e.Reported = x.WouldRefuse

@@ -191,3 +191,29 @@ routes:
 		}
 	}
 }
+
+// TestExplainCache: what a cache tells requests apart by, and whose its answers are.
+func TestExplainCache(t *testing.T) {
+	f := func(use, want string) {
+		t.Helper()
+		p := mustCompile(t, New(Options{Dry: true}), `
+policies:
+  partners: { client_cert: {} }
+  watched: { client_cert: { mode: report } }
+  pages: { cache: {} }
+routes: { r: { match: /r, use: [`+use+`], respond: { status: 204 } } }
+`)
+		e, err := p.Explain("GET", "/r", nil, nil, netip.MustParseAddr("192.0.2.1"))
+		if got := strings.Join(e.Caches, "\n"); err != nil || got != want {
+			t.Errorf("%s: got %s, %v; want %s", use, got, err, want)
+		}
+	}
+	const vary = "; and the fields that Vary of the answer names; "
+	f("pages", "pages: by scheme, host, path, query"+vary+"one copy for all clients")
+	f("partners, pages", "pages: by scheme, host, path, query"+vary+"each client has a copy of its own")
+	f("watched, pages", "pages: by scheme, host, path, query"+vary+"each client that is known has a copy of its own, all others have one")
+	f("partners, { cache: { share: true, vary: [X-A, X-B], key: { query: [p, q], cookies: [c], claims: [sub] } } }",
+		"cache: by scheme, host, path; of the query p, q; the fields X-A, X-B; the cookies c; the claims sub"+vary+"one copy for all clients, whoever they are")
+	f("{ cache: { key: { query: none } } }", "cache: by scheme, host, path"+vary+"one copy for all clients")
+	f("partners", "")
+}

@@ -83,6 +83,7 @@ type Plan struct {
 	terminators map[string]*terminator
 	limiters    map[string]*limiter
 	explained   map[*proxy.Route][]limitOnRoute // in the order of the chains
+	caching     map[*proxy.Route][]string       // a line for each cache
 	passages    []*observe.PassageMetrics
 	log         *accessLog
 	sets        map[[sha256.Size]byte]*address.Set // out of files, by what these hold

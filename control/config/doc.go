@@ -19,10 +19,11 @@
 //	required:"true"  the key must be present
 //	enum:"a,b"       the words that a string may be
 //	min:"1" max:"9"  inclusive bounds of a number, written in the unit of the field
-//	off:"true"       the field may also be `off`: no limit
+//	off:"true"       the field may also be `off`: no limit; off:"alone": and not 0, which is written off
 //	names:"header"   what the keys of a Named map must look like: thing (the default), header, cookie, status, any
 //	later:"a,b"      on a blank field: keys that the product knows and this build does not serve yet
-//	hint:"..."       beside later: what to do instead
+//	instead:"a"      on a blank field: a key that one may expect here, and that stands elsewhere
+//	hint:"..."       beside later and instead: what to do instead
 //
 // Values that come out of ${...} are never printed in a message: they may be secrets.
 package config

@@ -272,9 +272,9 @@ services:
   varied: { to: ["http://%s"] }
 `, filepath.Join(t.TempDir(), "access.log"), small, large, varied)+policies+`
 routes:
-  small:  { match: "/small/{kind}", use: [{ cache: { share: true } }], to: small }
-  large:  { match: "/large/{kind}", use: [{ cache: { share: true } }], to: large }
-  varied: { match: "/varied/{kind}", use: [{ cache: { vary: [Accept], key: { query: [q], cookies: [theme] } } }], to: varied }
+  small:  { match: "/small/{kind}", use: [{ cache: { share: true, vary: [User-Agent] } }], to: small }
+  large:  { match: "/large/{kind}", use: [{ cache: { share: true, vary: [User-Agent] } }], to: large }
+  varied: { match: "/varied/{kind}", use: [{ cache: { vary: [Accept, User-Agent], key: { query: [q], cookies: [theme] } } }], to: varied }
 `)
 	get := func(path, more string) string {
 		return "GET " + path + " HTTP/1.1\r\n" + fields[:strings.Index(fields, "Authorization")] + more + "\r\n"

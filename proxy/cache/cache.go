@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -193,9 +194,16 @@ func (v *visit) serve(next *proxy.Chain) error {
 		if passes || v.p.Wait == 0 || tries == triesMax {
 			return v.lead(next, newFlight(v.full, mark))
 		}
+		missed := v.full
 		f, leads := v.p.cache.flights.join(v.key, v.flightKey(), mark, true, v.purged)
 		if leads {
-			return v.lead(next, f)
+			// Somebody may have brought it between our look and our joining.
+			if v.look(now) == rules.Revalidate && bytes.Equal(v.full, missed) {
+				return v.lead(next, f)
+			}
+			v.p.cache.land(f, refreshed, nil)
+			f.desert(true)
+			continue
 		}
 		if done, err := v.follow(next, f); done || err != nil {
 			return err

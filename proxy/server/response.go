@@ -168,7 +168,10 @@ func (c *h1) sendSized(x *proxy.Exchange, head []byte, size int64) error {
 		head = nil
 	}
 	var buf *wire.Buf
-	if (size < 0 || size-sent > wire.Large) && c.Holds() { // under TLS records have 16 KiB: a client that does not read would cost more, and that is all
+	// What is all there goes out in pieces that stay in the processor's cache, and the client begins to read meanwhile. Under TLS records have
+	// 16 KiB: larger pieces would make a client that does not read cost more, and that is all.
+	there := size >= 0 && size <= wire.Bulk && int64(b.Buffered()) >= size-sent
+	if (size < 0 || size-sent > wire.Large) && !there && c.Holds() {
 		buf = wire.GetBuf(wire.Bulk)
 	} else {
 		buf = wire.GetBuf(wire.Large)

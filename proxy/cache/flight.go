@@ -194,19 +194,23 @@ func (f *flight) tidy() {
 	}
 }
 
-// leaveAlone ends a body that nobody reads, at once if nobody knows how much is to come, else if it takes long. f.mu is held.
+// leaveAlone ends a body that nobody reads, if it does not come to its end soon. f.mu is held.
 func (f *flight) leaveAlone() {
-	if f.size < 0 {
-		f.fork.Cancel(proxy.ErrClientGone)
+	if f.alone != nil {
 		return
 	}
-	if f.alone == nil {
-		f.alone = time.AfterFunc(aloneFor, f.endAlone)
+	limit := aloneFor
+	if f.size < 0 {
+		limit = aloneUnsized
 	}
+	f.alone = time.AfterFunc(limit, f.endAlone)
 }
 
-// aloneFor is how long a body may go on into the store when nobody reads it any more.
-const aloneFor = 10 * time.Second
+// For how long a body may go on into the store when nobody reads it any more: the client that has asked may have been content with a 304.
+const (
+	aloneFor     = 10 * time.Second
+	aloneUnsized = time.Second // nobody knows how much is to come
+)
 
 func (f *flight) endAlone() {
 	f.mu.Lock()

@@ -244,3 +244,18 @@ func TestAllGone(t *testing.T) {
 	close(o.gate)
 	lead.Wait()
 }
+
+// TestContentWith304: a client that is content with a 304 does not end what others will want.
+func TestContentWith304(t *testing.T) {
+	o := &lazyOrigin{size: 40 << 10, cut: 8 << 10, delay: 10 * time.Millisecond}
+	chain, c := lazyChain(o, Options{})
+	if _, word, err := askLazy(chain, "/x", nil, func(x *proxy.Exchange) { _ = x.Response.Body.Close() }); word != "miss" {
+		t.Fatal(word, err)
+	}
+	for end := time.Now().Add(10 * time.Second); c.flights.has([]byte("ahhost/x")) && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	if n, word, err := askLazy(chain, "/x", nil, nil); n != o.size || word != "hit" || err != nil {
+		t.Error(n, word, err)
+	}
+}

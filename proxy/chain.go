@@ -61,8 +61,8 @@ func (c *Chain) Names() []string {
 	var names []string
 	for ; c != nil; c = c.next {
 		name := c.name
-		if g, ok := c.policy.(*guarded); ok && g.mode != Enforce {
-			name += " (" + g.mode.String() + ")"
+		if g, ok := c.policy.(interface{ judges() Mode }); ok && g.judges() != Enforce {
+			name += " (" + g.judges().String() + ")"
 		}
 		names = append(names, name)
 	}
@@ -83,22 +83,34 @@ func (m Mode) String() string { return [...]string{"enforce", "report", "off"}[m
 
 // Guarded turns a guard into a policy. refusals, which may be nil, is called with the name for every no.
 func Guarded(name string, g Guard, m Mode, refusals func(x *Exchange, reported bool)) Policy {
-	p, _ := g.(Preparer)
-	return &guarded{name: name, guard: g, prepare: p, mode: m, refusals: refusals}
+	judge := guarded{name: name, guard: g, mode: m, refusals: refusals}
+	if p, ok := g.(Preparer); ok {
+		return &prepared{judge, p}
+	}
+	return &judge
 }
 
 type guarded struct {
 	name     string
 	guard    Guard
-	prepare  Preparer // nil: nothing to do
 	mode     Mode
 	refusals func(x *Exchange, reported bool)
 }
 
+// prepared is guarded for those who have something to do before.
+type prepared struct {
+	guarded
+	prepare Preparer
+}
+
+func (g *prepared) Serve(x *Exchange, next *Chain) error {
+	g.prepare.Prepare(x)
+	return g.guarded.Serve(x, next)
+}
+
+func (g *guarded) judges() Mode { return g.mode }
+
 func (g *guarded) Serve(x *Exchange, next *Chain) error {
-	if g.prepare != nil {
-		g.prepare.Prepare(x)
-	}
 	if g.mode != Off {
 		if err := g.guard.Check(x); err != nil {
 			if g.refusals != nil {

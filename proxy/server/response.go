@@ -159,6 +159,9 @@ func (c *h1) sendSized(x *proxy.Exchange, head []byte, size int64) error {
 	sent := int64(len(prefix))
 	if sent == size || len(head)+len(prefix) > wire.Large {
 		b.SkipPrefix()
+		if sent == size && len(head)+len(prefix) <= cap(head) {
+			return c.send(append(head, prefix...))
+		}
 		if err := c.send(head); err != nil {
 			return err
 		}

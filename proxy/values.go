@@ -139,6 +139,32 @@ func (x *Exchange) CookiePairs(name string) iter.Seq[[]byte] {
 
 var semicolon = []byte(";")
 
+// StripCookie takes the cookies of a name out of the request, for credentials that the origin is not to see; the others stay.
+func (x *Exchange) StripCookie(name string) {
+	head := &x.Request.Head
+	rest := x.Scratch()
+	for field := range head.ValuesKnown(wire.Cookie) {
+		for len(field) > 0 {
+			var pair []byte
+			pair, field, _ = bytes.Cut(field, semicolon)
+			pair = bytes.Trim(pair, " \t")
+			if key, _, _ := bytes.Cut(pair, equals); len(pair) == 0 || string(key) == name {
+				continue
+			}
+			if len(rest) > 0 {
+				rest = append(rest, "; "...)
+			}
+			rest = append(rest, pair...)
+		}
+	}
+	rest = x.KeepScratch(rest)
+	head.DelKnown(wire.Cookie.Bit())
+	if len(rest) > 0 {
+		head.AddKnown(wire.Cookie, rest) // it was received, and holds no control bytes
+	}
+	x.Request.Decided = append(x.Request.Decided, "Cookie")
+}
+
 // JSONBodyMax bounds how much of a request body is read ahead for a predicate on a JSON field.
 const JSONBodyMax = 64 << 10
 

@@ -136,35 +136,29 @@ const (
 )
 
 func (a *Allowance) decode(d *decoder, n *node, path string, _ field) {
+	decodeLimit(d, n, path, allowanceExamples, a, parseAllowance)
 	a.Pos = n.pos
-	text, ok := d.scalar(n, path, allowanceExamples)
-	if !ok {
-		return
-	}
-	parsed, wrong := parseAllowance(text)
-	if wrong != nil {
-		d.limitError(n, path, allowanceExamples, wrong)
-		return
-	}
-	parsed.Pos = n.pos
-	*a = parsed
 }
 
 const ceilingExamples = "a number such as 500 or 10 per ip"
 
 func (c *Ceiling) decode(d *decoder, n *node, path string, _ field) {
+	decodeLimit(d, n, path, ceilingExamples, c, parseCeiling)
 	c.Pos = n.pos
-	text, ok := d.scalar(n, path, ceilingExamples)
+}
+
+// decodeLimit reads a limit, or reports what is wrong with it.
+func decodeLimit[T any](d *decoder, n *node, path, examples string, to *T, parse func(text string) (T, *limitProblem)) {
+	text, ok := d.scalar(n, path, examples)
 	if !ok {
 		return
 	}
-	parsed, wrong := parseCeiling(text)
+	parsed, wrong := parse(text)
 	if wrong != nil {
-		d.limitError(n, path, ceilingExamples, wrong)
+		d.limitError(n, path, examples, wrong)
 		return
 	}
-	parsed.Pos = n.pos
-	*c = parsed
+	*to = parsed
 }
 
 // limitError reports what is wrong with a limit: with a sentence of its own if there is one.

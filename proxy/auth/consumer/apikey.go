@@ -216,6 +216,6 @@ func (f *finding) strip(o *KeyOptions) {
 		r.HasQuery = len(r.Query) > 0
 	}
 	if f.cookie {
-		stripCookie(f.x, o.Cookie)
+		f.x.StripCookie(o.Cookie)
 	}
 }

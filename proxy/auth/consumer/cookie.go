@@ -4,11 +4,10 @@ import (
 	"bytes"
 	"iter"
 
-	"sluice/proxy"
 	"sluice/proxy/wire"
 )
 
-var ampersand, semicolon, equals, space, cookieGap = []byte("&"), []byte(";"), []byte("="), []byte(" "), []byte("; ")
+var ampersand, semicolon, equals, space = []byte("&"), []byte(";"), []byte("="), []byte(" ")
 
 // cookies yields the name and value of every cookie of a request (RFC 6265 section 4.2.1).
 func cookies(head *wire.Head) iter.Seq2[[]byte, []byte] {
@@ -27,30 +26,4 @@ func cookies(head *wire.Head) iter.Seq2[[]byte, []byte] {
 			}
 		}
 	}
-}
-
-// stripCookie takes the cookies of a name out of the request; the others stay.
-func stripCookie(x *proxy.Exchange, name string) {
-	head := &x.Request.Head
-	rest := x.Scratch()
-	for field := range head.ValuesKnown(wire.Cookie) {
-		for len(field) > 0 {
-			var pair []byte
-			pair, field, _ = bytes.Cut(field, semicolon)
-			pair = bytes.Trim(pair, " \t")
-			if key, _, _ := bytes.Cut(pair, equals); len(pair) == 0 || string(key) == name {
-				continue
-			}
-			if len(rest) > 0 {
-				rest = append(rest, cookieGap...)
-			}
-			rest = append(rest, pair...)
-		}
-	}
-	rest = x.KeepScratch(rest)
-	head.DelKnown(wire.Cookie.Bit())
-	if len(rest) > 0 {
-		head.AddKnown(wire.Cookie, rest) // it was received, and holds no control bytes
-	}
-	x.Request.Decided = append(x.Request.Decided, "Cookie")
 }

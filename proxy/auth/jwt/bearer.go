@@ -72,14 +72,14 @@ func cookies(head *wire.Head) iter.Seq2[[]byte, []byte] {
 	}
 }
 
-var semicolon, equals, cookieGap = []byte(";"), []byte("="), []byte("; ")
+var semicolon, equals = []byte(";"), []byte("=")
 
 // strip takes the token out of the request. Of cookies the others stay.
 func (g *Guard) strip(x *proxy.Exchange) {
 	head := &x.Request.Head
 	switch {
 	case g.options.Cookie != "":
-		g.stripCookie(x)
+		x.StripCookie(g.options.Cookie)
 	case g.options.Header != "":
 		head.Del(g.options.Header)
 		x.Request.Decided = append(x.Request.Decided, g.options.Header)
@@ -87,29 +87,4 @@ func (g *Guard) strip(x *proxy.Exchange) {
 		head.DelKnown(wire.Authorization.Bit())
 		x.Request.Decided = append(x.Request.Decided, "Authorization")
 	}
-}
-
-func (g *Guard) stripCookie(x *proxy.Exchange) {
-	head := &x.Request.Head
-	rest := x.Scratch()
-	for field := range head.ValuesKnown(wire.Cookie) {
-		for len(field) > 0 {
-			var pair []byte
-			pair, field, _ = bytes.Cut(field, semicolon)
-			pair = bytes.Trim(pair, " \t")
-			if name, _, _ := bytes.Cut(pair, equals); len(pair) == 0 || string(name) == g.options.Cookie {
-				continue
-			}
-			if len(rest) > 0 {
-				rest = append(rest, cookieGap...)
-			}
-			rest = append(rest, pair...)
-		}
-	}
-	rest = x.KeepScratch(rest)
-	head.DelKnown(wire.Cookie.Bit())
-	if len(rest) > 0 {
-		head.AddKnown(wire.Cookie, rest) // it was received, and holds no control bytes
-	}
-	x.Request.Decided = append(x.Request.Decided, "Cookie")
 }

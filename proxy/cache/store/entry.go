@@ -36,9 +36,6 @@ func (e *Entry) take(s *Store, key [8]byte, h *head, value []byte) {
 	e.Meta, e.First, e.Size = h.meta(e.value), h.body(e.value), h.size
 }
 
-// Buf is what Meta and First live in. Whoever frees it must not call Free.
-func (e *Entry) Buf() *wire.Buf { return e.buf }
-
 // Release lets go of the buffer without giving it back: whoever asks for it has to. Meta and First stay what they are.
 func (e *Entry) Release() *wire.Buf {
 	b := e.buf
@@ -68,9 +65,6 @@ func (e *Entry) ChunkEnd(off int64) int64 {
 	}
 	return min(first+((off-first)/chunk+1)*chunk, e.Size)
 }
-
-// ChunkMax is the size of the largest piece behind First.
-func (e *Entry) ChunkMax() int { return e.head.chunk }
 
 // ReadAt is io.ReaderAt for the body. ErrTorn says that a piece is gone, which is rare: Get has just looked after all.
 func (e *Entry) ReadAt(p []byte, off int64) (int, error) {

@@ -368,6 +368,9 @@ func TestCachePrivate(t *testing.T) {
 	if total.Load() != clients {
 		t.Errorf("the origin was asked %d times by %d clients", total.Load(), clients)
 	}
+	if n := most.Load(); n >= clients {
+		t.Errorf("all %d clients asked the origin at once", n)
+	}
 	// From now on it is known.
 	begin := time.Now()
 	for range 10 {
@@ -382,7 +385,7 @@ func TestCachePrivate(t *testing.T) {
 }
 
 // TestCacheTooLarge: a body that turns out to be too large for the cache still reaches all who have begun to read it, without being
-// held in memory.
+// kept.
 func TestCacheTooLarge(t *testing.T) {
 	body := noise(8 << 20)
 	origin := Origin(t, func(w http.ResponseWriter, r *http.Request) {

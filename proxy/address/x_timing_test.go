@@ -4,18 +4,17 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
+	"sync"
 	"testing"
 
 	"sluice/proxy"
 )
 
 func BenchmarkCheck(b *testing.B) {
-	f := func(name string, prefixes []netip.Prefix, clients []netip.Addr) {
+	// A list is made once: testing calls a case several times before it knows b.N.
+	f := func(name string, list func() (*Guard, []netip.Addr)) {
 		b.Run(name, func(b *testing.B) {
-			g, err := New(nil, prefixes)
-			if err != nil {
-				b.Fatal(err)
-			}
+			g, clients := list()
 			b.ReportAllocs()
 			b.ResetTimer()
 			b.RunParallel(func(pb *testing.PB) {
@@ -35,47 +34,64 @@ func BenchmarkCheck(b *testing.B) {
 		})
 	}
 	random := rand.New(rand.NewPCG(1, 2))
-	some := func(n int, v6 bool) (prefixes []netip.Prefix, clients []netip.Addr) {
-		for range n {
-			var a [16]byte
-			binary.BigEndian.PutUint64(a[:], random.Uint64())
-			addr, bits := netip.AddrFrom4([4]byte(a[:4])), 24
-			if v6 {
-				addr, bits = netip.AddrFrom16(a), 48
+	some := func(n int, v6 bool) func() (*Guard, []netip.Addr) {
+		return sync.OnceValues(func() (*Guard, []netip.Addr) {
+			var prefixes []netip.Prefix
+			for range n {
+				var a [16]byte
+				binary.BigEndian.PutUint64(a[:], random.Uint64())
+				addr, bits := netip.AddrFrom4([4]byte(a[:4])), 24
+				if v6 {
+					addr, bits = netip.AddrFrom16(a), 48
+				}
+				prefixes = append(prefixes, netip.PrefixFrom(addr, bits))
 			}
-			prefixes = append(prefixes, netip.PrefixFrom(addr, bits))
-		}
-		for i := range 1024 {
-			addr := prefixes[i%n].Addr()
-			if i%2 == 0 {
-				addr = prefixes[i%n].Masked().Addr().Prev()
+			var clients []netip.Addr
+			for i := range 1024 {
+				addr := prefixes[i%n].Addr()
+				if i%2 == 0 {
+					addr = prefixes[i%n].Masked().Addr().Prev()
+				}
+				clients = append(clients, addr)
 			}
-			clients = append(clients, addr)
-		}
-		return prefixes, clients
+			return denying(b, prefixes), clients
+		})
 	}
+	f("v4-3-prefixes", some(3, false))
+	f("v4-10000-prefixes", some(10000, false))
+	f("v6-10000-prefixes", some(10000, true))
 
-	prefixes, clients := some(3, false)
-	f("v4-3-prefixes", prefixes, clients)
-	prefixes, clients = some(10000, false)
-	f("v4-10000-prefixes", prefixes, clients)
-	prefixes, clients = some(10000, true)
-	f("v6-10000-prefixes", prefixes, clients)
-	prefixes = million(1_000_000)
+	large := sync.OnceValues(func() (*Guard, []netip.Prefix) {
+		prefixes := million(1_000_000)
+		return denying(b, prefixes), prefixes
+	})
 	// Half of them are asked for in turn, so that neither the index nor the clients fit into the processor's cache.
-	var v4, v6 []netip.Addr
-	for i, p := range prefixes {
-		if i%4 > 1 {
-			continue
-		}
-		if a := p.Addr(); a.Is4() {
-			v4 = append(v4, address4(random.Uint32()), a)
-		} else {
-			v6 = append(v6, a, p.Masked().Addr().Prev())
-		}
+	half := func(v4 bool) func() (*Guard, []netip.Addr) {
+		return sync.OnceValues(func() (*Guard, []netip.Addr) {
+			g, prefixes := large()
+			var clients []netip.Addr
+			for i, p := range prefixes {
+				switch a := p.Addr(); {
+				case i%4 > 1 || a.Is4() != v4:
+				case v4:
+					clients = append(clients, address4(random.Uint32()), a)
+				default:
+					clients = append(clients, a, p.Masked().Addr().Prev())
+				}
+			}
+			return g, clients
+		})
 	}
-	f("million-v4", prefixes, v4)
-	f("million-v6", prefixes, v6)
+	f("million-v4", half(true))
+	f("million-v6", half(false))
+}
+
+func denying(b *testing.B, prefixes []netip.Prefix) *Guard {
+	g, err := New(nil, prefixes)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return g
 }
 
 func BenchmarkNew(b *testing.B) {

@@ -43,7 +43,7 @@ func compareWith(ctx context.Context, o *options, root, rev, scratch string) (*r
 func compare(ctx context.Context, o *options, base, here *tree, scratch string) (*report, error) {
 	g := &gate{
 		options: o, started: time.Now(), scratch: scratch, cpu: newPinned(),
-		base: &side{tree: base}, here: &side{tree: here},
+		base: &side{tree: base}, here: &side{tree: here}, repeats: make(map[string]int),
 	}
 	defer g.cpu.close()
 	g.report = newReport(base, here, g.cpu)
@@ -71,6 +71,7 @@ type gate struct {
 	packages   []string // to compare
 	round      int      // of all so far: it decides the layout, and who goes first
 	looked     time.Duration
+	repeats    map[string]int // slices per benchmark and process, of packages that have fewer than others
 }
 
 func (g *gate) sides() [2]*side { return [2]*side{g.base, g.here} }
@@ -161,12 +162,17 @@ func (g *gate) measure(ctx context.Context, most int, within time.Duration, only
 		if spent := time.Since(began); round >= roundsMin && spent+spent/time.Duration(round) > within {
 			return round, nil
 		}
+		var building time.Duration
 		if round > 0 { // the first binaries are there
+			before := time.Now()
 			if err := g.build(ctx); err != nil {
 				return 0, err
 			}
+			building = time.Since(before)
 		}
+		took := make(map[string]time.Duration)
 		for _, p := range g.packages {
+			before := time.Now()
 			bench := g.bench
 			if only != nil {
 				bench = exactly(only[p])
@@ -176,13 +182,52 @@ func (g *gate) measure(ctx context.Context, most int, within time.Duration, only
 				first, second = second, first
 			}
 			for _, s := range []*side{first, second} {
-				if err := s.run(ctx, g.options, g.cpu, p, bench); err != nil {
+				if err := s.run(ctx, g.options, g.cpu, p, bench, g.repeat(p)); err != nil {
 					return 0, err
 				}
 			}
+			took[p] = time.Since(before)
+		}
+		if more := roundsMin - round - 1; more > 0 {
+			g.shorten(took, (within-time.Since(began))/time.Duration(more)-building)
 		}
 	}
 	return most, nil
+}
+
+// repeat is how often a process measures each benchmark of a package.
+func (g *gate) repeat(p string) int {
+	if n := g.repeats[p]; n > 0 {
+		return n
+	}
+	return g.options.repeat
+}
+
+// shorten lets the packages that take longest measure fewer times per process, until a round takes no longer than it may: what
+// prepares its benchmarks expensively does so each time. If even that is too long, the budget ends the comparison.
+func (g *gate) shorten(took map[string]time.Duration, within time.Duration) {
+	var sum time.Duration
+	for _, d := range took {
+		sum += d
+	}
+	for sum > within {
+		longest := ""
+		for p, d := range took {
+			if g.repeat(p) > 1 && (longest == "" || d > took[longest]) {
+				longest = p
+			}
+		}
+		if longest == "" {
+			return
+		}
+		now := g.repeat(longest)
+		fewer := (now + 1) / 2
+		g.say("%s takes %s a round: measured %d times per process from here, not %d", longest, took[longest].Round(time.Second/10), fewer, now)
+		less := took[longest] * time.Duration(now-fewer) / time.Duration(now)
+		took[longest] -= less
+		sum -= less
+		g.repeats[longest] = fewer
+	}
 }
 
 // confirm measures again what looks worse: more often, and with nothing taken over from before.

@@ -44,12 +44,12 @@ type side struct {
 // processTimeout is for a process that hangs.
 const processTimeout = 2 * time.Minute
 
-// run starts one process that measures the benchmarks of a package.
-func (s *side) run(ctx context.Context, o *options, p *pinned, pkg, bench string) error {
+// run starts one process that measures each of the benchmarks of a package so many times.
+func (s *side) run(ctx context.Context, o *options, p *pinned, pkg, bench string, repeat int) error {
 	ctx, cancel := context.WithTimeout(ctx, processTimeout)
 	defer cancel()
 	c := command(ctx, s.folders[pkg], s.binaries[pkg], "-test.run=^$", "-test.bench="+bench, "-test.skip="+o.skip,
-		"-test.benchmem", fmt.Sprintf("-test.count=%d", o.repeat), fmt.Sprintf("-test.benchtime=%s", o.slice))
+		"-test.benchmem", fmt.Sprintf("-test.count=%d", repeat), fmt.Sprintf("-test.benchtime=%s", o.slice))
 	// One core, as bound. No collection: when one comes is chance, and what it costs shows as allocations. The memory
 	// limit is for benchmarks that allocate so much that they need one.
 	c.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=1GiB")

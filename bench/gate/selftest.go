@@ -243,7 +243,7 @@ func quickest(ctx context.Context, o *options, t tree, scratch string) (float64,
 			if s.binaries, err = t.build(ctx, []string{pkg}, layout+1, filepath.Join(scratch, t.name)); err != nil {
 				return 0, err
 			}
-			if err := s.run(ctx, o, cpu, pkg, exactly([]name{plantedPath})); err != nil {
+			if err := s.run(ctx, o, cpu, pkg, exactly([]name{plantedPath}), o.repeat); err != nil {
 				return 0, err
 			}
 		}

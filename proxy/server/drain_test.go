@@ -342,6 +342,27 @@ func TestListener_Retire(t *testing.T) {
 	s.open(4) // the ones that stay, the WebSocket and the last one
 }
 
+// TestListener_Retire_new: who has just come may still ask once. A request that is on its way is not to be lost.
+func TestListener_Retire_new(t *testing.T) {
+	s := newStage(t, "")
+	nl, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := s.Server.Listen("other", nl, server.Settings{})
+	s.Addr = nl.Addr().String()
+	asks, silent := s.Dial(), s.Dial()
+	s.open(2)
+	time.Sleep(50 * time.Millisecond) // they wait
+
+	other.Retire()
+	time.Sleep(50 * time.Millisecond) // it has reached them
+	asks.Send(fmt.Sprintf(get, "/"))
+	s.expect(s.began, "/")
+	s.read(asks, 200, "hello", true)
+	s.ended(silent)
+}
+
 // TestShutdownAnswersWhatHasArrived begins a shutdown in the moment in which a request arrives on an idle connection: its
 // bytes are in the kernel already, and it is answered.
 func TestShutdownAnswersWhatHasArrived(t *testing.T) {

@@ -225,6 +225,10 @@ func (c *h1) awaitRequest() bool {
 		c.current.Lock() // endIdle has interrupted by now
 		c.current.Unlock()
 		c.ResumeRead()
+		if c.served == 0 && c.begun == nil && c.in.Buffered() == 0 {
+			c.Arm(wire.Now() + int64(lastWait))
+			_ = c.in.FillOrIdle() // as above
+		}
 	}
 	// A drain ends a connection that waits, but not under a request that has arrived in the same moment.
 	return c.begun != nil || c.in.Buffered() > 0 || c.leaving() && c.in.TryFill()

@@ -15,10 +15,11 @@ run: build ## the demo
 	bin/sluice demo
 
 # Three passes: as it is shipped, under the race detector, and with returned buffers overwritten, which those who only measure a
-# gateway that they have built themselves do not have.
+# gateway that they have built themselves do not have. A process under the race detector sleeps for a second when it ends, unless told
+# otherwise, and the tests start hundreds of them.
 test: tools lint
 	$(GO) test -timeout 10m ./...
-	$(GO) test -timeout 10m -race ./...
+	GORACE=atexit_sleep_ms=20 $(GO) test -timeout 10m -race ./...
 	$(GO) test -timeout 10m -tags invariants ./cmd/... ./control/... ./proxy/... ./router/... ./tlsterm/...
 
 lint:

@@ -43,6 +43,7 @@ func residentMemory(t *testing.T, pid int) int {
 // cost more to make. Each has been used twice, with the head of a browser; what it costs is measured when all have been unused for
 // long. Then all are used again, and a drain ends them at once.
 func TestIdleConnections(t *testing.T) {
+	t.Parallel()
 	// idleMax is a bound on bytes of memory for each. Handshakes take time, so that those with TLS are fewer.
 	t.Run("h1", func(t *testing.T) { testIdle(t, 18_000, 6<<10, false, "http/1.1") })
 	t.Run("others", func(t *testing.T) {

@@ -117,6 +117,7 @@ func TestTLSAcrossHosts(t *testing.T) {
 
 // TestTLSSwap replaces the certificate again and again under load: no handshake fails, and every certificate is shown at last.
 func TestTLSSwap(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "pair.pem")
 	roots := x509.NewCertPool()
 	const swaps = 3

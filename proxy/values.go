@@ -47,6 +47,31 @@ func (x *Exchange) rawQuery(name string) ([]byte, bool) {
 
 var equals = []byte("=")
 
+// QueryOnce returns the value of a query parameter that stands there once, decoded; false if there is none or several. Which of several
+// counts, and whether a semicolon ends one, servers disagree about: who counts by a value must not count by another one than the origin reads.
+func (x *Exchange) QueryOnce(name string) (value []byte, ok bool) {
+	for q := x.Request.Query; len(q) > 0; {
+		pair := q
+		if i := bytes.IndexAny(q, "&;"); i >= 0 {
+			pair, q = q[:i], q[i+1:]
+		} else {
+			q = nil
+		}
+		key, of, _ := bytes.Cut(pair, equals)
+		if !UnescapesTo(key, name) {
+			continue
+		}
+		if ok {
+			return nil, false
+		}
+		value, ok = of, true
+	}
+	if ok && needsUnescape(value) {
+		value = x.KeepScratch(appendUnescaped(x.Scratch(), value))
+	}
+	return value, ok
+}
+
 func needsUnescape(b []byte) bool {
 	return bytes.IndexByte(b, '%') >= 0 || bytes.IndexByte(b, '+') >= 0
 }
@@ -135,6 +160,18 @@ func (x *Exchange) CookiePairs(name string) iter.Seq[[]byte] {
 			}
 		}
 	}
+}
+
+// CookieOnce is Cookie for a name that stands there once; false if there is none or several, in whichever form: see QueryOnce.
+func (x *Exchange) CookieOnce(name string) ([]byte, bool) {
+	n := 0
+	for range x.CookiePairs(name) {
+		n++
+	}
+	if n != 1 {
+		return nil, false
+	}
+	return x.Cookie(name)
 }
 
 var semicolon = []byte(";")

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/url"
 	"strings"
@@ -119,6 +120,30 @@ func TestCookiePairs(t *testing.T) {
 	f("a", "a=1|a=2|", "a=1; a=2")
 	f("a", "a=2|a=1|", "b=a=3; a=2; A=4", "aa=5;a=1")
 	f("a", `a="1"|a =2|a|a=|`, ` a="1" ;a =2; a;;a=`)
+}
+
+func TestOnce(t *testing.T) {
+	f := func(query, cookie, want string) {
+		t.Helper()
+		x := Acquire()
+		defer x.Release()
+		x.Request.Query = []byte(query)
+		x.Request.Head.AddString("Cookie", cookie)
+		a, okA := x.QueryOnce("a")
+		b, okB := x.CookieOnce("a")
+		if got := fmt.Sprintf("%s %v, %s %v", a, okA, b, okB); got != want {
+			t.Errorf("%s, %s: got %s, want %s", query, cookie, got, want)
+		}
+	}
+	f("", "", " false,  false")
+	f("b=2", "b=2", " false,  false")
+	f("a=1&b=2", "a=1; b=2", "1 true, 1 true")
+	f("a", "a", " true,  false") // a cookie has a value
+	f("a=", "a=", " true,  true")
+	f("%61=%31+2", `a="1"`, "1 2 true, 1 true")
+	f("a=1&a=2", "a=1; a=2", " false,  false")
+	f("a=1;b=2", "a=1; a ", "1 true,  false")
+	f("a=1;a=2", "a = 1", " false,  false")
 }
 
 func TestHeader(t *testing.T) {

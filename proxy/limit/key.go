@@ -59,6 +59,7 @@ func readClaim(p *part, x *proxy.Exchange) ([]byte, bool) {
 }
 
 // readHeader wants the field to be there once: origins may take the last of several, and nobody is to get a new bucket by another first one.
+// So do readCookie and readQuery.
 func readHeader(p *part, x *proxy.Exchange) ([]byte, bool) {
 	n := 0
 	for range x.Request.Head.Values(p.Name) {
@@ -70,8 +71,8 @@ func readHeader(p *part, x *proxy.Exchange) ([]byte, bool) {
 	return x.Header(p.Name)
 }
 
-func readCookie(p *part, x *proxy.Exchange) ([]byte, bool) { return x.Cookie(p.Name) }
-func readQuery(p *part, x *proxy.Exchange) ([]byte, bool)  { return x.Query(p.Name) }
+func readCookie(p *part, x *proxy.Exchange) ([]byte, bool) { return x.CookieOnce(p.Name) }
+func readQuery(p *part, x *proxy.Exchange) ([]byte, bool)  { return x.QueryOnce(p.Name) }
 
 func readPath(p *part, x *proxy.Exchange) ([]byte, bool) {
 	return x.Match.Value(x.MatchedPath, p.index), true

@@ -54,6 +54,40 @@ func TestKeysApart(t *testing.T) {
 	f(x, header("X-A", ""), header("X-B", "1"), false) // empty is not absent
 	f(x, header("X-B", "1"), header("X-C", "2"), true)
 
+	// Nobody gets a new bucket by a decoy in front of, or behind, what the origin reads: several of a name count as none.
+	f(x, request(start, "", [2]string{"X-A", "decoy"}, [2]string{"X-A", "1"}), header("X-B", "1"), true)
+	cookie := keyFor(t, "cookie id")
+	cookies := func(lines ...string) *proxy.Exchange {
+		var fields [][2]string
+		for _, l := range lines {
+			fields = append(fields, [2]string{"Cookie", l})
+		}
+		return request(start, "", fields...)
+	}
+	f(cookie, cookies("id=1"), cookies("a=b; id=1"), true)
+	f(cookie, cookies("id=1"), cookies("id=2"), false)
+	f(cookie, cookies("id=1"), cookies("ID=2; id=1"), true)
+	f(cookie, cookies("id=decoy; id=1"), cookies(""), true)
+	f(cookie, cookies("id=decoy", "a=b; id=1"), cookies(""), true)
+	f(cookie, cookies("id=decoy; id =1"), cookies(""), true)
+	f(cookie, cookies(`id=decoy; id="1"`), cookies(""), true)
+	f(cookie, cookies("id=decoy; id"), cookies(""), true)
+
+	parameter := keyFor(t, "query key")
+	query := func(q string) *proxy.Exchange {
+		r := request(start, "")
+		r.Request.Query = []byte(q)
+		return r
+	}
+	f(parameter, query("key=1"), query("a=b&key=1"), true)
+	f(parameter, query("key=1"), query("%6bey=%31"), true)
+	f(parameter, query("key=1"), query("key=2"), false)
+	f(parameter, query("key=decoy&key=1"), query(""), true)
+	f(parameter, query("key=decoy&%6bey=1"), query(""), true)
+	f(parameter, query("key=decoy&key"), query(""), true)
+	f(parameter, query("key=decoy;key=1"), query(""), true)
+	f(parameter, query("key=1;a=decoy"), query("key=1;a=another"), true)
+
 	// What belongs to one value does not run into the next.
 	both := keyFor(t, "header X-A", "header X-B")
 	pair := func(a, b string) *proxy.Exchange {

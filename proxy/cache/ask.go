@@ -30,36 +30,38 @@ const (
 func (v *visit) lead(next *proxy.Chain, f *flight) error {
 	x, p := v.x, v.p
 	v.result = Miss
+	if v.late {
+		v.status.Detail = "waited"
+	}
 	defer f.desert(true)
 	out, c, err := v.askAs(next, f)
 	now := wire.Now()
 	x.Waited = true
 	switch out {
 	case outLanded:
+		if v.turn != nil {
+			p.cache.flights.enter(f)
+			v.went(true, nil)
+		}
 		v.status.Stored = true
 		return v.share(f, now, true)
 	case outRefreshed:
 		p.cache.land(f, refreshed, nil)
+		v.went(true, nil)
 		v.status.FwdStatus = 304
 		x.Learn(c)
 		c.End()
 		v.result = Revalidated
 		return v.answer(now)
-	case outFailed, outBroken:
-		if v.mayUse(now) {
-			p.cache.land(f, passed, nil) // others may have nothing that they may use
-			x.Learn(c)
-			status := c.Response.Status
-			c.End()
-			return v.standIn(now, status)
-		}
-		if reason := proxy.AsError(err); out == outFailed && reason.Side != proxy.ByClient {
-			p.cache.land(f, failed, reason)
-		} else {
-			p.cache.land(f, passed, nil) // it is about this client, or an answer that the others had better ask for themselves
-		}
-	default:
-		p.cache.land(f, passed, nil)
+	}
+	s, reason := lesson(out, c, err)
+	p.cache.land(f, s, reason)
+	v.went(false, reason)
+	if (out == outFailed || out == outBroken) && v.mayUse(now) {
+		x.Learn(c)
+		status := c.Response.Status
+		c.End()
+		return v.standIn(now, status)
 	}
 	// Also what has refused it, behind us, has a word for the head, and something to do at the end.
 	x.Adopt(c)
@@ -67,6 +69,37 @@ func (v *visit) lead(next *proxy.Chain, f *flight) error {
 		x.FailedAt = c.FailedAt
 	}
 	return err
+}
+
+// lesson is what an answer that is not for the others says to them: that the origin is in trouble, that the request may have been at fault,
+// or nothing.
+func lesson(out outcome, c *proxy.Exchange, err error) (state, *proxy.Error) {
+	status := c.Response.Status
+	switch {
+	case out == outFailed:
+		if reason := proxy.AsError(err); reason.Side != proxy.ByClient {
+			return failed, reason
+		}
+		return declined, nil
+	case status >= 500:
+		return failed, errFailing
+	case status >= 400, out == outWrong:
+		return declined, nil
+	}
+	return passed, nil
+}
+
+// errFailing is for those who have waited for the answers to others, each of which was an error of the origin's that is not theirs to see.
+var errFailing = &proxy.Error{
+	Status: 503, Code: "service_failing", Detail: "The service has answered others who asked for the same with errors.", Side: proxy.ByUpstream,
+}
+
+// went tells those who wait with v what has come of its turn, if it has one.
+func (v *visit) went(answered bool, failure *proxy.Error) {
+	if f := v.turn; f != nil {
+		v.turn = nil
+		f.went(answered, failure)
+	}
 }
 
 // askAs asks through a fork of the exchange, which is canceled with it as long as nobody else wants the answer. The fork is the
@@ -77,7 +110,7 @@ func (v *visit) askAs(next *proxy.Chain, f *flight) (out outcome, c *proxy.Excha
 	defer func() {
 		if !done { // a panic behind us costs its own request an error 500 and no other's
 			x.CancelFork(nil, nil)
-			v.p.cache.land(f, passed, nil)
+			v.p.cache.land(f, declined, nil)
 			c.End()
 		}
 	}()
@@ -108,13 +141,11 @@ func (v *visit) standIn(now int64, status int) error {
 	return v.answer(now)
 }
 
-// follow waits for the answer to another request. done is false if the store has to be looked at again.
+// follow waits for the answer to another request. done is false if the store has to be looked at again, and the origin to be asked if there is
+// nothing: by one of those who have waited, whom the others follow, or if v has a turn now, by itself.
 func (v *visit) follow(next *proxy.Chain, f *flight) (done bool, err error) {
-	x, p := v.x, v.p
 	v.result = Collapsed
-	p.cache.Waiting.Add(1)
-	s, err := f.await(x, p.patience(x))
-	p.cache.Waiting.Add(-1)
+	s, err := v.await(f)
 	if err == nil && s == landing && (f.names == nil || string(v.appendVariant(f.names, f.id)) == f.variant) {
 		v.status.Collapsed = true
 		return true, v.share(f, wire.Now(), false)
@@ -125,33 +156,57 @@ func (v *visit) follow(next *proxy.Chain, f *flight) (done bool, err error) {
 		return true, err
 	case s == refreshed, s == landing:
 		return false, nil
-	case expired(x):
+	case expired(v.x):
+		if s == ownTurn {
+			f.turns.give(1)
+		}
 		return true, proxy.ErrTimeout
-	case s == waiting:
-		v.status.Detail = "waited"
-		return true, v.lead(next, newFlight(v.full, f.mark))
-	case s == failed && v.mayUse(wire.Now()):
+	case s == ownTurn:
+		v.turn = f
+		return false, nil
+	case (s == failed || s == hopeless) && v.mayUse(wire.Now()):
 		return true, v.standIn(wire.Now(), 0)
-	case s == failed:
+	case s == failed && v.failed >= leadersMax:
 		v.status.Collapsed = true
 		return true, f.err
+	case s == hopeless:
+		v.status.Collapsed = true
+		return true, f.spent
 	}
-	if err := f.turns.take(x, p.patience(x)); err != nil {
-		return true, err
-	}
-	defer f.turns.give()
-	if expired(x) {
-		return true, proxy.ErrTimeout
-	}
-	return true, v.lead(next, newFlight(v.full, f.mark))
+	return false, nil
 }
 
-// patience is how long x waits for others.
-func (p *Policy) patience(x *proxy.Exchange) time.Duration {
-	if x.Deadline == 0 {
-		return p.Wait
+// await waits until there is something to do for who follows f: see follow. Whoever has waited for long enough, or in vain, waits for its
+// turn to ask by itself, or for what comes before that.
+func (v *visit) await(f *flight) (s state, err error) {
+	x, p := v.x, v.p
+	p.cache.Waiting.Add(1)
+	defer p.cache.Waiting.Add(-1)
+	if v.until == 0 {
+		v.until = wire.Now() + int64(p.Wait)
 	}
-	return min(p.Wait, time.Duration(max(x.Deadline-wire.Now(), 0)))
+	s, err = f.await(x, within(x, time.Duration(v.until-wire.Now())))
+	if err == nil && s == waiting && !expired(x) {
+		s, err = f.queue(x, waiting, within(x, forever))
+		v.late = s == ownTurn
+	}
+	if s == declined || s == failed {
+		v.failed++
+	}
+	if err == nil && (s == passed || s == declined && v.failed >= leadersMax) && !expired(x) {
+		s, err = f.queue(x, s, within(x, p.Wait))
+	}
+	return s, err
+}
+
+const forever = time.Duration(1<<63 - 1)
+
+// within is how long x may wait until its answer has to be there.
+func within(x *proxy.Exchange, wait time.Duration) time.Duration {
+	if x.Deadline != 0 {
+		wait = min(wait, time.Duration(x.Deadline-wire.Now()))
+	}
+	return max(wait, 0)
 }
 
 func expired(x *proxy.Exchange) bool { return x.Deadline != 0 && wire.Now() >= x.Deadline }
@@ -200,7 +255,7 @@ func (v *visit) refreshBehind(next *proxy.Chain, m store.Mark) {
 				proxy.Caught(r)
 			}
 			if !done {
-				c.land(f, passed, nil)
+				c.land(f, declined, nil)
 				fork.End()
 			}
 		}()
@@ -215,16 +270,13 @@ func (v *visit) behind(c *proxy.Exchange, next *proxy.Chain, f *flight) {
 	defer v.entry.Free()
 	v.has = v.get()
 	switch out, err := p.ask(c, next, f, v); out {
-	case outFailed:
-		p.cache.land(f, failed, proxy.AsError(err))
-	case outBroken, outWrong:
-		p.cache.land(f, passed, nil)
-	case outRefreshed:
-		p.cache.land(f, refreshed, nil)
-	case outAlone:
-		p.cache.land(f, passed, nil)
 	case outLanded:
 		return // the fork is the flight's
+	case outRefreshed:
+		p.cache.land(f, refreshed, nil)
+	default:
+		s, reason := lesson(out, c, err)
+		p.cache.land(f, s, reason)
 	}
 	c.End()
 }

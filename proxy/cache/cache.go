@@ -117,6 +117,12 @@ type visit struct {
 	result Result
 	status rules.Status
 
+	// Of a follower.
+	until  int64   // wire.Now until which it waits; 0: it has not waited yet
+	failed int     // how many of those whom it has followed have failed
+	turn   *flight // of which it has a turn
+	late   bool    // because the answer did not come in time
+
 	// The body that is left to be read of an entry of several chunks.
 	at, left int64
 }
@@ -126,6 +132,7 @@ var visits = sync.Pool{New: func() any { return new(visit) }}
 // Finish implements proxy.Finisher.
 func (v *visit) Finish(*proxy.Exchange) {
 	v.p.cache.Counts[v.result].Add(1)
+	v.went(false, nil)
 	v.entry.Free()
 	*v = visit{}
 	visits.Put(v)
@@ -166,7 +173,7 @@ func (v *visit) serve(next *proxy.Chain) error {
 		v.status.Forward = rules.ForwardBypass
 		return next.Serve(x)
 	}
-	for tries := 0; ; tries++ {
+	for tries := 0; ; tries++ { // with each failed leader, too: they are counted by themselves
 		mark := v.p.cache.Store.Now()
 		now := x.Started
 		if x.Waited {
@@ -191,8 +198,12 @@ func (v *visit) serve(next *proxy.Chain) error {
 			v.result = Miss
 			return next.Serve(x)
 		}
-		if passes || v.p.Wait == 0 || tries == triesMax {
-			return v.lead(next, newFlight(v.full, mark))
+		if passes || v.p.Wait == 0 || v.turn != nil || tries == triesMax+v.failed {
+			f := newFlight(v.full, mark)
+			if v.turn != nil {
+				f.key = string(v.key) // so that others can join when it has landed
+			}
+			return v.lead(next, f)
 		}
 		missed := v.full
 		f, leads := v.p.cache.flights.join(v.key, v.flightKey(), mark, true, v.purged)

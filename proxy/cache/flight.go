@@ -49,6 +49,10 @@ type flight struct {
 	alone *time.Timer // runs out when nobody has read for long
 
 	turns turns
+	// Of those who went by themselves while others went on waiting.
+	answered bool         // one of them has brought what others may have, too: look for it
+	failures int          // how many have failed, one after the other
+	spent    *proxy.Error // so many that the others need not try
 }
 
 // state is how far a flight is.
@@ -59,7 +63,8 @@ const (
 	landing                // the head is there, the body comes or has come
 	refreshed              // what the store has is good again
 	passed                 // the answer is its leader's alone: everybody asks by himself
-	failed                 // there is no answer: err says why
+	declined               // it is an error that may be about its leader alone: another one leads
+	failed                 // there is no answer, or one that says that the origin is in trouble: err says it to others. Another one leads, too
 )
 
 // block is a part of a body. Blocks that every reader has left behind are garbage, once the flight has let go of the first.
@@ -115,11 +120,29 @@ func (fs *flights) join(key, full []byte, now store.Mark, follow bool, purged fu
 	}
 	f = newFlight(full, now)
 	f.key = string(key)
+	s.add(f)
+	return f, true
+}
+
+// add is called with s locked.
+func (s *shard) add(f *flight) {
 	if s.m == nil {
 		s.m = make(map[string][]*flight)
 	}
 	s.m[f.key] = append(s.m[f.key], f)
-	return f, true
+}
+
+// enter lets others join a flight that has a key and has landed, unless it is over.
+func (fs *flights) enter(f *flight) {
+	s := fs.shard([]byte(f.key))
+	s.Lock()
+	defer s.Unlock()
+	f.mu.Lock()
+	closed := f.closed
+	f.mu.Unlock()
+	if !closed {
+		s.add(f)
+	}
 }
 
 // has reports whether there are flights for a key, or for variants of it.
@@ -154,11 +177,11 @@ func (fs *flights) leave(f *flight) {
 	}
 }
 
-// board takes somebody in who follows, unless everybody has left already.
+// board takes somebody in who follows, unless everybody has left already, or somebody else was faster.
 func (f *flight) board() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.deserted {
+	if f.deserted || f.answered && f.state == waiting {
 		return false
 	}
 	f.pending++
@@ -167,16 +190,17 @@ func (f *flight) board() bool {
 
 // desert takes one out who has not begun to read: a follower, or the leader.
 func (f *flight) desert(leader bool) {
-	f.change(func() {
-		if leader {
-			if !f.leaderIn {
-				return
-			}
-			f.leaderIn = false
-		}
+	f.mu.Lock()
+	if !leader || f.leaderIn {
+		f.leaderIn = f.leaderIn && !leader
 		f.pending--
 		f.tidy()
-	})
+	}
+	windowed := f.windowed
+	f.mu.Unlock()
+	if windowed {
+		f.change(func() {}) // whoever fills may have waited for this one, and nobody else has
+	}
 }
 
 // tidy ends what nobody is waiting for any more. f.mu is held.
@@ -266,7 +290,11 @@ func (f *flight) await(x *proxy.Exchange, patience time.Duration) (state, error)
 	var timer *time.Timer
 	for {
 		f.mu.Lock()
-		if s := f.state; s != waiting {
+		s := f.state
+		if s == waiting && f.answered {
+			s = refreshed
+		}
+		if s != waiting {
 			f.mu.Unlock()
 			return s, nil
 		}

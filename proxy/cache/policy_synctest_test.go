@@ -61,7 +61,11 @@ func (b *bench) Serve(x *proxy.Exchange, _ *proxy.Chain) error {
 	if b.err != nil {
 		return b.err
 	}
-	head, body, _ := strings.Cut(b.answer(x), "\n\n")
+	answer := b.answer(x)
+	if answer == "break" {
+		return errBadOrigin
+	}
+	head, body, _ := strings.Cut(answer, "\n\n")
 	status, lines, _ := strings.Cut(head, "\n")
 	x.Response.Via = "1.1 sluice"
 	fmt.Sscan(status, &x.Response.Status)
@@ -77,6 +81,9 @@ func (b *bench) Serve(x *proxy.Exchange, _ *proxy.Chain) error {
 	}
 	return nil
 }
+
+// errBadOrigin is what comes of the answer "break".
+var errBadOrigin = &proxy.Error{Status: 502, Code: "bad_origin", Detail: "It has broken off.", Side: proxy.ByUpstream}
 
 // ask sends a request: "GET /a", with fields behind it ("Range: bytes=0-1"). It returns the answer as one line: the status, the fields of
 // the answer in want's order, the body.

@@ -7,8 +7,11 @@ import (
 	"sluice/proxy"
 )
 
-// turns lets those go who followed a leader in vain: a few at first, and two more for each whose answer has come, so that an
-// origin is not asked by thousands in the same moment, and nobody waits for long where it answers fast.
+// leadersMax is how many may fail, one after the other, until all who wait for them are told what the last one was.
+const leadersMax = 3
+
+// turns lets those go by themselves whom a leader has left without an answer: a few at first, and two more for each whose answer has
+// come, so that an origin is not asked by thousands in the same moment, and nobody waits for long where it answers fast.
 type turns struct {
 	once sync.Once
 	free chan struct{}
@@ -29,31 +32,75 @@ func (t *turns) init() {
 	})
 }
 
-// take waits for a turn, but not for long: then it is taken anyway.
-func (t *turns) take(x *proxy.Exchange, patience time.Duration) error {
+// give lets so many more go.
+func (t *turns) give(n int) {
 	t.init()
-	select {
-	case <-t.free:
-		return nil
-	default:
-	}
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case <-t.free:
-	case <-timer.C:
-	case <-x.Done():
-		return x.Canceled()
-	}
-	return nil
-}
-
-// give lets two more go.
-func (t *turns) give() {
-	for range 2 {
+	for range n {
 		select {
 		case t.free <- struct{}{}:
 		default:
 		}
 	}
+}
+
+// What queue returns beside the states in which a flight can be.
+const (
+	ownTurn  = failed + 1 + iota // it is the caller's turn
+	hopeless                     // of those who had a turn so many have failed, one after the other, that nobody else need try: f.spent says how
+)
+
+// queue waits for a turn of those who follow f in vain, or until there is something better to do than to ask: the flight is in another state than
+// in; or one who went has brought an answer, which is refreshed. When patience runs out, ownTurn is the result if f is over, else in. It
+// fails when x is canceled.
+func (f *flight) queue(x *proxy.Exchange, in state, patience time.Duration) (state, error) {
+	t := &f.turns
+	t.init()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for {
+		f.mu.Lock()
+		s, answered, spent := f.state, f.answered, f.spent
+		changed := f.wake()
+		f.mu.Unlock()
+		switch {
+		case s != in:
+			return s, nil
+		case answered:
+			return refreshed, nil
+		case spent != nil:
+			return hopeless, nil
+		}
+		select {
+		case <-t.free:
+			return ownTurn, nil
+		case <-timer.C:
+			if in == waiting {
+				return waiting, nil
+			}
+			return ownTurn, nil
+		case <-changed:
+		case <-x.Done():
+			return in, x.Canceled()
+		}
+	}
+}
+
+// went says what has come of one who had a turn of f's: an answer that others may have, too; a failure; or neither.
+func (f *flight) went(answered bool, failure *proxy.Error) {
+	more, wake := 2, answered
+	f.mu.Lock()
+	if failure == nil {
+		f.failures = 0
+		f.answered = f.answered || answered
+	} else {
+		more = 1
+		if f.failures++; f.failures == leadersMax && f.spent == nil {
+			f.spent, wake = failure, true
+		}
+	}
+	f.mu.Unlock()
+	if wake {
+		f.change(func() {})
+	}
+	f.turns.give(more)
 }

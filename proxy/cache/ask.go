@@ -423,41 +423,6 @@ const passFor = 30 * time.Second
 // urlFrom is where the URL begins in a key.
 func (p *Policy) urlFrom() int { return len(p.Space) + 1 }
 
-// refresh takes over what a 304 says about the entry that v has found, for v and for the store (RFC 9111 section 4.3.4). It returns
-// false if the 304 is about something else: then nothing can be said of the entry, which is dropped.
-func (p *Policy) refresh(c *proxy.Exchange, f *flight, v *visit, asked, now int64) bool {
-	var stored, merged wire.Head
-	stored.Load(v.entry.Meta[v.record.headAt:])
-	if !rules.Freshens(&c.Response.Head, &stored) {
-		p.cache.Store.Delete(v.full)
-		v.has = false
-		return false
-	}
-	tags := p.tags(&c.Response.Head)
-	age := rules.ParseResponse(&c.Response.Head).Age // of another cache's 304
-	p.clean(&c.Response.Head)
-	rules.Merge(&merged, &stored, &c.Response.Head)
-	said := rules.ParseResponse(&merged)
-	said.Age = age
-	rec := record{kind: kindObject, status: v.record.status, via: v.record.via}
-	rec.judge(&said, p, v.x, asked, now)
-	v.fresh = rec.build(&merged)
-	v.soft = false
-	policy := p.rules(v.x)
-	switch {
-	case rules.Storable(rec.status, &rules.Request{}, &said, policy) != rules.Stored, p.varies(&stored) != p.varies(&merged):
-		// The origin does not want it to be kept any more, or not under this key.
-		p.cache.Store.Delete(v.full)
-	case rules.Storable(rec.status, &v.req, &said, policy) != rules.Stored:
-		// Said to this client alone: what is kept for the others stays as it is.
-	default:
-		// If the entry was evicted or purged meanwhile, what v holds of it answers v's client all the same: it was good when it was asked.
-		_ = p.cache.Store.Refresh(&v.entry, &store.Item{Meta: v.fresh, Tags: tags, KeepFor: rec.keepFor(&said, now), Began: f.mark})
-	}
-	v.record.decode(v.fresh)
-	return true
-}
-
 // varies are the fields by which a head says that the answer differs, but for the one that a policy behind us brings in.
 func (p *Policy) varies(h *wire.Head) string {
 	names, ok := rules.AppendVary(nil, h)

@@ -194,6 +194,9 @@ func (v *visit) serve(next *proxy.Chain) error {
 			return ErrNotCached
 		}
 		passes := v.has && v.record.kind == kindPass || v.authorized() && v.noted()
+		if r.Method == "HEAD" && v.has && v.record.kind == kindObject && v.record.status == 200 {
+			return v.passHead(next, mark)
+		}
 		if r.Method == "HEAD" || passes && (v.req.Range || v.req.Conditional) {
 			v.result = Miss
 			return next.Serve(x)

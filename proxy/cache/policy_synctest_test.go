@@ -69,13 +69,16 @@ func (b *bench) Serve(x *proxy.Exchange, _ *proxy.Chain) error {
 	status, lines, _ := strings.Cut(head, "\n")
 	x.Response.Via = "1.1 sluice"
 	fmt.Sscan(status, &x.Response.Status)
+	size := int64(-1)
 	for line := range strings.SplitSeq(lines, "\n") {
-		if name, value, ok := strings.Cut(line, ": "); ok {
+		if name, value, ok := strings.Cut(line, ": "); ok && name == "Content-Length" {
+			fmt.Sscan(value, &size)
+		} else if ok {
 			x.Response.Head.AddString(name, value)
 		}
 	}
 	if x.Response.Status == 304 || x.Request.Method == "HEAD" {
-		x.Response.Body.SetAbsent(-1)
+		x.Response.Body.SetAbsent(size)
 	} else {
 		x.Response.Body.SetWhole([]byte(body))
 	}
@@ -289,6 +292,41 @@ func TestTime(t *testing.T) {
 		b.want(b.ask("GET /a"), "bad_response, sluice; fwd=stale")
 		b.answer = says("200\nCache-Control: max-age=10\nETag: \"3\"\n\nthree")
 		b.want(b.ask("GET /a"), "200 three, fwd=uri-miss; ttl=10; stored")
+	})
+
+	inBubble("RFC 9111 4.3.5: HEAD updates what GET has brought, or makes it stale", t, Options{}, func(b *bench) {
+		const get = "200\nCache-Control: max-age=10\nETag: \"1\"\nX-Was: kept\nContent-Type: a/b\n\none"
+		head := func(answer string) {
+			b.t.Helper()
+			b.answer = says(answer)
+			if got := b.ask("HEAD /a", "Cache-Control: no-cache"); !strings.HasPrefix(got, "200 ,") && !strings.HasPrefix(got, "304 ,") {
+				b.t.Error(got)
+			}
+			b.answer = says("200\nCache-Control: max-age=10\n\nanew")
+		}
+		f := func(later time.Duration, answer, want string) {
+			b.t.Helper()
+			b.cache.Store.PurgeAll(false)
+			b.answer = says(get)
+			b.ask("GET /a")
+			time.Sleep(later)
+			head(answer)
+			b.want(b.ask("GET /a"), want)
+		}
+		const kept, anew = "200 one age 5, hit; ttl=5", "200 anew, fwd=stale; ttl=10; stored"
+		// What it says is taken over, whether the entry is still fresh or not, and no request is asked again.
+		f(5*time.Second, "200\nCache-Control: max-age=60\nETag: \"1\"\n\n", "200 one age 0, hit; ttl=60")
+		f(15*time.Second, "200\nCache-Control: max-age=60\nETag: \"1\"\nContent-Length: 3\n\n", "200 one age 0, hit; ttl=60")
+		f(5*time.Second, "200\nCache-Control: max-age=0\nETag: \"1\"\n\n", "200 anew, fwd=stale; ttl=10; stored")
+		f(5*time.Second, "200\nCache-Control: no-store\nETag: \"1\"\n\n", "200 anew, fwd=uri-miss; ttl=10; stored")
+		// Another version, by its validator or its length.
+		f(5*time.Second, "200\nCache-Control: max-age=60\nETag: \"2\"\n\n", anew)
+		f(5*time.Second, "200\nCache-Control: max-age=60\nLast-Modified: Sun, 06 Nov 1994 08:49:37 GMT\n\n", anew)
+		f(5*time.Second, "200\nCache-Control: max-age=60\nETag: \"1\"\nContent-Length: 4\n\n", anew)
+		// Nothing is said about what is kept.
+		f(5*time.Second, "200\nCache-Control: max-age=60\n\n", kept)
+		f(5*time.Second, "200\nCache-Control: max-age=60\nETag: \"2\"\nContent-Encoding: gzip\n\n", kept)
+		f(5*time.Second, "304\nCache-Control: max-age=60\nETag: \"2\"\n\n", kept)
 	})
 
 	inBubble("RFC 9111 5.2.1: what requests say", t, Options{}, func(b *bench) {

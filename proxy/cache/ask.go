@@ -43,7 +43,6 @@ func (v *visit) lead(next *proxy.Chain, f *flight) error {
 			p.cache.flights.enter(f)
 			v.went(true, nil)
 		}
-		v.status.Stored = true
 		return v.share(f, now, true)
 	case outRefreshed:
 		p.cache.land(f, refreshed, nil)
@@ -474,11 +473,12 @@ func (p *Policy) start(c *proxy.Exchange, f *flight, v *visit, said *rules.Respo
 		whole := bytes.Clone(r.Body.Prefix())
 		w.Abort()
 		f.land(meta, int64(len(whole)), whole, true)
-		_ = p.cache.Store.Put(&it, whole) // too large for it, or purged meanwhile: the next one asks again
+		v.status.Stored = p.cache.Store.Put(&it, whole) == nil // else too large for it, or purged meanwhile: the next one asks again
 		p.cache.flights.leave(f)
 		c.End()
 		return ""
 	}
+	v.status.Stored = r.Body.Size() >= 0 // of one that may yet turn out to be too large nobody can say
 	f.land(meta, r.Body.Size(), nil, false)
 	c.Leave()
 	go p.fill(c, f, w, string(key))

@@ -19,6 +19,7 @@ type lazyOrigin struct {
 	size  int64
 	cut   int // per read
 	delay time.Duration
+	sized bool // the length is announced after all
 	asked atomic.Int64
 	gate  chan struct{}
 	ended atomic.Int64
@@ -38,7 +39,11 @@ func (o *lazyOrigin) Serve(x *proxy.Exchange, _ *proxy.Chain) error {
 	}
 	x.Response.Status = 200
 	x.Response.Head.AddString("Cache-Control", "max-age=60")
-	x.Response.Body.SetFlow(nil, &lazyBody{o: o, x: x, left: o.size}, -1)
+	size := int64(-1)
+	if o.sized {
+		size = o.size
+	}
+	x.Response.Body.SetFlow(nil, &lazyBody{o: o, x: x, left: o.size}, size)
 	return nil
 }
 
@@ -258,4 +263,25 @@ func TestContentWith304(t *testing.T) {
 	if n, word, err := askLazy(chain, "/x", nil, nil); n != o.size || word != "hit" || err != nil {
 		t.Error(n, word, err)
 	}
+}
+
+// TestStored: Cache-Status says that an answer was stored (RFC 9211 section 2.5) only if that is known when its head goes out.
+func TestStored(t *testing.T) {
+	f := func(o *lazyOrigin, want string) {
+		t.Helper()
+		o.cut = 32 << 10
+		chain, _ := lazyChain(o, Options{MaxObject: 64 << 10})
+		status := ""
+		_, _, err := askLazy(chain, "/x", nil, func(x *proxy.Exchange) {
+			x.EditHead()
+			status = string(x.Response.Head.Get("Cache-Status"))
+		})
+		if status != want || err != nil {
+			t.Errorf("got %q, %v; want %q", status, err, want)
+		}
+	}
+	f(&lazyOrigin{size: 40 << 10, sized: true}, "sluice; fwd=uri-miss; ttl=60; stored")
+	f(&lazyOrigin{size: 100 << 10, sized: true}, "sluice; fwd=uri-miss; detail=size")
+	f(&lazyOrigin{size: 40 << 10}, "sluice; fwd=uri-miss; ttl=60")
+	f(&lazyOrigin{size: 100 << 10}, "sluice; fwd=uri-miss; ttl=60")
 }

@@ -62,6 +62,10 @@ func (v *visit) lead(next *proxy.Chain, f *flight) error {
 		c.End()
 		return v.standIn(now, status)
 	}
+	if err == nil && v.wantsLess(&c.Response) {
+		c.End() // which ends its body
+		return next.Serve(x)
+	}
 	// Also what has refused it, behind us, has a word for the head, and something to do at the end.
 	x.Adopt(c)
 	if err != nil && x.FailedAt == "" {
@@ -69,6 +73,15 @@ func (v *visit) lead(next *proxy.Chain, f *flight) error {
 	}
 	return err
 }
+
+// wantsLess reports that a client which has asked for a part, or only for what has changed, would get so much more in r that asking again as the
+// client has asked costs less. Not asking so at first is for what can be kept, and that it cannot is known now.
+func (v *visit) wantsLess(r *proxy.Response) bool {
+	size := r.Body.Size()
+	return (v.req.Range || v.req.Conditional) && r.Status == 200 && r.Body.Flowing() && (size < 0 || size > muchMore)
+}
+
+const muchMore = 64 << 10
 
 // lesson is what an answer that is not for the others says to them: that the origin is in trouble, that the request may have been at fault,
 // or nothing.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -20,6 +21,7 @@ type lazyOrigin struct {
 	cut   int // per read
 	delay time.Duration
 	sized bool // the length is announced after all
+	parts bool // Range is answered with 206 and nothing
 	asked atomic.Int64
 	gate  chan struct{}
 	ended atomic.Int64
@@ -39,6 +41,10 @@ func (o *lazyOrigin) Serve(x *proxy.Exchange, _ *proxy.Chain) error {
 	}
 	x.Response.Status = 200
 	x.Response.Head.AddString("Cache-Control", "max-age=60")
+	if o.parts && x.Request.Head.Has("Range") {
+		x.Response.Status = 206
+		return nil
+	}
 	size := int64(-1)
 	if o.sized {
 		size = o.size
@@ -74,8 +80,12 @@ func lazyChain(o *lazyOrigin, opt Options) (*proxy.Chain, *Cache) {
 	return proxy.NewChain(proxy.Link{Name: "cache", Policy: NewPolicy(c, opt)}, proxy.Link{Name: "origin", Policy: o}), c
 }
 
-func askLazy(ch *proxy.Chain, path string, cancel chan struct{}, look func(x *proxy.Exchange)) (n int64, word string, err error) {
+func askLazy(ch *proxy.Chain, path string, cancel chan struct{}, look func(x *proxy.Exchange), fields ...string) (n int64, word string, err error) {
 	x := proxy.Acquire()
+	for _, f := range fields {
+		name, value, _ := strings.Cut(f, ": ")
+		x.Request.Head.AddString(name, value)
+	}
 	x.Edge, x.Started = proxy.Nobody{}, wire.Now()
 	x.Request.Method, x.Request.Scheme, x.Request.Host = "GET", "http", []byte("host")
 	x.Received.Method = []byte("GET")
@@ -284,4 +294,33 @@ func TestStored(t *testing.T) {
 	f(&lazyOrigin{size: 100 << 10, sized: true}, "sluice; fwd=uri-miss; detail=size")
 	f(&lazyOrigin{size: 40 << 10}, "sluice; fwd=uri-miss; ttl=60")
 	f(&lazyOrigin{size: 100 << 10}, "sluice; fwd=uri-miss; ttl=60")
+}
+
+// TestPartOfTooMuch: who asks for a part of what turns out not to be kept does not get all of it, but where that costs less than to ask again.
+func TestPartOfTooMuch(t *testing.T) {
+	f := func(o *lazyOrigin, wantStatus int, wantAsked, wantEnded int64, wantStatusField string, fields ...string) {
+		t.Helper()
+		o.cut, o.parts = 32<<10, true
+		chain, _ := lazyChain(o, Options{MaxObject: 64 << 10})
+		for i := range int64(2) {
+			status, field := 0, ""
+			n, _, err := askLazy(chain, "/x", nil, func(x *proxy.Exchange) {
+				x.EditHead()
+				status, field = x.Response.Status, string(x.Response.Head.Get("Cache-Status"))
+			}, fields...)
+			if status != wantStatus || err != nil || wantStatus == 206 && n > 0 {
+				t.Errorf("%d and %d bytes, %v", status, n, err)
+			}
+			if i == 0 && (o.asked.Load() != wantAsked || o.ended.Load() != wantEnded || field != wantStatusField) {
+				t.Errorf("asked %d times, ended %d, %q", o.asked.Load(), o.ended.Load(), field)
+			}
+		}
+		if n := o.asked.Load(); n > wantAsked+1 { // from now on it is known
+			t.Errorf("asked %d times for two", n)
+		}
+	}
+	const part = "Range: bytes=0-99"
+	f(&lazyOrigin{size: 1 << 30, sized: true}, 206, 2, 2, "sluice; fwd=uri-miss; detail=size", part)
+	f(&lazyOrigin{size: 1 << 20, sized: true}, 200, 1, 1, "sluice; fwd=uri-miss; detail=size")
+	f(&lazyOrigin{size: 1 << 20, sized: true}, 200, 2, 2, "sluice; fwd=uri-miss; detail=size", `If-None-Match: "x"`)
 }

@@ -53,6 +53,8 @@ func (r *Route) Configured() bool { return r.Name != "" && r.Name[0] != '-' }
 type Observer interface {
 	Begin(x *Exchange)
 	Finisher
+	// Asked sees the end of a fork that has asked a service for no client, in place of Begin and Finish.
+	Asked(c *Exchange)
 }
 
 // Pages knows which pages of other origins may call a route from a browser (Fetch standard, "CORS protocol"). The first policy of

@@ -287,6 +287,17 @@ func registerCache(m *observe.Metrics, current func() *cache.Cache) {
 			yield("", float64(c.Waiting.Load()))
 		}
 	})
+	count := func(value func(c *cache.Cache) uint64) iter.Seq2[string, float64] {
+		return func(yield func(string, float64) bool) {
+			if c := current(); c != nil {
+				yield("", float64(value(c)))
+			}
+		}
+	}
+	m.Func("sluice_cache_refreshes_total", "What was asked of services in the background, because what was served was stale; it is no request on a route.",
+		count(func(c *cache.Cache) uint64 { return c.Refreshes.Load() }))
+	m.Func("sluice_cache_refreshes_skipped_total", "What was not, because too much was asked in the background at that time.",
+		count(func(c *cache.Cache) uint64 { return c.Skipped.Load() }))
 	m.Func("sluice_cache_memory_bytes", "Memory of the response cache, as configured.", one(func(st *store.Stats) int64 { return st.Bytes }))
 	m.Func("sluice_cache_bytes", "Memory of the response cache that has been written to.", one(func(st *store.Stats) int64 { return st.BytesUsed }))
 	m.Func("sluice_cache_bytes_taken", "Memory that the response cache takes in truth: with its index, which grows with the entries.",

@@ -238,6 +238,7 @@ func (v *visit) refreshBehind(next *proxy.Chain, m store.Mark) {
 	c := p.cache
 	if c.behind.Add(1) > behindMax {
 		c.behind.Add(-1)
+		c.Skipped.Add(1)
 		return
 	}
 	f, leads := c.flights.join(v.key, v.flightKey(), m, false, v.purged)
@@ -255,6 +256,8 @@ func (v *visit) refreshBehind(next *proxy.Chain, m store.Mark) {
 	if p.Timeout > 0 {
 		fork.Deadline = fork.Started + int64(p.Timeout)
 	}
+	c.Refreshes.Add(1)
+	fork.OnFinish(forNobody{})
 	b := &visit{p: p, x: seen, req: v.req, urlEnd: v.urlEnd}
 	b.key = seen.KeepScratch(append(seen.Scratch(), v.key...))
 	b.full = seen.KeepScratch(append(seen.Scratch(), v.full...))
@@ -274,6 +277,16 @@ func (v *visit) refreshBehind(next *proxy.Chain, m store.Mark) {
 		b.behind(fork, next, f)
 		done = true
 	}()
+}
+
+// forNobody lets the route's observer see what a service was asked in the background.
+type forNobody struct{}
+
+// Finish implements proxy.Finisher.
+func (forNobody) Finish(c *proxy.Exchange) {
+	if r := c.Route; r != nil && r.Observer != nil {
+		r.Observer.Asked(c)
+	}
 }
 
 // behind asks the origin for nobody in particular. What is kept serves until it must not any more: then a client is told of failures.

@@ -24,6 +24,8 @@ type Cache struct {
 	shelves    shelves
 	blind      thrift
 	Waiting    atomic.Int64 // requests that wait for the answer to another one
+	// Refreshes counts fetches in the background, which are no requests of clients; Skipped those for which there were too many at that time.
+	Refreshes, Skipped atomic.Uint64
 	// Counts are of what became of requests.
 	Counts [resultCount]atomic.Uint64
 }

@@ -28,17 +28,25 @@ func (o *Observer) Begin(*proxy.Exchange) { o.route.begin() }
 func (o *Observer) Finish(x *proxy.Exchange) {
 	end, status := x.EndedAt, finalStatus(x)
 	o.route.finish(x, end, status)
-	if x.UpstreamAt != 0 {
-		s := o.only
-		if s == nil || s.name != x.Service {
-			s = o.services[x.Service]
-		}
-		if s != nil {
-			s.finish(x, end, status)
-		}
-	}
+	o.asked(x, end, status)
 	if o.log != nil {
 		o.log.record(x, end, status)
+	}
+}
+
+// Asked counts what a service was asked, and answered, for no client: no route has a request more by it, and no log a line.
+func (o *Observer) Asked(c *proxy.Exchange) { o.asked(c, c.EndedAt, finalStatus(c)) }
+
+func (o *Observer) asked(x *proxy.Exchange, end int64, status int) {
+	if x.UpstreamAt == 0 {
+		return
+	}
+	s := o.only
+	if s == nil || s.name != x.Service {
+		s = o.services[x.Service]
+	}
+	if s != nil {
+		s.finish(x, end, status)
 	}
 }
 

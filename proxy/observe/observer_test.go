@@ -52,6 +52,14 @@ func TestObserver(t *testing.T) {
 	x.UpstreamAt, x.Err, x.Response.Status, x.Service = 1, nil, 302, "unknown"
 	o.Begin(x)
 	o.Finish(x)
+	// What was asked for no client, and what was to be and was not.
+	c := get()
+	c.Response.Status = 304
+	o.Asked(c)
+	c.Response.Status, c.HeadAt = 0, 0
+	o.Asked(c)
+	c.UpstreamAt = 0
+	o.Asked(c)
 	if err := log.Close(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +80,9 @@ func TestObserver(t *testing.T) {
 	f(`sluice_requests_total{route="a",class="4xx"}`, 1)
 	f(`sluice_refused_total{route="a",code="body_too_large"}`, 1)
 	f(`sluice_upstream_requests_total{service="orders",class="2xx"}`, 1)
-	f(`sluice_upstream_duration_seconds_count{service="orders"}`, 1)
+	f(`sluice_upstream_requests_total{service="orders",class="3xx"}`, 1)
+	f(`sluice_upstream_requests_total{service="orders",class="error"}`, 1)
+	f(`sluice_upstream_duration_seconds_count{service="orders"}`, 3)
 	f(`sluice_upstream_retries_total{service="orders"}`, 0)
 	for series := range got {
 		if strings.Contains(series, "unknown") {

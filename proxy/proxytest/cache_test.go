@@ -414,6 +414,32 @@ routes:
 	wg.Wait()
 }
 
+// TestCacheRefreshCounts: what is asked in the background counts for the service, and not for the route.
+func TestCacheRefreshCounts(t *testing.T) {
+	t.Parallel()
+	origin := Origin(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("If-None-Match") != "" {
+			w.WriteHeader(304)
+			return
+		}
+		w.Header().Set("Cache-Control", "max-age=0, stale-while-revalidate=600")
+		w.Header().Set("ETag", `"1"`)
+		io.WriteString(w, "hello")
+	})
+	gw := Start(t, fmt.Sprintf(cached, origin))
+	for _, word := range []string{"fwd=uri-miss", "hit"} {
+		resp, _, err := gw.get("/x")
+		if err != nil || !strings.Contains(resp.Header.Get("Cache-Status"), word) {
+			t.Fatal(resp, err)
+		}
+	}
+	const asked = `sluice_upstream_requests_total{service="origin",class=%q}`
+	waitFor(t, func() bool { return scrape(t, gw)[fmt.Sprintf(asked, "3xx")] == 1 })
+	after := scrape(t, gw)
+	after.want(t, fmt.Sprintf(asked, "2xx"), 1)
+	after.want(t, `sluice_requests_total{route="a",class="2xx"}`, 2)
+}
+
 // waitFor waits for a condition that has to come.
 func waitFor(t testing.TB, is func() bool) {
 	t.Helper()

@@ -298,6 +298,8 @@ func registerCache(m *observe.Metrics, current func() *cache.Cache) {
 		count(func(c *cache.Cache) uint64 { return c.Refreshes.Load() }))
 	m.Func("sluice_cache_refreshes_skipped_total", "What was not, because too much was asked in the background at that time.",
 		count(func(c *cache.Cache) uint64 { return c.Skipped.Load() }))
+	m.Func("sluice_cache_resumed_total", "Bodies of which a part was evicted under a slow client, and that went on from the service.",
+		count(func(c *cache.Cache) uint64 { return c.Resumed.Load() }))
 	m.Func("sluice_cache_memory_bytes", "Memory of the response cache, as configured.", one(func(st *store.Stats) int64 { return st.Bytes }))
 	m.Func("sluice_cache_bytes", "Memory of the response cache that has been written to.", one(func(st *store.Stats) int64 { return st.BytesUsed }))
 	m.Func("sluice_cache_bytes_taken", "Memory that the response cache takes in truth: with its index, which grows with the entries.",

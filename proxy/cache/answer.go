@@ -49,6 +49,7 @@ func (v *visit) present(lines []byte, size, now int64) {
 	if v.result != Miss || age > 0 {
 		r.Head.AddKnown(wire.Age, wire.AppendUint(x.Scratch(), uint64(age)))
 	}
+	v.lines = lines
 	v.status.TTL, v.status.HasTTL = m.life.Fresh-v.age(now), true
 	v.at, v.left = 0, size
 	switch {
@@ -94,20 +95,30 @@ func (v *visit) Read(p []byte) (int, error) {
 	if v.left == 0 {
 		return 0, io.EOF
 	}
+	if v.tail.goesOn() {
+		n, err := v.tail.read(p)
+		v.at, v.left = v.at+int64(n), v.left-int64(n)
+		return n, err
+	}
 	n, err := v.entry.ReadAt(p[:min(int64(len(p)), v.left)], v.at)
 	v.at += int64(n)
 	v.left -= int64(n)
-	if err != nil {
-		return n, errTorn.With(err)
+	if err != nil && v.left > 0 {
+		err = v.resume(v.at, v.left, v.entry.Size, err)
 	}
-	return n, nil
+	return n, err
 }
 
 // errTorn cuts a response: a part of its body was evicted while the client read what stands before it.
 var errTorn = &proxy.Error{Status: 502, Code: "cache_torn", Detail: "A part of the cached body is gone.", Side: proxy.ByGateway}
 
-// Buffered implements proxy.Flow: all that is left can be had without waiting.
-func (v *visit) Buffered() int { return int(v.left) }
+// Buffered implements proxy.Flow: all that is left can be had without waiting, unless it comes from the origin.
+func (v *visit) Buffered() int {
+	if v.tail.goesOn() {
+		return v.tail.c.Response.Body.Buffered()
+	}
+	return int(v.left)
+}
 
 // Close implements proxy.Flow.
 func (v *visit) Close() error { return nil }
@@ -140,9 +151,9 @@ func (v *visit) share(f *flight, now int64, leader bool) error {
 		f.desert(leader)
 		b.SetWhole(whole[v.at : v.at+v.left])
 	case v.at == 0 && v.left == size:
-		b.SetFlow(nil, f.read(x, leader), size)
+		b.SetFlow(nil, f.read(v, leader), size)
 	default:
-		b.SetFlow(nil, &part{Flow: f.read(x, leader), skip: v.at, left: v.left}, v.left)
+		b.SetFlow(nil, &part{Flow: f.read(v, leader), skip: v.at, left: v.left}, v.left)
 	}
 	return nil
 }

@@ -26,6 +26,8 @@ type Cache struct {
 	Waiting    atomic.Int64 // requests that wait for the answer to another one
 	// Refreshes counts fetches in the background, which are no requests of clients; Skipped those for which there were too many at that time.
 	Refreshes, Skipped atomic.Uint64
+	// Resumed counts bodies of which a part was evicted under a slow client, and that went on from the origin.
+	Resumed atomic.Uint64
 	// Counts are of what became of requests.
 	Counts [resultCount]atomic.Uint64
 }
@@ -127,6 +129,10 @@ type visit struct {
 
 	// The body that is left to be read of an entry of several chunks.
 	at, left int64
+	// How the body goes on if a chunk is gone.
+	next  *proxy.Chain
+	lines []byte // of the head, as it is kept
+	tail  tail
 }
 
 var visits = sync.Pool{New: func() any { return new(visit) }}
@@ -135,6 +141,7 @@ var visits = sync.Pool{New: func() any { return new(visit) }}
 func (v *visit) Finish(*proxy.Exchange) {
 	v.p.cache.Counts[v.result].Add(1)
 	v.went(false, nil)
+	v.closeTail()
 	v.entry.Free()
 	*v = visit{}
 	visits.Put(v)
@@ -152,6 +159,7 @@ func (p *Policy) Serve(x *proxy.Exchange, next *proxy.Chain) error {
 	v.p, v.x = p, x
 	x.OnFinish(v)
 	x.OnHead(v)
+	v.next = next
 	err := v.serve(next)
 	if p.Tags != "" {
 		// Of what was not kept, too: it says what lies behind, and is not for clients.

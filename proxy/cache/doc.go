@@ -5,6 +5,7 @@
 //     asks the origin (ask.go).
 //   - A flight is one request to the origin (flight.go). Whoever has begun it leads; who wants the same meanwhile follows, and reads the
 //     answer as it arrives.
+//   - A body of which something was evicted while a slow client read it goes on from the origin, or is cut (resume.go).
 //   - Whom a leader has left without an answer goes by itself, in turns (turns.go).
 //
 // What a leader's answer means for those who follow:

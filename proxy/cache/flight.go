@@ -360,7 +360,7 @@ func (f *flight) settle(s state, err *proxy.Error) {
 // reader is the body of one who reads a flight's answer.
 type reader struct {
 	f     *flight
-	x     *proxy.Exchange
+	v     *visit
 	at    *block
 	off   int
 	done  int64 // bytes before at and off
@@ -395,30 +395,34 @@ func (f *flight) park(in *parked) {
 
 // unpark reads on from the store.
 func (r *reader) unpark(p []byte) (int, error) {
-	if r.done == r.f.arrived {
+	size := r.f.arrived
+	if r.done == size {
 		return 0, io.EOF
 	}
-	if r.entry.Size == 0 {
-		if r.parked.store.Get([]byte(r.parked.key), &r.entry) == store.Missing || r.entry.ID() != r.parked.id {
-			r.entry.Free()
-			return 0, errTorn
-		}
+	n, err := 0, store.ErrTorn
+	switch {
+	case r.v.tail.goesOn():
+		n, err = r.v.tail.read(p)
+	case r.entry.Size > 0 || r.parked.store.Get([]byte(r.parked.key), &r.entry) != store.Missing && r.entry.ID() == r.parked.id:
+		n, err = r.entry.ReadAt(p[:min(int64(len(p)), size-r.done)], r.done)
+	default:
+		r.entry.Free()
+		r.entry = store.Entry{}
 	}
-	n, err := r.entry.ReadAt(p[:min(int64(len(p)), r.entry.Size-r.done)], r.done)
 	r.f.mu.Lock()
 	r.done += int64(n)
 	r.f.mu.Unlock()
-	if err != nil {
-		return n, errTorn.With(err)
+	if err != nil && r.v.tail.c == nil {
+		err = r.v.resume(r.done, size-r.done, size, err)
 	}
-	return n, nil
+	return n, err
 }
 
 // read makes a reader of one who has joined.
-func (f *flight) read(x *proxy.Exchange, leader bool) *reader {
+func (f *flight) read(v *visit, leader bool) *reader {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	r := &reader{f: f, x: x, at: f.first, place: len(f.readers)}
+	r := &reader{f: f, v: v, at: f.first, place: len(f.readers)}
 	f.readers = append(f.readers, r)
 	if leader {
 		f.leaderIn = false
@@ -467,14 +471,17 @@ func (r *reader) Read(p []byte) (int, error) {
 		f.mu.Unlock()
 		select {
 		case <-changed:
-		case <-r.x.Done():
-			return 0, r.x.Canceled()
+		case <-r.v.x.Done():
+			return 0, r.v.x.Canceled()
 		}
 	}
 }
 
 // Buffered implements proxy.Flow.
 func (r *reader) Buffered() int {
+	if t := &r.v.tail; t.goesOn() {
+		return t.c.Response.Body.Buffered()
+	}
 	f := r.f
 	f.mu.Lock()
 	defer f.mu.Unlock()

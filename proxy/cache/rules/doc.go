@@ -30,7 +30,7 @@
 //	RFC 9110   section 5.6.7, dates                    ParseDate
 //	           section 12.5.3, Accept-Encoding         AppendVariant, wire.NegotiateCoding
 //	           section 13, conditions                  NotModified, EvaluateRange
-//	           section 14, ranges                      EvaluateRange, AppendContentRange
+//	           section 14, ranges                      EvaluateRange, AppendContentRange, AskPart, IsPart
 //	RFC 9211   Cache-Status                            AppendStatus
 //	RFC 9213   CDN-Cache-Control                       ParseResponse
 //

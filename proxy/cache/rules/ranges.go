@@ -57,6 +57,27 @@ func ifRange(req *wire.Head, etag []byte, changed, date int64) bool {
 
 const strongAfter = 60
 
+// AskPart turns a request, without conditions of its own, into one for a part of a stored 200 (RFC 9110 section 14.2). It returns false if the
+// origin cannot be asked so, because the stored one has no strong entity tag.
+func AskPart(req *wire.Head, etag []byte, part Range) bool {
+	if !sameStrong(etag, etag) {
+		return false
+	}
+	var buf [64]byte
+	b := append(wire.AppendUint(append(buf[:0], "bytes="...), uint64(part.From)), '-')
+	req.Add("Range", wire.AppendUint(b, uint64(part.To)))
+	req.Add("If-Range", etag)
+	return true
+}
+
+// IsPart reports whether the head of a 206 says that its body is that part of a stored 200 of size bytes with that entity tag (RFC 9110
+// section 15.3.7.3).
+func IsPart(h *wire.Head, etag []byte, part Range, size int64) bool {
+	var b [80]byte
+	want := AppendContentRange(b[:0], part, RangeOne, size)
+	return sameStrong(h.Get("etag"), etag) && bytes.Equal(h.Get("content-range"), want)
+}
+
 func parseRange(value []byte, size int64) (Range, RangeKind) {
 	const unit = "bytes="
 	if len(value) < len(unit) || !is(value[:len(unit)], unit) {

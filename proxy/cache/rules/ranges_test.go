@@ -3,7 +3,34 @@ package rules
 import (
 	"fmt"
 	"testing"
+
+	"sluice/proxy/wire"
 )
+
+func TestPart(t *testing.T) {
+	f := func(etag, answer string, want bool) {
+		t.Helper()
+		var req wire.Head
+		got := AskPart(&req, []byte(etag), Range{100, 899})
+		if got && (string(req.Get("range")) != "bytes=100-899" || string(req.Get("if-range")) != etag) || !got && req.Has("range") {
+			t.Errorf("%s: asked for %q, %q", etag, req.Get("range"), req.Get("if-range"))
+		}
+		if got = got && IsPart(head(t, answer), []byte(etag), Range{100, 899}, 1000); got != want {
+			t.Errorf("%s, %s: %v, want %v", etag, answer, got, want)
+		}
+	}
+	f(`"a"`, `ETag: "a"|Content-Range: bytes 100-899/1000`, true)
+	f(`"a"`, `ETag: "b"|Content-Range: bytes 100-899/1000`, false)
+	f(`"a"`, `ETag: W/"a"|Content-Range: bytes 100-899/1000`, false)
+	f(`"a"`, `Content-Range: bytes 100-899/1000`, false)
+	f(`"a"`, `ETag: "a"|Content-Range: bytes 101-899/1000`, false)
+	f(`"a"`, `ETag: "a"|Content-Range: bytes 100-898/1000`, false)
+	f(`"a"`, `ETag: "a"|Content-Range: bytes 100-899/1001`, false)
+	f(`"a"`, `ETag: "a"|Content-Range: bytes 100-899/*`, false)
+	f(`"a"`, `ETag: "a"`, false)
+	f(`W/"a"`, `ETag: W/"a"|Content-Range: bytes 100-899/1000`, false)
+	f(``, `Content-Range: bytes 100-899/1000`, false)
+}
 
 func TestEvaluateRange(t *testing.T) {
 	f := func(request string, size int64, want string) {

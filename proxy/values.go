@@ -20,6 +20,14 @@ func (x *Exchange) Header(name string) ([]byte, bool) {
 	return v, v != nil
 }
 
+// HeaderOnce is Header for a field that stands there once; false if there is none or several: see QueryOnce.
+func (x *Exchange) HeaderOnce(name string) ([]byte, bool) {
+	if name == "Host" || name == "host" {
+		return x.Request.Host, x.Request.Host != nil
+	}
+	return x.Request.Head.Once(name)
+}
+
 // Query returns the first value of a query parameter, decoded. It is valid until the exchange finishes.
 func (x *Exchange) Query(name string) ([]byte, bool) {
 	value, ok := x.rawQuery(name)

@@ -58,19 +58,8 @@ func readClaim(p *part, x *proxy.Exchange) ([]byte, bool) {
 	return value, value != nil
 }
 
-// readHeader wants the field to be there once: origins may take the last of several, and nobody is to get a new bucket by another first one.
-// So do readCookie and readQuery.
-func readHeader(p *part, x *proxy.Exchange) ([]byte, bool) {
-	n := 0
-	for range x.Request.Head.Values(p.Name) {
-		n++
-	}
-	if n > 1 {
-		return nil, false
-	}
-	return x.Header(p.Name)
-}
-
+// What is sent several times is taken for absent: origins may take the last one, and nobody is to get a new bucket by another first one.
+func readHeader(p *part, x *proxy.Exchange) ([]byte, bool) { return x.HeaderOnce(p.Name) }
 func readCookie(p *part, x *proxy.Exchange) ([]byte, bool) { return x.CookieOnce(p.Name) }
 func readQuery(p *part, x *proxy.Exchange) ([]byte, bool)  { return x.QueryOnce(p.Name) }
 

@@ -74,6 +74,15 @@ func (h *Head) Get(name string) []byte {
 	return nil
 }
 
+// Once returns the value of the field called name if there is exactly one.
+func (h *Head) Once(name string) ([]byte, bool) {
+	i := h.find(name, 0)
+	if i < 0 || h.find(name, i+1) >= 0 {
+		return nil, false
+	}
+	return h.value(&h.fields[i]), true
+}
+
 // Has reports whether a field called name is present.
 func (h *Head) Has(name string) bool { return h.find(name, 0) >= 0 }
 
@@ -321,6 +330,9 @@ func equalFold(a, b []byte) bool {
 func equalFoldString(a []byte, b string) bool {
 	if len(a) != len(b) {
 		return false
+	}
+	if string(a) == b { // as most are written
+		return true
 	}
 	for i, c := range a {
 		if lower[c] != lower[b[i]] {

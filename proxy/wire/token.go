@@ -84,6 +84,9 @@ func Items(b []byte) iter.Seq[[]byte] {
 
 // AppendUint appends n in decimal.
 func AppendUint(dst []byte, n uint64) []byte {
+	if n < 10 {
+		return append(dst, byte('0'+n))
+	}
 	var digits [20]byte
 	i := len(digits)
 	for {

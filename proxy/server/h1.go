@@ -298,11 +298,11 @@ func (c *h1) scanHead(x *proxy.Exchange) (done bool, err error) {
 	return done, err
 }
 
-// readHead reads the request's head into x, waiting for it.
+// readHead reads the request's head into x, waiting for it if it has not arrived as a whole.
 func (c *h1) readHead(x *proxy.Exchange) error {
-	x.Waited = true
 	c.Arm(x.Started + int64(c.limits.HeadTimeout))
 	if !c.message.Begun() {
+		x.Waited = c.in.Bytes()[0] == '\r' // perhaps
 		if err := c.skipEmptyLine(); err != nil {
 			return err
 		}
@@ -316,6 +316,7 @@ func (c *h1) readHead(x *proxy.Exchange) error {
 			c.Disarm()
 			return nil
 		}
+		x.Waited = true
 		ok, err := c.in.FillMore(c.limits.HeadBytes + 1)
 		if !ok {
 			return wire.ErrHeadTooLarge

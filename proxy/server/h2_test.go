@@ -509,6 +509,7 @@ const talkedAbout = 1000
 // TestH2_early: an answer before the request is whole is seen before the reset that ends it, a client that stops by itself has
 // nothing to fear for, and one that finishes its request has it taken as such.
 func TestH2_early(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	gw := proxytest.Start(t, both+"routes: { all: { match: \"/**\", respond: { text: hello } } }\n")
 	s := &stage{t: t, Gateway: gw}
 	c := s.h2()
@@ -805,6 +806,7 @@ func TestH2_windows(t *testing.T) {
 
 // TestH2_slow: a client that does not take a response, or does not send its request, is given up.
 func TestH2_slow(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	s := newStage(t, both+"limits: { min_rate: 1MiB/s, header_timeout: 500ms }\n")
 	c := s.h2(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 2})
 	c.mute = true
@@ -834,6 +836,7 @@ func TestH2_slow(t *testing.T) {
 }
 
 func TestH2_idle(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	s := newStage(t, both+"limits: { idle: 300ms }\n")
 	c := s.h2()
 	c.request(1, "GET", "/hold", true) // while it lasts the connection is not idle
@@ -1109,6 +1112,7 @@ func standstill(taken chan int64) int64 {
 
 // TestH2_stalledDownload: what a client does not take stays with the origin, and other streams of the connection go on.
 func TestH2_stalledDownload(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	sent := make(chan int64, 1)
 	origin := proxytest.Origin(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/short" {
@@ -1146,6 +1150,7 @@ func TestH2_stalledDownload(t *testing.T) {
 // TestH2_cutDownload: a response that the client's windows let nobody send is given up in time, with the request to the origin; and so
 // is the refusal of a slow upload by a client that lets it not be sent either.
 func TestH2_cutDownload(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	gone := make(chan struct{}, 1)
 	origin := proxytest.Origin(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == "POST" {

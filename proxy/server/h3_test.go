@@ -377,6 +377,7 @@ func TestH3_early(t *testing.T) {
 
 // TestH3_idle: a connection without a request ends after a while, one with a request does not.
 func TestH3_idle(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	s := newStage(t, all3+"limits: { idle: 300ms }\n")
 	c := s.h3()
 	st := c.request("GET", "/hold", true)

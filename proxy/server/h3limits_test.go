@@ -194,6 +194,7 @@ func TestH3_perClient(t *testing.T) {
 
 // TestH3_slow: a client that does not take a response, or does not send its request, is given up.
 func TestH3_slow(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	long := &stage{t: t, Gateway: proxytest.Start(t, all3+"limits: { min_rate: 1MiB/s, header_timeout: 500ms }\n"+
 		"routes: { all: { match: \"/**\", respond: { text: "+strings.Repeat("long", 1000)+" } } }\n")}
 	c := long.quic(&quic.Config{InitialStreamReceiveWindow: 10, MaxStreamReceiveWindow: 10})

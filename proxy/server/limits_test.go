@@ -141,6 +141,7 @@ func TestLimits_reload(t *testing.T) {
 
 // TestLimits_requestsPerConnection: the last response says so, and nothing behind it is served.
 func TestLimits_requestsPerConnection(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	f := func(limit string, lasts bool) {
 		t.Helper()
 		s := newStage(t, "limits: { requests_per_connection: "+limit+" }\n")

@@ -185,6 +185,8 @@ func (w *waiting) ended() error {
 
 // TestParkedOthers is TestParked for TLS and HTTP/2: unused connections have no goroutine any more, and are as good as before.
 func TestParkedOthers(t *testing.T) {
+	t.Parallel() // it waits most of the time
+	goroutines := ownGoroutines(t)
 	const rest = `
 limits: { idle: 9s }
 policies: { kind: { headers: { response: { set: { X-Kind: greeting } } } } }
@@ -194,7 +196,7 @@ routes: { all: { match: "/**", use: [kind], respond: { text: hello } } }
 	secure := proxytest.Start(t, `
 listen: { web: { address: "127.0.0.1:0", tls: edge, http: [h1, h2] } }
 tls: { edge: { certificates: self-signed } }`+rest)
-	goroutines := runtime.NumGoroutine()
+	before := goroutines()
 	const each = 12
 	kinds := map[string][]*waiting{}
 	n := 0
@@ -216,10 +218,10 @@ tls: { edge: { certificates: self-signed } }`+rest)
 	}
 	parked := func() {
 		t.Helper()
-		for end := time.Now().Add(patience); runtime.NumGoroutine() > goroutines+2; time.Sleep(20 * time.Millisecond) { // a parking has one
+		for end := time.Now().Add(patience); goroutines() > before+2; time.Sleep(20 * time.Millisecond) { // a parking has one
 			if time.Now().After(end) {
 				buf := make([]byte, 1<<20)
-				t.Fatalf("%d idle connections have %d goroutines:\n%s", n, runtime.NumGoroutine()-goroutines, buf[:runtime.Stack(buf, true)])
+				t.Fatalf("%d idle connections have %d goroutines:\n%s", n, goroutines()-before, buf[:runtime.Stack(buf, true)])
 			}
 		}
 	}
@@ -229,6 +231,9 @@ tls: { edge: { certificates: self-signed } }`+rest)
 		}
 		return errors.Join(w.use(), w.use())
 	})
+	if got := goroutines() - before; got < n/2 {
+		t.Fatalf("%d connections have %d goroutines: the test counts wrongly", n, got)
+	}
 	parked()
 	all("again", func(i int, w *waiting) error {
 		switch i {

@@ -2,21 +2,52 @@ package server_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"runtime"
+	"runtime/pprof"
+	"strings"
 	"testing"
 	"time"
 
 	"sluice/proxy/proxytest"
 )
 
+// ownGoroutines marks what the test starts from now on, and returns how many goroutines of it there are: others run beside it.
+func ownGoroutines(t *testing.T) (count func() int) {
+	t.Helper()
+	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels("test", t.Name()))) // whatever it starts inherits them
+	t.Cleanup(func() { pprof.SetGoroutineLabels(context.Background()) })
+	label := fmt.Sprintf("%q:%q", "test", t.Name())
+	return func() int {
+		t.Helper()
+		var b bytes.Buffer
+		if err := pprof.Lookup("goroutine").WriteTo(&b, 1); err != nil {
+			t.Fatal(err)
+		}
+		own, n := 0, 0
+		for line := range strings.Lines(b.String()) {
+			// "2 @ 0x47a ..." and then, if they have any, "# labels: {"test":"TestParked"}".
+			if _, err := fmt.Sscanf(line, "%d @", &n); err != nil && strings.HasPrefix(line, "# labels:") && strings.Contains(line, label) {
+				own += n
+			}
+		}
+		if own == 0 {
+			t.Fatalf("not even the test itself is found in:\n%s", b.String())
+		}
+		return own
+	}
+}
+
 // TestParked leaves connections unused until they have no goroutine any more: they serve requests as before, whole or in
 // pieces, time out, and end with a drain.
 func TestParked(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	const idleAfter = 5 * time.Second
+	goroutines := ownGoroutines(t)
 	gw := proxytest.Start(t, `
 limits: { idle: 8s }
 routes:
@@ -55,7 +86,7 @@ routes:
 		}
 	}
 	const n = 50
-	goroutines := runtime.NumGoroutine()
+	before := goroutines()
 	var conns []conn
 	for range n {
 		c, err := net.Dial("tcp", gw.Addr)
@@ -68,11 +99,14 @@ routes:
 	for _, c := range conns[1:] {
 		use(c, request)
 	}
+	if got := goroutines() - before; got < n/2 {
+		t.Fatalf("%d connections have %d goroutines: the test counts wrongly", n, got)
+	}
 	fresh, unused, pieces, leaver := conns[0], conns[1], conns[2], conns[3]
 	deadline := time.Now().Add(idleAfter + 2*time.Second)
-	for runtime.NumGoroutine() > goroutines+n/2 {
+	for goroutines() > before+n/2 {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d idle connections have %d goroutines", n, runtime.NumGoroutine()-goroutines)
+			t.Fatalf("%d idle connections have %d goroutines", n, goroutines()-before)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
@@ -93,7 +127,7 @@ routes:
 	}
 
 	time.Sleep(idleAfter + 500*time.Millisecond)
-	if got := runtime.NumGoroutine() - goroutines; got > n/2 {
+	if got := goroutines() - before; got > n/2 {
 		t.Errorf("%d idle connections have %d goroutines", n-2, got)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -504,6 +504,7 @@ func TestSetEndsConnections(t *testing.T) {
 
 // TestDrainSilent: a connection that comes late and says nothing does not hold a drain.
 func TestDrainSilent(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	gw := proxytest.Start(t, securedGateway+"routes: { own: { match: /, respond: { text: own } } }\n")
 	c := gw.Dial() // no handshake as yet
 	for end := time.Now().Add(patience); gw.Server.Counts().Open == 0; time.Sleep(time.Millisecond) {
@@ -568,6 +569,7 @@ func TestTLSDrain(t *testing.T) {
 
 // TestProxied: who comes from a balancer's network is whom its header names; others are who they are.
 func TestProxied(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	gw := proxytest.Start(t, `
 listen: { web: { address: "127.0.0.1:0", proxy_protocol: { from: [127.0.0.2] }, trust: [127.0.0.0/8] } }
 limits: { header_timeout: 200ms, per_client: 2 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 // proxy.
 type hold struct {
 	connections int
+	rests       time.Duration // see restFor; 0: so long
 }
 
 func (h hold) run(ctx context.Context, t target) (outcome, error) {
@@ -98,13 +100,13 @@ func (h hold) rest(ctx context.Context, t target) (usage, error) {
 	select {
 	case <-ctx.Done():
 		return usage{}, ctx.Err()
-	case <-time.After(max(restMin, time.Duration(t.seconds)*time.Second)):
+	case <-time.After(cmp.Or(h.rests, max(restFor, time.Duration(t.seconds)*time.Second))):
 	}
 	return t.proxy.usage()
 }
 
-// restMin is how long they wait before memory is measured: proxies give it back when connections have been unused for some time.
-const restMin = 12 * time.Second
+// restFor is how long they wait at least before memory is measured: proxies give it back when connections have been unused for some time.
+const restFor = 12 * time.Second
 
 // holdCommand is the process that holds them: a proxy and its client cannot both have 18,000 files in one.
 type holdCommand struct {

@@ -25,7 +25,7 @@ func stage(t *testing.T) (p plan, backend, dir string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(child.stop)
-	return plan{rounds: 1, seconds: 1, threads: 1, proxy: "0", load: "0", progress: io.Discard}, backend, dir
+	return plan{rounds: 1, seconds: 1, threads: 1, proxy: "0", load: "0", shared: true, progress: io.Discard}, backend, dir
 }
 
 // TestPeersDoEachScenario starts every peer in every way that a scenario wants it, and makes a request: whoever does
@@ -147,7 +147,7 @@ func TestWrongRunsHaveNoFigures(t *testing.T) {
 		}()
 	}, "")
 	f("no WebSocket", scenario{path: "/1k", load: echo{}, answer: anything}, nothing, "not accepted")
-	f("nothing to hold", scenario{path: "/none", load: hold{connections: 10}, answer: anything}, nothing, "not 200")
+	f("nothing to hold", scenario{path: "/none", load: hold{connections: 10, rests: time.Millisecond}, answer: anything}, nothing, "not 200")
 
 	other := scenario{path: "/1k", answer: "other"}
 	if err := other.verify(t.Context(), started(t, p, ours, backend, dir).proxy); err == nil {
@@ -202,7 +202,7 @@ func TestCompare(t *testing.T) {
 	p.scenarios = []scenario{
 		{name: "good", path: "/1k", with: "log"},
 		{name: "echo", path: "/socket", load: echo{}, answer: anything},
-		{name: "hold", path: "/100", load: hold{connections: 50}},
+		{name: "hold", path: "/100", load: hold{connections: 50, rests: time.Second}},
 		{name: "bad", path: "/none", answer: anything},
 	}
 	r, err := p.compare(context.Background())

@@ -102,7 +102,7 @@ const (
 // TestACME goes through the life of ordered certificates with the program itself and a real ACME server, while clients of another
 // certificate come and go.
 func TestACME(t *testing.T) {
-	t.Parallel()
+	t.Parallel() // it waits most of the time
 	g := newACMEGateway(t)
 	release := g.server.Hold()
 	p := launch(t, "run", "-c", g.write("api.test", "shop.alpn.test"))

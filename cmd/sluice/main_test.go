@@ -22,6 +22,14 @@ var binary string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		// Those that say so wait most of the time: how many processors there are is not what bounds them.
+		if err := flag.Set("test.parallel", "4"); err != nil {
+			panic(err)
+		}
+	}
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	os.Exit(withBinary(m.Run))
 }

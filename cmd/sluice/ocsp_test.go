@@ -23,6 +23,7 @@ import (
 
 // TestOCSP: clients of the program get what the responder says, also from a program that has just started and asks nobody.
 func TestOCSP(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)

@@ -157,6 +157,7 @@ func TestOneInterruptInTwo(t *testing.T) {
 }
 
 func TestRunWatches(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	o := newTestOrigin(t)
 	file := o.configured(t, "")
 	p := launch(t, "run", "-c", file, "--watch")

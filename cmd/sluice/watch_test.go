@@ -58,7 +58,7 @@ func must(t *testing.T, err error) {
 }
 
 func TestWatch(t *testing.T) {
-	t.Parallel()
+	t.Parallel() // it waits most of the time
 	dir := t.TempDir()
 	file := writeFile(t, filepath.Join(dir, "sluice.yaml"), "version: 1\ninclude: [conf.d/*.yaml, more/extra.yaml]\n")
 	w, s := follows(t, file)

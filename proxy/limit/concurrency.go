@@ -99,7 +99,7 @@ func (s *Slots) GuardFirst(route *proxy.Route, n int) (*Concurrency, error) {
 func (g *Concurrency) Check(x *proxy.Exchange) error {
 	h := holds.Get().(*hold)
 	for i := range g.keys {
-		key := g.keys[i].hash(x, g.table.seed)
+		key := g.keys[i].hash(x, &g.table.seed)
 		slot := g.take(i, key)
 		if slot == nil {
 			h.Finish(x)

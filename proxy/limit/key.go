@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"hash/maphash"
 	"math/bits"
 	"net/netip"
 	"strings"
@@ -142,7 +141,7 @@ func prefixMask(n int) (mask [16]byte) {
 }
 
 // hash is the key of a request in a table with this seed.
-func (k *keyer) hash(x *proxy.Exchange, seed maphash.Seed) uint64 {
+func (k *keyer) hash(x *proxy.Exchange, seed *seed) uint64 {
 	h := k.salt
 	for i := range k.parts {
 		h = fold(h, k.parts[i].hash(x, seed))
@@ -156,7 +155,7 @@ const (
 	noAddress = 0x589965CC75374CC3 // the client is behind a unix socket
 )
 
-func (p *part) hash(x *proxy.Exchange, seed maphash.Seed) uint64 {
+func (p *part) hash(x *proxy.Exchange, seed *seed) uint64 {
 	if p.read == nil {
 		return p.hashAddress(x.Client.Addr, seed)
 	}
@@ -164,10 +163,10 @@ func (p *part) hash(x *proxy.Exchange, seed maphash.Seed) uint64 {
 	if !ok {
 		return absent
 	}
-	return maphash.Bytes(seed, value)
+	return seed.bytes(value)
 }
 
-func (p *part) hashAddress(a netip.Addr, seed maphash.Seed) uint64 {
+func (p *part) hashAddress(a netip.Addr, seed *seed) uint64 {
 	if !a.IsValid() {
 		return noAddress
 	}
@@ -177,12 +176,12 @@ func (p *part) hashAddress(a netip.Addr, seed maphash.Seed) uint64 {
 		v4 := uint32(b[12])<<24 | uint32(b[13])<<16 | uint32(b[14])<<8 | uint32(b[15])
 		v4 &= ^uint32(0) << (32 - p.V4)
 		b[12], b[13], b[14], b[15] = byte(v4>>24), byte(v4>>16), byte(v4>>8), byte(v4)
-		return maphash.Bytes(seed, b[:])
+		return seed.bytes(b[:])
 	}
 	for i := range b {
 		b[i] &= p.mask[i]
 	}
-	return maphash.Bytes(seed, b[:])
+	return seed.bytes(b[:])
 }
 
 // fold mixes two numbers, of which at least one has a secret in it.
@@ -192,7 +191,7 @@ func fold(a, b uint64) uint64 {
 }
 
 // hashOf is hash for values given as text, one for each part: addresses as they are written, anything else as it is sent.
-func (k *keyer) hashOf(values []string, seed maphash.Seed) (uint64, error) {
+func (k *keyer) hashOf(values []string, seed *seed) (uint64, error) {
 	if len(values) != len(k.parts) {
 		return 0, fmt.Errorf("the key has %d parts, and %d values are given", len(k.parts), len(values))
 	}
@@ -200,7 +199,7 @@ func (k *keyer) hashOf(values []string, seed maphash.Seed) (uint64, error) {
 	for i := range k.parts {
 		p := &k.parts[i]
 		if p.read != nil {
-			h = fold(h, maphash.String(seed, values[i]))
+			h = fold(h, seed.string(values[i]))
 			continue
 		}
 		text, _, _ := strings.Cut(values[i], "/")

@@ -34,7 +34,7 @@ func TestKeysApart(t *testing.T) {
 	// f wants two requests to be counted together, or not.
 	f := func(k keyer, a, b *proxy.Exchange, together bool) {
 		t.Helper()
-		if got := k.hash(a, table.seed) == k.hash(b, table.seed); got != together {
+		if got := k.hash(a, &table.seed) == k.hash(b, &table.seed); got != together {
 			t.Errorf("together: %v, want %v", got, together)
 		}
 	}
@@ -102,7 +102,7 @@ func TestKeysApart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if x.hash(header("X-A", "1"), table.seed) == other.hash(header("X-A", "1"), table.seed) {
+	if x.hash(header("X-A", "1"), &table.seed) == other.hash(header("X-A", "1"), &table.seed) {
 		t.Error("two windows share a bucket")
 	}
 }
@@ -141,14 +141,14 @@ func TestHashOf(t *testing.T) {
 	k := keyFor(t, "ip", "header X-A")
 	x := request(start, "2001:db8:1:2:3::4", [2]string{"X-A", "v"})
 	for _, addr := range []string{"2001:db8:1:2:3::4", "2001:db8:1:2::/64"} {
-		got, err := k.hashOf([]string{addr, "v"}, table.seed)
-		if err != nil || got != k.hash(x, table.seed) {
+		got, err := k.hashOf([]string{addr, "v"}, &table.seed)
+		if err != nil || got != k.hash(x, &table.seed) {
 			t.Errorf("%s: got %x, %v", addr, got, err)
 		}
 	}
 	bad := func(want string, values ...string) {
 		t.Helper()
-		if _, err := k.hashOf(values, table.seed); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := k.hashOf(values, &table.seed); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %q", values, err, want)
 		}
 	}
@@ -189,8 +189,8 @@ func FuzzKey(f *testing.F) {
 		x.Request.Head.AddString("Cookie", cookie)
 		x.Request.Query, x.Request.Host, x.MatchedPath = []byte(query), []byte(host), []byte("/items/"+host)
 		for _, k := range []*keyer{&k, &place} {
-			h := k.hash(x, table.seed)
-			if h == 0 || h&gate != 0 || h == taken || h != k.hash(x, table.seed) {
+			h := k.hash(x, &table.seed)
+			if h == 0 || h&gate != 0 || h == taken || h != k.hash(x, &table.seed) {
 				t.Fatalf("the hash is %x", h)
 			}
 		}

@@ -189,7 +189,7 @@ func TestCheckTogether(t *testing.T) {
 		}
 		// What is left is what was there, less what was let in. The bucket by host fills so slowly that nothing has come.
 		if i == 2 {
-			if left := w.tokens(g.tokens[i].Look(g.keys[i].hash(request(start, "192.0.2.1"), g.table.seed), 0, clock.Load()).Full); int64(left) != int64(w.Burst)-admitted.Load() {
+			if left := w.tokens(g.tokens[i].Look(g.keys[i].hash(request(start, "192.0.2.1"), &g.table.seed), 0, clock.Load()).Full); int64(left) != int64(w.Burst)-admitted.Load() {
 				t.Errorf("%d left of %d, and %d were let in", left, w.Burst, admitted.Load())
 			}
 		}

@@ -23,7 +23,7 @@ import (
 // ever had before, because states of rates only grow, and those of concurrency count how often a slot was given away.
 type table struct {
 	lines []line
-	seed  maphash.Seed
+	seed  seed
 	// A state is idle if what the mask leaves of it is at most the bound that the caller names: for rates a time that has
 	// passed, for concurrency a count of 0.
 	mask   uint64
@@ -66,19 +66,25 @@ const eventStripes = 16
 func newTable(keys int, mask uint64) (*table, error) {
 	lines := max(keys*slotsPerKey/lineSlots, 2)
 	size := lines * lineSlots * slotBytes
-	memory, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE|unix.MAP_NORESERVE)
+	memory, err := reserve(size)
 	if err != nil {
 		return nil, fmt.Errorf("cannot reserve %d MiB for %d keys: %w", size>>20, keys, err)
 	}
-	if size >= hugeFrom {
-		// Keys lie all over it: with pages of 4 KiB nearly every decision would look for one first. An error changes nothing else.
-		_ = unix.Madvise(memory, unix.MADV_HUGEPAGE)
-	}
-	t := &table{lines: unsafe.Slice((*line)(unsafe.Pointer(&memory[0])), lines), seed: maphash.MakeSeed(), mask: mask}
+	t := &table{lines: unsafe.Slice((*line)(unsafe.Pointer(&memory[0])), lines), seed: seed{own: maphash.MakeSeed()}, mask: mask}
 	t.used = make([]atomic.Uint64, (lines+63)/64)
 	// Exchanges of old snapshots may use it longer than anybody else: its end is the garbage collector's to find.
 	runtime.AddCleanup(t, unmapped.free, unmapped(memory))
 	return t, nil
+}
+
+// reserve returns memory that the garbage collector does not see.
+func reserve(size int) ([]byte, error) {
+	memory, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE|unix.MAP_NORESERVE)
+	if err == nil && size >= hugeFrom {
+		// Keys lie all over it: with pages of 4 KiB nearly every decision would look for one first. An error changes nothing else.
+		_ = unix.Madvise(memory, unix.MADV_HUGEPAGE)
+	}
+	return memory, err
 }
 
 // hugeFrom is the size from which a table asks for large pages: those of a smaller one fit what the processor remembers.
@@ -125,6 +131,13 @@ func (t *table) find(key uint64) *slot {
 	return nil
 }
 
+// index is the number of a slot, and slot the slot with a number.
+func (t *table) index(s *slot) int {
+	return int(uintptr(unsafe.Pointer(s))-uintptr(unsafe.Pointer(&t.lines[0]))) / slotBytes
+}
+
+func (t *table) slot(i int) *slot { return &t.lines[i/lineSlots][i%lineSlots] }
+
 // load returns the state of the key in a slot that find returned; false if it is not, or not yet, the key's. A state that was loaded
 // so may be compared and swapped: whoever gives the slot away changes it first.
 func (s *slot) load(key uint64) (uint64, bool) {
@@ -157,7 +170,7 @@ func (t *table) enter(key, idle, first uint64) (*slot, bool) {
 		s.state.Store(first)
 		if before == 0 {
 			t.event(key).kept.Add(1)
-			i := uint64(uintptr(unsafe.Pointer(s))-uintptr(unsafe.Pointer(&t.lines[0]))) / (lineSlots * slotBytes)
+			i := uint64(t.index(s) / lineSlots)
 			t.used[i/64].Or(1 << (i % 64))
 		} else {
 			t.event(key).evicted.Add(1)

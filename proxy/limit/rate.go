@@ -23,6 +23,7 @@ type Options struct {
 	Fields  bool // responses tell how much is left
 	Report  bool // nobody is refused: see proxy.Guarded, which asks
 	Cost    Cost
+	Across  *Across // hosts share the buckets; nil: this host has its own
 	// What is counted: requests that were let in, and those that were not. See observe.Counter.
 	Allowed, Refused Counter
 }
@@ -75,10 +76,21 @@ func NewRates(o Options) (*Rates, error) {
 		return nil, err
 	}
 	r := &Rates{options: o, table: t}
+	var accounts []account
+	if o.Across != nil {
+		t.seed.shared = &o.Across.Seed
+		if accounts, err = newAccounts(t); err != nil {
+			return nil, err
+		}
+	}
 	if r.plain, err = newKeyers(by, nil); err != nil {
 		return nil, err
 	}
 	for i := range o.Windows {
+		if o.Across != nil {
+			r.tokens = append(r.tokens, newShared(t, accounts, &o.Windows[i], o.Across))
+			continue
+		}
 		r.tokens = append(r.tokens, newLocal(t, &o.Windows[i]))
 	}
 	return r, nil
@@ -128,12 +140,24 @@ func (r *Rates) GuardFirst(route *proxy.Route, cost, n int) (*Rate, error) {
 	return g, err
 }
 
-// Check takes tokens from the request's bucket of each window, or none at all and returns ErrRateLimited.
+// Check takes tokens from the request's bucket of each window, or none at all and returns ErrRateLimited. While the store of the buckets is
+// down it does what is wanted then.
 func (g *Rate) Check(x *proxy.Exchange) error {
+	if a := g.options.Across; a != nil && !a.Fleet.Up() {
+		a.Fallbacks.Add(1)
+		switch a.IfDown {
+		case DownAllow:
+			g.options.Allowed.Add(1)
+			return nil
+		case DownDeny:
+			g.options.Refused.Add(1)
+			return ErrStoreDown
+		}
+	}
 	v := visits.Get().(*visit)
 	v.rate, v.now, v.wait = g, clock(x), 0
 	for i := range g.keys {
-		v.keys[i] = g.keys[i].hash(x, g.table.seed)
+		v.keys[i] = g.keys[i].hash(x, &g.table.seed)
 	}
 	refused := g.take(v)
 	if refused >= 0 {

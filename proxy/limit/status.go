@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -17,7 +18,8 @@ type Status struct {
 	Kind   string   `json:"kind"`   // rate_limit or concurrency
 	Limits []string `json:"limits"` // as they are configured
 	Counts
-	Keys []KeyStatus `json:"keys"` // the heaviest first; not all there are
+	Across *Sharing    `json:"across,omitempty"` // what hosts share
+	Keys   []KeyStatus `json:"keys"`             // the heaviest first; not all there are
 }
 
 // Counts says how full a table is, and what became of keys since it was made.
@@ -41,7 +43,7 @@ type KeyStatus struct {
 // Status returns what is known about the policy.
 func (r *Rates) Status() Status {
 	now := wire.Now()
-	s := Status{Name: r.options.Name, Kind: "rate_limit", Counts: r.Counts(), Keys: []KeyStatus{}}
+	s := Status{Name: r.options.Name, Kind: "rate_limit", Counts: r.Counts(), Across: r.sharing(), Keys: []KeyStatus{}}
 	for _, w := range r.options.Windows {
 		s.Limits = append(s.Limits, w.Text)
 	}
@@ -111,38 +113,57 @@ func (r *Rates) Reset(id string) error {
 	if err != nil || err2 != nil || i < 0 || i >= len(r.tokens) || k != clean(k) {
 		return fmt.Errorf("%q is no id of a key", id)
 	}
-	if !r.tokens[i].Reset(k) {
-		return ErrUnknownKey
+	return r.reset(i, k)
+}
+
+// ErrStoreAway says that a bucket was filled on this host alone.
+var ErrStoreAway = errors.New("the store does not answer, and the other hosts go by what they know: the key was reset on this one alone")
+
+// reset fills a bucket here, and in the ledger, from which the other hosts learn of it.
+func (r *Rates) reset(window int, key uint64) error {
+	known, err := false, error(nil)
+	if s, shared := r.tokens[window].(*Shared); shared {
+		known, err = s.forget(key)
 	}
-	return nil
+	if known = r.tokens[window].Reset(key) || known; !known && err == nil {
+		err = ErrUnknownKey
+	}
+	return err
 }
 
 // ResetValues fills the buckets of the key with these values, one for each part, in every window that can have such a key.
 func (r *Rates) ResetValues(values ...string) error {
 	wrong := fmt.Errorf("no limit of the policy has a key of %d values", len(values))
+	var away error
 	for i := range r.plain {
 		if len(r.plain[i].parts) != len(values) {
 			continue
 		}
-		key, err := r.plain[i].hashOf(values, r.table.seed)
+		key, err := r.plain[i].hashOf(values, &r.table.seed)
+		if err == nil {
+			err = r.reset(i, key)
+		}
 		switch {
-		case err != nil && wrong != nil && !errors.Is(wrong, ErrUnknownKey):
-			wrong = err
-		case err != nil:
-		case r.tokens[i].Reset(key):
+		case errors.Is(err, ErrStoreAway):
+			away = err
+		case err == nil:
 			wrong = nil
-		case wrong != nil:
-			wrong = ErrUnknownKey
+		case wrong != nil && !errors.Is(wrong, ErrUnknownKey):
+			wrong = err
 		}
 	}
-	return wrong
+	return cmp.Or(away, wrong)
 }
 
 // Explain says by what a request would be counted, one line for each limit.
 func (g *Rate) Explain(x *proxy.Exchange) []string {
 	var lines []string
 	for i, w := range g.options.Windows[:len(g.keys)] {
-		lines = append(lines, explain(w.Text, g.cost, &g.keys[i], x))
+		line := explain(w.Text, g.cost, &g.keys[i], x)
+		if a := g.options.Across; a != nil {
+			line += fmt.Sprintf(", across hosts through %s (%s while that is down)", a.Fleet.name, a.IfDown)
+		}
+		lines = append(lines, line)
 	}
 	return lines
 }

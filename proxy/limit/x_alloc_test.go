@@ -43,6 +43,11 @@ func TestCheckAllocates(t *testing.T) {
 		f(fmt.Sprint(part, " refused"), mustGuard(t, mustRates(t, o), 1), x)
 		o.Cost.Header = "X-Cost"
 		f(fmt.Sprint(part, " with a cost"), mustGuard(t, mustRates(t, o), 1), x)
+		for _, burst := range []int{1_000_000, 4} { // let in, and refused because the lease is used up
+			o = options(window(1_000_000, time.Second, burst, Key{part}))
+			o.Across = &Across{Fleet: NewFleet(FleetOptions{Idle: true}), Held: new(counter), Fallbacks: new(counter)}
+			f(fmt.Sprint(part, " across hosts"), mustGuard(t, mustRates(t, o), 1), x)
+		}
 		_, c := mustSlots(t, 100, Ceiling{Text: "1", Max: 1, By: Key{part}})
 		f(fmt.Sprint(part, " at a time"), c, x)
 	}

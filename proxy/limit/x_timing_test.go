@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sluice/proxy"
+	"sluice/proxy/wire"
 )
 
 // crowd is the buckets of many keys, none of them idle, and the keys.
@@ -71,6 +72,31 @@ func zipf(keys []uint64) []uint64 {
 		drawn[i] = keys[z.Uint64()]
 	}
 	return drawn
+}
+
+// BenchmarkTakeShared is a decision on one of a thousand keys whose buckets hosts share, while a ledger in memory settles them.
+func BenchmarkTakeShared(b *testing.B) {
+	fleet := NewFleet(FleetOptions{Name: "redis", Ledger: newFakeLedger(), Timeout: time.Second})
+	o := options(Window{Text: "w", Count: 1_000_000, Per: time.Second, Burst: 1 << 30, By: byIP()})
+	o.Across = &Across{Fleet: fleet, Held: new(counter), Fallbacks: new(counter)}
+	r := mustRates(b, o)
+	fleet.Join(r)
+	fleet.Start()
+	defer fleet.Stop()
+	for !fleet.Up() {
+		time.Sleep(time.Millisecond)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	now := int64(0)
+	for i := range b.N {
+		if i%1000 == 0 {
+			now = wire.Now()
+		}
+		if !r.tokens[0].Take(clean(uint64(i%1000)*0x9E3779B97F4A7C15), 1, now).OK {
+			b.Fatal("refused")
+		}
+	}
 }
 
 // BenchmarkTakeParallel is the same from every core: to be compared with -cpu 1,2.

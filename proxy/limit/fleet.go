@@ -1,0 +1,380 @@
+package limit
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/proxy/wire"
+)
+
+// Ledger keeps the buckets that hosts share. It is used by one goroutine at a time, but for Reset.
+type Ledger interface {
+	// Settle charges buckets, all of them or none, and fills in what has become of each. Without entries it finds out whether the ledger answers.
+	Settle(ctx context.Context, entries []Entry) error
+	// Reset fills a bucket. It reports whether the ledger knew it.
+	Reset(ctx context.Context, e Entry) (bool, error)
+	Close()
+}
+
+// Entry is what a host tells the ledger of a bucket, and is told. Times are in nanoseconds, those of tokens are how long they take to come.
+type Entry struct {
+	Policy string
+	Key    uint64
+	Burst  int64
+	Take   int64 // for tokens that were taken: they count, however far the bucket is in debt
+	Charge int64 // for what responses have cost, or was given back if it is below 0: nobody waits for more than two bursts because of it
+	// View is when the bucket will be full by what this host knows of it without the two. The ledger begins with that if it does not know
+	// the bucket, because it has lost it, or has never heard of it. If Merge is set, it also does so if the host says that the bucket is emptier.
+	View  int64
+	Merge bool
+
+	Full int64 // the answer: when the bucket will be full
+
+	shared         *Shared
+	at             int
+	taken, charged int64
+}
+
+// Most is how much debt a bucket can have: that of a fleet of 1,000 hosts that have all taken as much ahead as they may. An answer beyond it is
+// none, and a server whose clock has gone back does not shut anybody out for longer.
+func (e *Entry) Most() int64 {
+	const bursts = 256
+	if e.Burst > math.MaxInt64/2/bursts {
+		return math.MaxInt64 / 2
+	}
+	return e.Burst * bursts
+}
+
+// FleetOptions are what a Fleet works with.
+type FleetOptions struct {
+	Name   string // of the store
+	Ledger Ledger
+	// Timeout is how long an answer may take; then the store is taken to be down.
+	Timeout time.Duration
+	// Idle is for who explains what a request would meet: nobody is asked, and all is said to be well.
+	Idle bool
+}
+
+// Fleet is a host's part in limits that hosts share: it has the ledger charged with what was taken here, a batch at a time. Nothing but its
+// one goroutine ever waits for the ledger.
+type Fleet struct {
+	name    string
+	ledger  Ledger
+	timeout time.Duration
+
+	up      atomic.Bool
+	work    chan struct{} // holds one if there is something to do
+	mu      sync.Mutex
+	members []*Rates
+	stop    context.CancelFunc // nil: it does not run
+	ended   chan struct{}
+
+	// Of the goroutine alone.
+	batch   []Entry
+	cursor  cursor
+	merging int64 // until when views are merged, because the ledger was away
+	told    bool  // that the store is down
+	since   int64 // when it came up
+
+	calls, failed, settled, putOff atomic.Uint64
+	spent                          atomic.Int64
+	problem                        atomic.Pointer[string]
+}
+
+// cursor is where the collecting of entries goes on.
+type cursor struct{ member, window, slot int }
+
+// The pace of a fleet.
+const (
+	// roundEvery is how much time there is between two batches at the least.
+	roundEvery = 5 * time.Millisecond
+	// batchMax bounds a batch; what is beyond it waits for the next one.
+	batchMax = 256
+	// probeEvery is how often a store that is down is asked whether it is back, and beatEvery how often one is that nobody needs.
+	probeEvery = 250 * time.Millisecond
+	beatEvery  = time.Second
+	// mergeTime is how long hosts tell a ledger that is back what they know of buckets.
+	mergeTime = int64(2 * time.Second)
+	// steadyTime is how long one that is back has to answer until that is said.
+	steadyTime = int64(time.Second)
+)
+
+// NewFleet returns a fleet that has not begun: its store is down until Start has found it.
+func NewFleet(o FleetOptions) *Fleet {
+	f := &Fleet{name: o.Name, ledger: o.Ledger, timeout: o.Timeout, work: make(chan struct{}, 1)}
+	f.up.Store(o.Idle)
+	return f
+}
+
+// Up reports whether the store answers.
+func (f *Fleet) Up() bool { return f.up.Load() }
+
+// Start begins, unless it has.
+func (f *Fleet) Start() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.stop != nil {
+		return
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	f.stop, f.ended = stop, make(chan struct{})
+	go f.run(ctx)
+}
+
+// Stop ends it and closes the ledger. What was taken last may stay untold.
+func (f *Fleet) Stop() {
+	f.mu.Lock()
+	stop := f.stop
+	f.mu.Unlock()
+	if stop == nil {
+		f.ledger.Close()
+		return
+	}
+	stop()
+	<-f.ended
+}
+
+// Join has the buckets of a policy settled, and Leave ends that: the policy is on its own from then on.
+func (f *Fleet) Join(r *Rates) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !slices.Contains(f.members, r) {
+		f.members = append(slices.Clone(f.members), r)
+	}
+}
+
+// Leave ends what Join began.
+func (f *Fleet) Leave(r *Rates) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.members = slices.DeleteFunc(slices.Clone(f.members), func(m *Rates) bool { return m == r })
+}
+
+// wake says that there is something to do. It never waits.
+func (f *Fleet) wake() {
+	select {
+	case f.work <- struct{}{}:
+	default:
+	}
+}
+
+func (f *Fleet) run(ctx context.Context) {
+	defer close(f.ended)
+	defer f.ledger.Close()
+	defer f.up.Store(false)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		if f.up.Load() {
+			f.round(ctx)
+		} else {
+			f.probe(ctx)
+		}
+		// Nothing is collected for a moment, and then until there is something.
+		if !sleep(ctx, timer, roundEvery) {
+			return
+		}
+		work, every := f.work, beatEvery
+		if !f.up.Load() {
+			work, every = nil, probeEvery // one that is down is not asked more often because there is much to tell
+		}
+		timer.Reset(every)
+		select {
+		case <-ctx.Done():
+			return
+		case <-work:
+		case <-timer.C:
+		}
+	}
+}
+
+func sleep(ctx context.Context, timer *time.Timer, d time.Duration) bool {
+	timer.Reset(d)
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// probe finds out whether the store is back.
+func (f *Fleet) probe(ctx context.Context) {
+	if err := f.call(ctx, nil); err != nil {
+		f.down(ctx, err)
+		return
+	}
+	f.forget()
+	f.since = wire.Now()
+	f.merging = f.since + mergeTime
+	f.up.Store(true)
+}
+
+// forget drops what was taken before the store went and is not told yet: it would be charged on top of what each host has given by itself
+// meanwhile, and all of that stands in what hosts know of buckets.
+func (f *Fleet) forget() {
+	for f.cursor = (cursor{}); ; {
+		all := f.collect(wire.Now())
+		for i := range f.batch {
+			f.batch[i].shared.drop(&f.batch[i])
+		}
+		if all {
+			return
+		}
+	}
+}
+
+func (f *Fleet) down(ctx context.Context, err error) {
+	f.up.Store(false)
+	if ctx.Err() != nil {
+		return
+	}
+	problem := err.Error()
+	f.problem.Store(&problem)
+	if !f.told {
+		f.told = true
+		slog.Warn("the store of limits does not answer", "store", f.name, "error", err)
+	}
+}
+
+// round settles what there is.
+func (f *Fleet) round(ctx context.Context) {
+	for first := true; ; first = false {
+		all := f.collect(wire.Now())
+		if len(f.batch) == 0 && !first {
+			return
+		}
+		if err := f.call(ctx, f.batch); err != nil {
+			for i := range f.batch {
+				f.batch[i].shared.drop(&f.batch[i])
+			}
+			f.down(ctx, err)
+			return
+		}
+		// As of the moment in which the answer came: the bucket is taken to be a little emptier than it is, and never fuller.
+		now := wire.Now()
+		for i := range f.batch {
+			f.batch[i].shared.adopt(&f.batch[i], now)
+		}
+		f.settled.Add(uint64(len(f.batch)))
+		f.steady(now)
+		if all {
+			return
+		}
+		f.putOff.Add(1)
+	}
+}
+
+// steady notes that the store does what it is there for, and not for the first time since it was away: one that comes and goes is not back.
+func (f *Fleet) steady(now int64) {
+	if now-f.since < steadyTime {
+		return
+	}
+	f.problem.Store(nil)
+	if f.told {
+		f.told = false
+		slog.Info("the store of limits is back", "store", f.name)
+	}
+}
+
+// collect fills the batch, and reports whether that was all there is.
+func (f *Fleet) collect(now int64) bool {
+	f.mu.Lock()
+	members := f.members // it is replaced, not changed
+	f.mu.Unlock()
+	clear(f.batch)
+	f.batch = f.batch[:0]
+	for range members {
+		f.cursor.member %= len(members)
+		tokens := members[f.cursor.member].tokens
+		for range tokens {
+			f.cursor.window %= len(tokens)
+			s := tokens[f.cursor.window].(*Shared)
+			next, all := s.wants.take(f.cursor.slot, func(at int) bool {
+				if e, ok := s.entry(at, now); ok {
+					e.Merge = now < f.merging
+					f.batch = append(f.batch, e)
+				}
+				return len(f.batch) < batchMax
+			})
+			if !all {
+				f.cursor.slot = next
+				return false
+			}
+			f.cursor.window++
+			f.cursor.slot = 0
+		}
+		f.cursor.member++
+		f.cursor.window = 0
+	}
+	return true
+}
+
+// call asks the ledger, and counts.
+func (f *Fleet) call(ctx context.Context, entries []Entry) error {
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	err := f.ledger.Settle(ctx, entries)
+	if err == nil {
+		err = plausible(entries)
+	}
+	f.calls.Add(1)
+	f.spent.Add(int64(time.Since(began)))
+	if err != nil {
+		f.failed.Add(1)
+	}
+	return err
+}
+
+// plausible holds the answers against what a bucket can be: a ledger that does not do its part must not let everybody in, or nobody.
+func plausible(entries []Entry) error {
+	for i := range entries {
+		e := &entries[i]
+		if e.Full < 0 || e.Full > e.Most()+int64(time.Millisecond) {
+			return fmt.Errorf("the store says that a bucket is full in %d ns, which takes %d ns at most", e.Full, e.Most())
+		}
+	}
+	return nil
+}
+
+// FleetStatus is how a fleet does.
+type FleetStatus struct {
+	Name          string
+	Up            bool
+	Problem       string        // why it is not
+	Calls, Failed uint64        // of the ledger
+	Spent         time.Duration // waiting for it
+	Settled       uint64        // entries
+	PutOff        uint64        // batches that did not hold all there was
+}
+
+// Status returns how it does.
+func (f *Fleet) Status() FleetStatus {
+	s := FleetStatus{Name: f.name, Up: f.Up(), Calls: f.calls.Load(), Failed: f.failed.Load(), Spent: time.Duration(f.spent.Load()),
+		Settled: f.settled.Load(), PutOff: f.putOff.Load()}
+	if p := f.problem.Load(); p != nil {
+		s.Problem = *p
+	}
+	return s
+}
+
+// reset fills a bucket of the ledger.
+func (f *Fleet) reset(e Entry) (bool, error) {
+	if !f.Up() {
+		return false, ErrStoreAway
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), f.timeout)
+	defer cancel()
+	known, err := f.ledger.Reset(ctx, e)
+	if err != nil {
+		return false, fmt.Errorf("%w (%v)", ErrStoreAway, err)
+	}
+	return known, nil
+}

@@ -1,0 +1,113 @@
+package limit
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"sluice/proxy/wire"
+)
+
+// fakeLedger is what a Ledger has to be, in a few lines and in memory. It can be slow, away, wrong, and lose everything.
+type fakeLedger struct {
+	mu      sync.Mutex
+	full    map[uint64]int64 // when buckets are full
+	delay   func() time.Duration
+	away    bool
+	swallow bool               // nothing comes back
+	answer  func(e *Entry)     // says something else than the truth
+	judge   func(list []Entry) // is shown what is settled
+	calls   int
+	closed  bool
+}
+
+func newFakeLedger() *fakeLedger { return &fakeLedger{full: map[uint64]int64{}} }
+
+// set changes how the ledger is.
+func (l *fakeLedger) set(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f()
+}
+
+var errAway = errors.New("the ledger is away")
+
+func (l *fakeLedger) Settle(ctx context.Context, entries []Entry) error {
+	l.mu.Lock()
+	delay, away, swallow := l.delay, l.away, l.swallow
+	l.mu.Unlock()
+	if swallow {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	if away {
+		return errAway
+	}
+	if delay != nil {
+		// It is charged somewhere on the way.
+		d := delay()
+		if !pauseFor(ctx, d/2) {
+			return ctx.Err()
+		}
+		defer pauseFor(ctx, d-d/2)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := wire.Now()
+	l.calls++
+	for i := range entries {
+		e := &entries[i]
+		at, known := l.full[e.Key]
+		if !known || e.Merge {
+			at = max(at, now+e.View)
+		}
+		at = max(at, now) + e.Take
+		if e.Charge > 0 {
+			at = min(at+e.Charge, max(at, now+2*e.Burst))
+		} else {
+			at = max(at+e.Charge, now)
+		}
+		at = min(at, now+e.Most())
+		l.full[e.Key] = at
+		e.Full = at - now
+		if l.answer != nil {
+			l.answer(e)
+		}
+	}
+	if l.judge != nil {
+		l.judge(entries)
+	}
+	return nil
+}
+
+func pauseFor(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (l *fakeLedger) Reset(_ context.Context, e Entry) (bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.away {
+		return false, errAway
+	}
+	_, known := l.full[e.Key]
+	l.full[e.Key] = wire.Now()
+	return known, nil
+}
+
+func (l *fakeLedger) Close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+}
+
+// sharedLedger is the one ledger of several hosts, of which each closes its own.
+type sharedLedger struct{ *fakeLedger }
+
+func (sharedLedger) Close() {}

@@ -43,10 +43,10 @@ apt-get update -qq && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install 
 endef
 
 # What the tests need beside Go: a second, independent HTTP server, such a client of HTTP/3, the client of the README, a C compiler for
-# the race detector, what runs the official client of gRPC-Web, which npm fetches by itself, and a browser.
+# the race detector, what runs the official client of gRPC-Web, which npm fetches by itself, a browser, and the store of limits that hosts share.
 tools:
 	$(call install,make test,nginx=nginx-light curl=curl gtlsclient=ngtcp2-client gcc=gcc+libc6-dev node=nodejs npm=npm \
-		chromium=chromium)
+		chromium=chromium redis-server=redis-server)
 
 soak-tools: tools
 	$(call install,make soak,testssl=testssl.sh)

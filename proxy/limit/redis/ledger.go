@@ -1,0 +1,184 @@
+// Package redis has the buckets that hosts share in a Redis, or a Valkey.
+//
+// A bucket is a key with a single number, the time at which it will be full, by that server's clock: those of the hosts may differ. A batch
+// of them is charged by one call of a script (ledger.lua), which is all or nothing. Keys expire by themselves, a burst's time after
+// their bucket is full. What stands there is the name of a policy and a hash, see limit.Seed: nothing that a client has sent.
+//
+// One connection is used at a time. Cluster and Sentinel are not spoken.
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	_ "embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"sluice/proxy/limit"
+)
+
+// Options say where the server is.
+type Options struct {
+	Network  string // "tcp" or "unix"
+	Address  string // "host:port" or a path
+	Database int
+	User     string
+	Password string
+	TLS      *tls.Config // nil: none
+	Prefix   string      // of all keys
+	Timeout  time.Duration
+}
+
+// Ledger is a limit.Ledger in a Redis.
+type Ledger struct {
+	options Options
+	keys    []string
+	args    []string
+
+	mu     sync.Mutex
+	client rueidis.Client // nil: not connected
+	closed bool
+}
+
+//go:embed ledger.lua
+var source string
+
+var charge = rueidis.NewLuaScript(source)
+
+// New returns a ledger that connects when it is first used.
+func New(o Options) *Ledger { return &Ledger{options: o} }
+
+// open returns the client, which there is once the server has answered.
+func (l *Ledger) open() (rueidis.Client, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.client != nil || l.closed {
+		return l.client, nil
+	}
+	o := rueidis.ClientOption{
+		InitAddress: []string{l.options.Address}, SelectDB: l.options.Database,
+		Username: l.options.User, Password: l.options.Password, TLSConfig: l.options.TLS,
+		Dialer:            net.Dialer{Timeout: l.options.Timeout, KeepAlive: time.Second},
+		ConnWriteTimeout:  l.options.Timeout,
+		ForceSingleClient: true, DisableCache: true, DisableRetry: true, AlwaysRESP2: true,
+		// A call has a connection to itself: one that does not answer is closed with its call.
+		DisableAutoPipelining: true, BlockingPoolSize: 4,
+	}
+	if l.options.Network == "unix" {
+		o.DialCtxFn = func(ctx context.Context, path string, d *net.Dialer, _ *tls.Config) (net.Conn, error) {
+			return d.DialContext(ctx, "unix", path)
+		}
+	}
+	client, err := rueidis.NewClient(o)
+	if err != nil {
+		return nil, fmt.Errorf("cannot connect: %w", err)
+	}
+	l.client = client
+	return client, nil
+}
+
+var errClosed = errors.New("the store is not used any more")
+
+// Settle charges the buckets.
+func (l *Ledger) Settle(ctx context.Context, entries []limit.Entry) error {
+	client, err := l.open()
+	switch {
+	case err != nil:
+		return err
+	case client == nil:
+		return errClosed
+	case len(entries) == 0:
+		// As much as a batch needs, so that nobody takes a server for well that may only be read from.
+		return client.Do(ctx, client.B().Set().Key(l.options.Prefix+":here").Value("1").PxMilliseconds(hereFor).Build()).Error()
+	}
+	l.keys, l.args = l.keys[:0], l.args[:0]
+	for i := range entries {
+		e := &entries[i]
+		l.keys = append(l.keys, l.key(e))
+		merge := "0"
+		if e.Merge {
+			merge = "1"
+		}
+		l.args = append(l.args, micros(e.Take), micros(e.Charge), micros(e.View), merge, micros(e.Burst), micros(e.Most()))
+	}
+	full, err := charge.Exec(ctx, client, l.keys, l.args).ToArray()
+	if err != nil {
+		return err
+	}
+	if len(full) != len(entries) {
+		return fmt.Errorf("the store answers %d numbers for %d buckets", len(full), len(entries))
+	}
+	for i := range entries {
+		n, err := full[i].ToInt64()
+		switch {
+		case err != nil:
+			return fmt.Errorf("the store answers what is no number: %w", err)
+		case n < 0 || n > microsMax:
+			return fmt.Errorf("the store says that a bucket is full in %d microseconds", n)
+		}
+		entries[i].Full = n * int64(time.Microsecond)
+	}
+	return nil
+}
+
+const (
+	hereFor   = 10_000
+	microsMax = math.MaxInt64 / int64(time.Microsecond)
+)
+
+// micros rounds up: nobody gets more for having taken it in small batches.
+func micros(ns int64) string {
+	n := ns / int64(time.Microsecond)
+	if ns%int64(time.Microsecond) > 0 {
+		n++
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+func (l *Ledger) key(e *limit.Entry) string {
+	var k [8]byte
+	for i := range k {
+		k[i] = byte(e.Key >> (56 - 8*i))
+	}
+	return l.options.Prefix + ":limit:" + e.Policy + ":" + hex.EncodeToString(k[:])
+}
+
+// full is the script that fills a bucket. The key stays until no host has another opinion of it.
+var full = rueidis.NewLuaScript(`
+local t = redis.call('TIME')
+local known = redis.call('EXISTS', KEYS[1])
+redis.call('SET', KEYS[1], string.format('%.0f', t[1] * 1000000 + t[2]), 'PX', ARGV[1])
+return known`)
+
+// Reset fills a bucket.
+func (l *Ledger) Reset(ctx context.Context, e limit.Entry) (bool, error) {
+	client, err := l.open()
+	switch {
+	case err != nil:
+		return false, err
+	case client == nil:
+		return false, errClosed
+	}
+	keep := max(e.Burst/int64(time.Millisecond)*2, 1000)
+	known, err := full.Exec(ctx, client, []string{l.key(&e)}, []string{strconv.FormatInt(keep, 10)}).AsInt64()
+	return known == 1, err
+}
+
+// Close ends the connections.
+func (l *Ledger) Close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	if l.client != nil {
+		l.client.Close()
+		l.client = nil
+	}
+}

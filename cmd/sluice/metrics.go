@@ -41,6 +41,7 @@ func (g *gateway) registerMetrics() {
 	registerCache(m, g.runtime.Cache)
 	g.registerTokens()
 	g.registerLimits()
+	g.registerStores()
 	g.registerProfiling()
 	g.registerCompression()
 	g.registerConsumers()
@@ -207,6 +208,38 @@ func (g *gateway) registerLimits() {
 	m.Func("sluice_limit_evictions_total", "Keys that were as good as new and have made room for others.", one(func(c limit.Counts) float64 { return float64(c.Evicted) }))
 	m.Func("sluice_limit_overflows_total", "Requests whose key found no room among keys that are limited, and shared what one key may have.",
 		one(func(c limit.Counts) float64 { return float64(c.Overflow) }))
+}
+
+// registerStores is about the limits that hosts share.
+func (g *gateway) registerStores() {
+	m := g.metrics
+	stores := func(value func(s *limit.FleetStatus) float64) iter.Seq2[string, float64] {
+		return func(yield func(string, float64) bool) {
+			for _, s := range g.runtime.LimitStores() {
+				if !yield(observe.Labels("store", s.Name), value(&s)) {
+					return
+				}
+			}
+		}
+	}
+	m.Func("sluice_limit_store_up", "1 while the store of limits that hosts share answers.", stores(func(s *limit.FleetStatus) float64 { return number(s.Up) }))
+	m.Func("sluice_limit_store_calls_total", "Calls of the store: a batch of keys each, or a question whether it answers.", stores(func(s *limit.FleetStatus) float64 { return float64(s.Calls) }))
+	m.Func("sluice_limit_store_errors_total", "Calls that failed, or took too long.", stores(func(s *limit.FleetStatus) float64 { return float64(s.Failed) }))
+	m.Func("sluice_limit_store_seconds_total", "Time that calls took, in which no request waited.", stores(func(s *limit.FleetStatus) float64 { return s.Spent.Seconds() }))
+	m.Func("sluice_limit_store_leases_total", "Leases that the store has renewed: one for each key in a batch.", stores(func(s *limit.FleetStatus) float64 { return float64(s.Settled) }))
+	m.Func("sluice_limit_store_put_off_total", "Batches that had no room for all keys that were used, so that the rest waited for the next one.",
+		stores(func(s *limit.FleetStatus) float64 { return float64(s.PutOff) }))
+	shared := func(value func(fallbacks, held uint64) uint64) iter.Seq2[string, float64] {
+		return func(yield func(string, float64) bool) {
+			more := true
+			g.runtime.SharedCounts(func(name string, fallbacks, held uint64) {
+				more = more && yield(observe.Labels("policy", name), float64(value(fallbacks, held)))
+			})
+		}
+	}
+	m.Func("sluice_limit_fallbacks_total", "Requests that were judged by if_store_down, because the store did not answer.", shared(func(fallbacks, _ uint64) uint64 { return fallbacks }))
+	m.Func("sluice_limit_held_total", "Requests that were refused because the host's lease was used up before the store had renewed it.",
+		shared(func(_, held uint64) uint64 { return held }))
 }
 
 // limits yields the samples of every policy that limits.

@@ -21,6 +21,7 @@ type limiter struct {
 	rates            *limit.Rates // or
 	slots            *limit.Slots
 	allowed, refused *observe.Counter
+	fallbacks, held  *observe.Counter // nil: hosts share nothing
 }
 
 // LimitStatus is a policy that limits, for people.
@@ -110,13 +111,31 @@ func (b *builder) rateLimitPolicy(name string, p *config.Policy, _ *router.Patte
 	for _, a := range allow {
 		o.Windows = append(o.Windows, limit.Window{Text: a.Text, Count: a.Count, Per: a.Per, Burst: a.Burst, By: keyOf(a.By)})
 	}
-	l, err := b.limiter(b.limitName(p), r.Mode, fmt.Sprintf("%+v", o), func(l *limiter) (err error) {
+	full := b.limitName(p)
+	across, store, err := b.across(r, full)
+	if err != nil {
+		return nil, true, err
+	}
+	definition := fmt.Sprintf("%+v %s", o, store)
+	l, err := b.limiter(full, r.Mode, definition, func(l *limiter) (err error) {
 		o.Allowed, o.Refused = l.allowed, l.refused
+		if across != nil {
+			l.fallbacks, l.held = observe.NewCounter(), observe.NewCounter()
+			across.Fallbacks, across.Held = l.fallbacks, l.held
+			o.Across = across
+		}
 		l.rates, err = limit.NewRates(o)
 		return err
 	})
 	if err != nil {
 		return nil, true, err
+	}
+	if across != nil {
+		if _, err := lastingOf(b, fmt.Sprintf("shared %s %s %s", full, r.Mode, definition), func() (*sharer, error) {
+			return &sharer{l.rates, across.Fleet, r.Across.Text, across.IfDown == limit.DownDeny}, nil
+		}); err != nil {
+			return nil, true, err
+		}
 	}
 	cost := r.Cost.Request
 	if c, ok := r.Cost.Routes.Get(b.at.route.Name); ok {

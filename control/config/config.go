@@ -13,6 +13,7 @@ type Config struct {
 	Include  List[Text]      `cfg:"include" doc:"further files to read; glob patterns, relative to this file"`
 	Admin    Admin           `cfg:"admin" doc:"health, metrics and the admin API; off turns it off"`
 	State    Path            `cfg:"state" doc:"folder for what Sluice remembers, such as the last good configuration"`
+	Stores   Named[Store]    `cfg:"stores" doc:"what is shared across hosts, by name; a limit names the one it uses"`
 	Log      Log             `cfg:"log" doc:"the log and the access log"`
 	Limits   Limits          `cfg:"limits" doc:"what one client, and all clients together, may use"`
 	Cache    Cache           `cfg:"cache" doc:"the memory of the response cache"`
@@ -24,8 +25,6 @@ type Config struct {
 	Routes   Named[Route]    `cfg:"routes" doc:"which request goes where, by name; their order does not matter"`
 
 	Consumers Named[Named[Consumer]] `cfg:"consumers" doc:"clients that are known by a key or a password of their own, by group and name"`
-
-	_ struct{} `later:"stores"`
 
 	at          map[string]Pos
 	substituted map[Pos]bool

@@ -273,6 +273,7 @@ func (*ECH) shortSchema(g *schemaWriter) object {
 }
 func (*HSTS) shortSchema(g *schemaWriter) object { return g.short(reflect.TypeFor[HSTS](), "max_age") }
 
+func (*Store) shortSchema(g *schemaWriter) object   { return g.short(reflect.TypeFor[Store](), "url") }
 func (*Cost) shortSchema(g *schemaWriter) object    { return g.short(reflect.TypeFor[Cost](), "request") }
 func (*Balance) shortSchema(g *schemaWriter) object { return g.short(reflect.TypeFor[Balance](), "by") }
 func (*Errors) shortSchema(g *schemaWriter) object {

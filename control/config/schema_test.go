@@ -78,6 +78,10 @@ func TestSchema(t *testing.T) {
 	}
 	f("policies: { a: { rate_limit: { allow: [100/min per ip, 20/s burst 40 per header X-Api-Key and path.a], cost: 2, keys: 1000, headers: off, mode: report } } }")
 	f("policies: { a: { rate_limit: { allow: 1/10s, cost: { routes: { a: 5 }, status: { 401: 10, 5xx: 0 }, header: X-Cost } }, concurrency: { max: [500, 10 per ip], status: 429 } } }")
+	f("stores: { a: redis://h, b: { url: rediss://h, user: u, password: p, secret: s, prefix: x, ca: ca.pem, timeout: 100ms } }")
+	f("policies: { a: { rate_limit: { allow: 1/s, across: a, if_store_down: deny } } }")
+	bad("stores: { a: { host: h } }")
+	bad("policies: { a: { rate_limit: { allow: 1/s, if_store_down: open } } }")
 	bad("version: 2")
 	bad("listn: {}")
 	bad("cache: { memory: off }")

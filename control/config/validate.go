@@ -16,10 +16,11 @@ type validator struct {
 	policyUsed  map[string]bool
 	tlsUsed     map[string]bool
 	groupUsed   map[string]bool
+	storeUsed   map[string]bool
 }
 
 func (c *Config) validate(r *report) {
-	v := &validator{config: c, report: r, serviceUsed: map[string]bool{}, policyUsed: map[string]bool{}, tlsUsed: map[string]bool{}, groupUsed: map[string]bool{}}
+	v := &validator{config: c, report: r, serviceUsed: map[string]bool{}, policyUsed: map[string]bool{}, tlsUsed: map[string]bool{}, groupUsed: map[string]bool{}, storeUsed: map[string]bool{}}
 	for _, s := range c.Services {
 		v.serviceUsed[s.Name] = false
 	}
@@ -29,8 +30,12 @@ func (c *Config) validate(r *report) {
 	for _, t := range c.TLS {
 		v.tlsUsed[t.Name] = false
 	}
+	for _, s := range c.Stores {
+		v.storeUsed[s.Name] = false
+	}
 	v.version(c.Version)
 	v.admin(c.Admin)
+	v.stores(c.Stores)
 	v.log(c.Log)
 	v.limits(c.Limits)
 	v.tls(c.TLS)
@@ -79,6 +84,11 @@ func (v *validator) unused() {
 	for _, g := range v.config.Consumers {
 		if !v.groupUsed[g.Name] {
 			v.report.warn(g.Pos, joinPath("consumers", g.Name), "no policy uses the group", "")
+		}
+	}
+	for _, s := range v.config.Stores {
+		if !v.storeUsed[s.Name] {
+			v.report.warn(s.Value.Pos, joinPath("stores", s.Name), "nothing uses the store", "")
 		}
 	}
 	for _, p := range v.config.Policies {

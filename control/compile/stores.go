@@ -1,0 +1,123 @@
+package compile
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"sluice/control/config"
+	"sluice/proxy/limit"
+	"sluice/proxy/limit/redis"
+)
+
+// sharer is a policy whose buckets hosts share. It outlives a configuration along with the policy's state.
+type sharer struct {
+	rates *limit.Rates
+	fleet *limit.Fleet
+	store string
+	deny  bool
+}
+
+func (s *sharer) Start() { s.fleet.Join(s.rates) }
+func (s *sharer) Stop()  { s.fleet.Leave(s.rates) }
+
+// Unready says why the policy has closed its routes, if it has.
+func (s *sharer) Unready() string {
+	if !s.deny || s.fleet.Up() {
+		return ""
+	}
+	return "no answer of the store " + s.store
+}
+
+var ifDown = map[string]limit.IfDown{"local": limit.DownLocal, "allow": limit.DownAllow, "deny": limit.DownDeny}
+
+// across returns what a policy shares with other hosts, and a text that is the same exactly if the store is; nil if it shares nothing.
+func (b *builder) across(r *config.RateLimit, name string) (*limit.Across, string, error) {
+	if r.Across.Text == "" {
+		return nil, "", nil
+	}
+	s, ok := b.config.Stores.Get(r.Across.Text)
+	if !ok {
+		panic("BUG: a store that does not exist passed validation: " + r.Across.Text)
+	}
+	o, definition, err := ledgerOptions(s)
+	if err != nil {
+		return nil, "", err
+	}
+	fleet, err := lastingOf(b, "store "+r.Across.Text+" "+definition, func() (*limit.Fleet, error) {
+		return limit.NewFleet(limit.FleetOptions{Name: r.Across.Text, Ledger: redis.New(o), Timeout: o.Timeout, Idle: b.runtime.options.Dry}), nil
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	secret := s.Secret
+	if secret.IsZero() {
+		secret = s.Password
+	}
+	return &limit.Across{
+		Name: name, Fleet: fleet, IfDown: ifDown[r.IfDown], Seed: limit.Seed([]byte(secret.Reveal()), sharedText(name, s.Prefix.Text, r.Allow)),
+	}, definition + " " + r.IfDown, nil
+}
+
+// sharedText is what hosts have to agree on to share buckets: the name of a policy, and what its rates are. The rest may differ, such as while a
+// change of it is rolled out.
+func sharedText(name, prefix string, allow []config.Allowance) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%q %q", prefix, name)
+	for _, a := range allow {
+		fmt.Fprintf(&b, " %d/%d/%d by", a.Count, a.Per, a.Burst)
+		for _, p := range a.By {
+			fmt.Fprintf(&b, " %s %q %d %d", p.Source, p.Name, p.V4, p.V6)
+		}
+	}
+	return b.String()
+}
+
+// ledgerOptions is where a store is, and a text that says so without its secrets.
+func ledgerOptions(s *config.Store) (redis.Options, string, error) {
+	a, wrong, _ := s.Address()
+	if wrong != "" {
+		panic("BUG: a URL of a store passed validation that " + wrong)
+	}
+	o := redis.Options{
+		Network: a.Network, Address: a.Address, Database: a.Database, User: s.User.Text, Password: s.Password.Reveal(),
+		Prefix: s.Prefix.Text, Timeout: time.Duration(s.Timeout),
+	}
+	definition := fmt.Sprintf("%+v %q %q %s %x", a, s.User.Text, s.Prefix.Text, o.Timeout, sha256.Sum256([]byte(fmt.Sprintf("%q %q", s.Password.Reveal(), s.Secret.Reveal()))))
+	if a.TLS {
+		o.TLS = &tls.Config{ServerName: a.Host, MinVersion: tls.VersionTLS12}
+	}
+	if s.CA != nil {
+		definition += fmt.Sprintf(" %x", sha256.Sum256(s.CA.Data))
+		o.TLS.RootCAs = x509.NewCertPool()
+		if !o.TLS.RootCAs.AppendCertsFromPEM(s.CA.Data) {
+			return o, "", errors.New("the file of ca holds no PEM certificate")
+		}
+	}
+	return o, definition, nil
+}
+
+// LimitStores says how the stores do that limits share, in the order of names.
+func (r *Runtime) LimitStores() []limit.FleetStatus {
+	var list []limit.FleetStatus
+	for _, f := range lastingAll[*limit.Fleet](r) {
+		list = append(list, f.Status())
+	}
+	slices.SortFunc(list, func(a, b limit.FleetStatus) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}
+
+// SharedCounts calls f with how often the policies that share buckets have judged requests without their store, and have refused one because
+// this host's lease was used up.
+func (r *Runtime) SharedCounts(f func(name string, fallbacks, held uint64)) {
+	r.eachLimiter(func(name string, l *limiter) {
+		if l.fallbacks != nil {
+			f(name, l.fallbacks.Value(), l.held.Value())
+		}
+	})
+}

@@ -102,7 +102,7 @@ pgo: load-tools bin/loadtest
 # The load generators and the peers. Installs what is missing, without starting the peers as services.
 load-tools:
 	$(call install,the load test,wrk=wrk h2load=nghttp2-client nginx=nginx-light haproxy=haproxy varnishd=varnish \
-		gcc=gcc+libc6-dev strace=strace taskset=util-linux)
+		gcc=gcc+libc6-dev strace=strace taskset=util-linux redis-server=redis-server)
 
 fmt:
 	gofmt -w .

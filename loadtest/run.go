@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -120,18 +121,27 @@ func (p plan) launch(ctx context.Context, e entrant, origin, dir string) (target
 	if err != nil {
 		return target{}, err
 	}
+	var store *process // on another host otherwise: its time is not the proxy's
+	if e.who.has("across") {
+		if store, err = startStore(p.load, own); err != nil {
+			return target{}, err
+		}
+	}
 	r, err := e.who.peer.launch(ctx, own, p.proxy, settings{Origin: origin, With: e.who.word, Threads: e.threads})
 	if err != nil {
+		store.stop()
 		return target{}, err
 	}
 	if err := e.does.verify(ctx, r); err != nil {
 		r.stop()
+		store.stop()
 		return target{}, err
 	}
-	t := target{url: r.base() + e.does.path, path: e.does.path, seconds: p.seconds, cores: p.load, scratch: own, proxy: r}
+	t := target{url: r.base() + e.does.path, path: e.does.path, seconds: p.seconds, cores: p.load, scratch: own, proxy: r, store: store}
 	if e.idle > 0 {
 		if t.held, err = startHolder(ctx, t, e.idle); err != nil {
 			r.stop()
+			store.stop()
 			return target{}, err
 		}
 	}
@@ -144,6 +154,12 @@ func (t target) stop() {
 		_, _ = t.held.release() // another error led here
 	}
 	t.proxy.stop()
+	t.store.stop()
+}
+
+// startStore starts what hosts share limits in.
+func startStore(cores, dir string) (*process, error) {
+	return start("redis-server", cores, dir, nil, "redis-server", "--port", "0", "--unixsocket", filepath.Join(dir, "redis.sock"), "--save", "", "--appendonly", "no")
 }
 
 // folder makes a new folder into which everybody can look: nginx and Varnish give up root.

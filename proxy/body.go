@@ -61,6 +61,9 @@ func (b *Body) Left() int64 {
 // Absent reports a body that is announced but does not follow.
 func (b *Body) Absent() bool { return b.absent }
 
+// Taken is how many bytes were read so far.
+func (b *Body) Taken() int64 { return b.read }
+
 // Flowing reports whether a part of the body is still on its way.
 func (b *Body) Flowing() bool { return b.flow != nil }
 

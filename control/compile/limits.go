@@ -106,7 +106,7 @@ func (b *builder) rateLimitPolicy(name string, p *config.Policy, _ *router.Patte
 	}
 	o := limit.Options{
 		Name: name, Keys: r.Keys, Fields: r.Fields == "on", Report: r.Mode == "report",
-		Cost: limit.Cost{Request: r.Cost.Request, Header: r.Cost.Header.Text, Status: statusCosts(r.Cost.Status)},
+		Cost: costOf(&r.Cost),
 	}
 	for _, a := range allow {
 		o.Windows = append(o.Windows, limit.Window{Text: a.Text, Count: a.Count, Per: a.Per, Burst: a.Burst, By: keyOf(a.By)})
@@ -238,6 +238,10 @@ func keyOf(parts []config.KeyPart) limit.Key {
 		k = append(k, limit.Part{Source: p.Source, Name: p.Name, V4: p.V4, V6: p.V6})
 	}
 	return k
+}
+
+func costOf(c *config.Cost) limit.Cost {
+	return limit.Cost{Request: c.Request, Header: c.Header.Text, Status: statusCosts(c.Status), Unit: int64(c.Size)}
 }
 
 // statusCosts puts statuses before classes.

@@ -27,6 +27,7 @@ type Cost struct {
 	Routes  Named[int] `cfg:"routes" doc:"the same on some routes, by name"`
 	Status  Named[int] `cfg:"status" names:"answer" doc:"what it costs in all, by the status or class of the response: 401: 10, 5xx: 0"`
 	Header  Text       `cfg:"header" doc:"a field of the response that says what it costs in all"`
+	Size    Size       `cfg:"size" min:"1B" doc:"1 more for each so many bytes of the response's body that went to the client, such as 64KiB; when it has ended"`
 	Pos     Pos
 }
 

@@ -34,13 +34,23 @@ type Cost struct {
 	Header  string // a field of the response that says what it costs in all, if not empty
 	// Status is what a request costs in all by the status of its response: a status, or a class such as 500 for all of 5xx.
 	Status []StatusCost
+	// Unit is for how many bytes of the response's body that went to the client it costs 1 more, those that were begun included; 0: the
+	// size does not matter. What a status or the field says is said of all.
+	Unit int64
 }
 
 // StatusCost is what a response with a status in a range costs.
 type StatusCost struct{ From, To, Cost int }
 
-// after reports whether the response has a say.
+// after reports whether the head of the response has a say.
 func (c *Cost) after() bool { return c.Header != "" || len(c.Status) > 0 }
+
+// units is what the body of a response has cost. Of what was read for a client that has left, not all has reached it; what has been
+// written to it bounds that.
+func (c *Cost) units(x *proxy.Exchange) int64 {
+	sent := min(x.Response.Body.Taken(), x.BytesOut)
+	return (sent + c.Unit - 1) / c.Unit
+}
 
 // Counter counts. Add is safe for concurrent use.
 type Counter interface{ Add(n uint64) }
@@ -171,9 +181,14 @@ func (g *Rate) Check(x *proxy.Exchange) error {
 			}
 		}
 	}
-	if g.options.told(refused >= 0) {
+	v.sized = g.options.Cost.Unit > 0 && refused < 0
+	if v.sized {
+		x.OnFinish(v)
+	}
+	switch {
+	case g.options.told(refused >= 0):
 		x.OnHead(v)
-	} else {
+	case !v.sized:
 		v.free()
 	}
 	if refused >= 0 {
@@ -236,6 +251,7 @@ type visit struct {
 	by       int   // the window that has refused, the one to wait for longest
 	keys     [WindowsMax]uint64
 	verdicts [WindowsMax]Verdict
+	sized    bool // its body costs something, too: Finish frees it
 }
 
 var visits = sync.Pool{New: func() any { return new(visit) }}
@@ -265,13 +281,29 @@ func (v *visit) EditHead(x *proxy.Exchange) {
 			v.tell(x)
 		}
 	}
+	if !v.sized {
+		v.free()
+	}
+}
+
+// Finish takes what the body has cost, whoever has ended it.
+func (v *visit) Finish(x *proxy.Exchange) {
+	g := v.rate
+	if _, said := g.options.Cost.of(x, g.cost); !said {
+		if n := g.options.Cost.units(x); n > 0 {
+			for i, tokens := range g.tokens {
+				tokens.Charge(v.keys[i], n, x.EndedAt)
+			}
+		}
+	}
 	v.free()
 }
 
 // charge takes the difference between what the request has cost and what its response costs, once that is known.
 func (v *visit) charge(x *proxy.Exchange) {
 	g := v.rate
-	extra := g.options.Cost.of(x, g.cost) - g.cost
+	cost, _ := g.options.Cost.of(x, g.cost)
+	extra := cost - g.cost
 	if extra == 0 {
 		return
 	}
@@ -282,24 +314,25 @@ func (v *visit) charge(x *proxy.Exchange) {
 	}
 }
 
-// of is what a request costs in all. The field of the response has the last word, if it holds a number.
-func (c *Cost) of(x *proxy.Exchange, taken int64) int64 {
+// of is what a request costs in all, and whether its response has said so. The field of the response has the last word, if it holds a
+// number.
+func (c *Cost) of(x *proxy.Exchange, taken int64) (cost int64, said bool) {
 	status := x.Response.Status
 	if x.Err != nil {
 		status = x.Err.Status // a call of gRPC is told of an error with status 200
 	}
 	for _, s := range c.Status {
 		if s.From <= status && status <= s.To {
-			taken = int64(s.Cost)
+			taken, said = int64(s.Cost), true
 			break
 		}
 	}
 	if c.Header != "" {
 		if n, ok := parseCost(x.Response.Head.Get(c.Header)); ok {
-			return n
+			return n, true
 		}
 	}
-	return taken
+	return taken, said
 }
 
 // costDigitsMax bounds what a field of a response can say.

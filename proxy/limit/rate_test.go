@@ -316,3 +316,48 @@ func TestExplain(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// TestCostOfSize: the body of a response costs by what of it went to the client, begun units included, unless its status or field has
+// said what all of it costs.
+func TestCostOfSize(t *testing.T) {
+	o := options(window(1000, time.Hour, 1000, nil))
+	o.Cost = Cost{Request: 1, Header: "X-Cost", Status: []StatusCost{{500, 599, 0}}, Unit: 100}
+	g := mustGuard(t, mustRates(t, o), 1)
+	left := 1000
+	f := func(status, body, read, sent int, field string, cost int) {
+		t.Helper()
+		x := request(start, "")
+		if err := g.Check(x); err != nil {
+			t.Fatal(err)
+		}
+		x.Response.Status = status
+		if field != "" {
+			x.Response.Head.AddString("X-Cost", field)
+		}
+		x.Response.Body.SetWhole(make([]byte, body))
+		x.EditHead()
+		if n, err := x.Response.Body.Read(make([]byte, read)); n != min(body, read) {
+			t.Fatal(n, err)
+		}
+		x.BytesOut = int64(sent)
+		x.Finish()
+		x.Release()
+		left -= cost
+		full := g.tokens[0].Look(clean(g.keys[0].hash(request(start, ""), g.table.seed)), 0, start).Full
+		if got := g.options.Windows[0].tokens(full); got != left {
+			t.Errorf("status %d, body of %d, of which %d was read and %d sent: %d are left, want %d", status, body, read, sent, got, left)
+			left = got
+		}
+	}
+	f(200, 0, 0, 150, "", 1)
+	f(200, 1, 1, 150, "", 2)
+	f(200, 100, 100, 250, "", 2)
+	f(200, 101, 101, 251, "", 3)
+	f(200, 1000, 0, 150, "", 1)     // an answer to HEAD
+	f(200, 1000, 500, 650, "", 6)   // the origin broke off
+	f(200, 1000, 1000, 300, "", 4)  // the client has left
+	f(503, 1000, 1000, 1150, "", 0) // its status says it all
+	f(200, 1000, 1000, 1150, "7", 7)
+	f(503, 1000, 1000, 1150, "5", 5)
+	f(200, 1000, 1000, 1150, "many", 11)
+}

@@ -42,6 +42,7 @@ func (c *h1) respond(x *proxy.Exchange, last bool) bool {
 		err = c.sendAt(x.HeadAt, head)
 	case !r.Body.Flowing() && len(head)+len(r.Body.Prefix()) <= len(out):
 		err = c.sendAt(x.HeadAt, append(head, r.Body.Prefix()...))
+		r.Body.SkipPrefix()
 	case chunked:
 		err = c.sendChunked(x, head)
 	default:

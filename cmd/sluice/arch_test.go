@@ -62,7 +62,7 @@ var forbidden = []struct {
 }{
 	{isDataPlane, "sluice/control", "the data plane never knows where its configuration comes from"},
 	{isDataPlane, "github.com/goccy/go-yaml", "YAML belongs into control/config; runtime types carry no tags"},
-	{isDataPlane, "go.etcd.io", "etcd belongs into control/etcd"},
+	{isDataPlane, "go.etcd.io/etcd", "etcd belongs into control/etcd"},
 	{isDataPlane, "k8s.io", "kubernetes belongs into control/kube"},
 	{isDataPlane, "github.com/fsnotify/fsnotify", "the data plane is told of changes, it does not look for them"},
 	{isDataPlane, "github.com/alecthomas/kong", "the command line belongs into cmd/sluice"},

@@ -1,0 +1,130 @@
+package ledger
+
+import (
+	"math/rand/v2"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func zone(t *testing.T, name string) *time.Location {
+	t.Helper()
+	z, err := time.LoadLocation(name)
+	if err != nil {
+		t.Skip(err) // the system has no time zones
+	}
+	return z
+}
+
+func TestCalendar(t *testing.T) {
+	f := func(u Unit, zoneName, at, start, end string) {
+		t.Helper()
+		c := Calendar{u, zone(t, zoneName)}
+		parse := func(s string) time.Time {
+			p, err := time.Parse(time.RFC3339Nano, s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return p
+		}
+		got := c.at(parse(at).UnixNano())
+		if s, e := time.Unix(0, got.start), time.Unix(0, got.end); !s.Equal(parse(start)) || !e.Equal(parse(end)) {
+			t.Errorf("%v in %s at %s: from %s to %s", u, zoneName, at, s.In(c.Zone).Format(time.RFC3339), e.In(c.Zone).Format(time.RFC3339))
+		}
+	}
+	f(Day, "UTC", "2026-01-31T23:59:59.999999999Z", "2026-01-31T00:00:00Z", "2026-02-01T00:00:00Z")
+	f(Day, "UTC", "2026-02-01T00:00:00Z", "2026-02-01T00:00:00Z", "2026-02-02T00:00:00Z")
+	f(Month, "UTC", "2026-02-28T23:59:59Z", "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z")
+	f(Month, "UTC", "2028-02-29T12:00:00Z", "2028-02-01T00:00:00Z", "2028-03-01T00:00:00Z")
+	f(Month, "UTC", "2026-12-31T23:59:59Z", "2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z")
+	f(Week, "UTC", "2026-11-26T12:00:00Z", "2026-11-23T00:00:00Z", "2026-11-30T00:00:00Z")
+	f(Week, "UTC", "2026-11-29T23:59:59Z", "2026-11-23T00:00:00Z", "2026-11-30T00:00:00Z")
+	f(Week, "UTC", "2027-01-01T00:00:00Z", "2026-12-28T00:00:00Z", "2027-01-04T00:00:00Z")
+
+	// Midnight is where the zone has it, also on days that are shorter or longer.
+	f(Day, "Europe/Berlin", "2026-03-29T12:00:00+02:00", "2026-03-29T00:00:00+01:00", "2026-03-30T00:00:00+02:00")
+	f(Day, "Europe/Berlin", "2026-10-25T12:00:00+01:00", "2026-10-25T00:00:00+02:00", "2026-10-26T00:00:00+01:00")
+	f(Month, "Europe/Berlin", "2026-03-31T21:59:59Z", "2026-02-28T23:00:00Z", "2026-03-31T22:00:00Z")
+	f(Month, "America/New_York", "2026-11-30T23:00:00-05:00", "2026-11-01T00:00:00-04:00", "2026-12-01T00:00:00-05:00")
+	// Some clocks are set at midnight: a day without that hour, and one whose last hour comes twice.
+	f(Day, "America/Asuncion", "2023-10-01T12:00:00-03:00", "2023-10-01T01:00:00-03:00", "2023-10-02T00:00:00-03:00")
+	f(Day, "America/Asuncion", "2023-09-30T12:00:00-04:00", "2023-09-30T00:00:00-04:00", "2023-10-01T01:00:00-03:00")
+	f(Day, "America/Asuncion", "2023-03-25T12:00:00-03:00", "2023-03-25T00:00:00-03:00", "2023-03-26T00:00:00-04:00")
+}
+
+// TestTurns: the numbers of periods grow with time, and every moment is in the period that it says.
+func TestTurns(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, name := range []string{"UTC", "Europe/Berlin", "America/Asuncion", "Australia/Lord_Howe", "Asia/Kathmandu", "Pacific/Apia", "Africa/Cairo"} {
+		for u := Day; u <= Month; u++ {
+			c := Calendar{u, zone(t, name)}
+			for range 300 {
+				at := int64(1.2e18) + random.Int64N(int64(1e18))
+				p := c.at(at)
+				if at < p.start || at >= p.end {
+					// A clock that is set back over midnight has an hour of the day before once more.
+					if q := c.at(p.start); q.period != p.period+1 && at < p.start {
+						t.Fatalf("%s %v: %v is not in %+v", name, u, time.Unix(0, at).In(c.Zone), p)
+					}
+				}
+				if next := c.at(p.end); next.period != p.period+1 && name != "Pacific/Apia" || next.start != p.end {
+					t.Fatalf("%s %v: %+v is followed by %+v", name, u, p, next)
+				}
+			}
+		}
+	}
+}
+
+// TestClock compares with a model, with a clock that goes on, jumps and is set back, and with stops and crashes: nobody gets more than
+// the limit of any period, nor a period twice. Without crashes everybody gets all of it.
+func TestClock(t *testing.T) {
+	for seed := range uint64(4) {
+		random := rand.New(rand.NewPCG(seed, 7))
+		folder := t.TempDir()
+		var clock atomic.Int64
+		clock.Store(time.Date(2026, 2, 27, 22, 0, 0, 0, time.UTC).UnixNano())
+		now := func() time.Time { return time.Unix(0, clock.Load()) }
+		limit := &Limit{Text: "60/day", Most: 60, Batch: 5}
+		const keys = 4
+		given := map[[2]uint64]int64{} // by key and period
+		crashes := int64(0)
+		for range 6 {
+			l, m := started(t, folder, now, perDay)
+			for range 60 {
+				switch random.IntN(6) {
+				case 0:
+					clock.Add(random.Int64N(int64(9 * time.Hour)))
+				case 1:
+					clock.Add(-random.Int64N(int64(5 * time.Hour)))
+				}
+				k := random.IntN(keys)
+				a := enter(t, m, k)
+				n := 1 + random.Int64N(5)
+				for {
+					before, _ := unpack(a.state.Load())
+					v := a.Take(n, limit, clock.Load())
+					if v.Closed {
+						time.Sleep(time.Millisecond)
+						continue
+					}
+					if v.OK {
+						given[[2]uint64{uint64(k), v.Period}] += n
+					}
+					if v.Period < before {
+						t.Fatalf("key %d went back from period %d to %d", k, before, v.Period)
+					}
+					if left := 60 - given[[2]uint64{uint64(k), v.Period}]; left < 0 || !v.OK && left >= n+crashes*5 {
+						t.Fatalf("key %d, period %d: %d are left and %d were asked for: %+v", k, v.Period, left, n, v)
+					}
+					break
+				}
+			}
+			if random.IntN(2) == 0 {
+				l.crash()
+				crashes++
+			} else {
+				l.Stop()
+			}
+		}
+	}
+}

@@ -1,0 +1,248 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// started starts a ledger in a folder, and returns it with a meter that is ready. It is stopped when the test ends.
+func started(t *testing.T, folder string, now func() time.Time, c Calendar) (*Ledger, *Meter) {
+	t.Helper()
+	l := New(filepath.Join(folder, "quotas"))
+	if now != nil {
+		l.now = now
+	}
+	m := l.Meter("policy day", c, 1000)
+	l.Start()
+	t.Cleanup(l.Stop)
+	select {
+	case <-m.Ready():
+	case <-time.After(time.Minute):
+		t.Fatalf("the file was not read: %s", l.Unready())
+	}
+	return l, m
+}
+
+// crash ends a ledger as the end of its process would: nothing is written any more.
+func (l *Ledger) crash() {
+	l.finishes = func(b *book) {
+		l.end()
+		b.close()
+	}
+	l.Stop()
+}
+
+var perDay = Calendar{Day, time.UTC}
+
+func key(n int) Key { return Key{byte(n), byte(n >> 8), 1} }
+
+func enter(t *testing.T, m *Meter, n int) *Account {
+	t.Helper()
+	a := m.Enter(uint64(n+1), key(n), fmt.Sprint("key ", n), m.ledger.now().UnixNano())
+	if a == nil {
+		t.Fatal("there is no account")
+	}
+	return a
+}
+
+// eventually waits until something holds.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("in vain waited for: %s", what)
+		}
+	}
+}
+
+// use takes one after the other, waiting for the file where that is needed, until as many were given or the limit is reached.
+func use(t *testing.T, a *Account, l *Limit, most int, now func() time.Time) (given int) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); given < most; {
+		switch v := a.Take(1, l, now().UnixNano()); {
+		case v.OK:
+			given++
+		case v.Closed:
+			if time.Now().After(deadline) {
+				t.Fatal("the file is not written")
+			}
+			time.Sleep(time.Millisecond)
+		case v.Gone:
+			t.Fatal("the account has gone")
+		default:
+			return given
+		}
+	}
+	return given
+}
+
+// TestStop: a stop in good order forgets nothing, and costs nothing.
+func TestStop(t *testing.T) {
+	folder := t.TempDir()
+	limit := &Limit{Text: "100/day", Most: 100, Batch: 10}
+	total := 0
+	for range 5 {
+		l, m := started(t, folder, nil, perDay)
+		total += use(t, enter(t, m, 1), limit, 17, time.Now)
+		l.Stop()
+	}
+	l, m := started(t, folder, nil, perDay)
+	if total += use(t, enter(t, m, 1), limit, 1000, time.Now); total != 100 {
+		t.Errorf("%d were given of 100", total)
+	}
+	if v := enter(t, m, 1).Look(1, limit, time.Now().UnixNano()); v.OK || v.Used != 100 {
+		t.Errorf("got %+v", v)
+	}
+	if given := use(t, enter(t, m, 2), limit, 1000, time.Now); given != 100 {
+		t.Errorf("another key was given %d", given)
+	}
+	if most := m.Most(5, time.Now().UnixNano()); len(most) != 2 || most[0].Used != 100 || most[0].Text != "key 1" && most[0].Text != "key 2" {
+		t.Errorf("got %+v", most)
+	}
+	if !m.Reset(key(1), time.Now().UnixNano()) || m.Reset(key(7), time.Now().UnixNano()) {
+		t.Error("reset is wrong")
+	}
+	if given := use(t, enter(t, m, 1), limit, 1000, time.Now); given != 100 {
+		t.Errorf("%d were given after a reset", given)
+	}
+	l.Stop()
+	if a := m.Enter(9, key(9), "", 0); a != nil {
+		t.Error("a closed ledger has accounts")
+	}
+}
+
+// TestCrash: a crash gives nobody more, and costs a key one batch at most: whether it has a record or not.
+func TestCrash(t *testing.T) {
+	folder := t.TempDir()
+	limit := &Limit{Text: "500/day", Most: 500, Batch: 10}
+	given := map[int]int{}
+	const crashes = 8
+	for run := range crashes {
+		l, m := started(t, folder, nil, perDay)
+		for k := range 3 {
+			given[k] += use(t, enter(t, m, k), limit, (run*7+k)%20, time.Now)
+		}
+		given[10+run] = use(t, enter(t, m, 10+run), limit, 4, time.Now)
+		l.crash()
+	}
+	_, m := started(t, folder, nil, perDay)
+	for k := range given {
+		given[k] += use(t, enter(t, m, k), limit, 1000, time.Now)
+	}
+	given[99] = use(t, enter(t, m, 99), limit, 1000, time.Now)
+	for k, n := range given {
+		if n > 500 || n < 500-crashes*10 {
+			t.Errorf("key %d was given %d of 500, over %d crashes that cost 10 each at most", k, n, crashes)
+		}
+	}
+}
+
+// TestTogether: any number of goroutines get exactly what there is.
+func TestTogether(t *testing.T) {
+	_, m := started(t, t.TempDir(), nil, perDay)
+	limit := &Limit{Text: "2000/day", Most: 2000, Batch: 200}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	total := 0
+	for i := range 8 {
+		wg.Go(func() {
+			a := m.Enter(7, key(7), "shared", time.Now().UnixNano())
+			n := 0
+			for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
+				v := a.Take(int64(1+i%3), limit, time.Now().UnixNano())
+				if v.OK {
+					n += 1 + i%3
+				} else if !v.Closed {
+					break
+				} else {
+					time.Sleep(time.Millisecond)
+				}
+			}
+			mu.Lock()
+			total += n
+			mu.Unlock()
+		})
+	}
+	wg.Wait()
+	if total > 2000 || total < 1998 {
+		t.Errorf("%d were given of 2000", total)
+	}
+}
+
+// TestSecond: what another has open is not opened, and nobody hangs; once it is free it is taken.
+func TestSecond(t *testing.T) {
+	folder := t.TempDir()
+	first, _ := started(t, folder, nil, perDay)
+	second := New(filepath.Join(folder, "quotas"))
+	m := second.Meter("policy day", perDay, 10)
+	second.Start()
+	defer second.Stop()
+	eventually(t, "the second one to say why", func() bool { return strings.Contains(second.Unready(), "another gateway has it open") })
+	if m.Enter(1, key(1), "", 0) != nil {
+		t.Error("the second one has accounts")
+	}
+	first.Stop()
+	eventually(t, "the second one to go on", func() bool { return second.Unready() == "" })
+}
+
+// TestDamaged: a damaged file closes the quotas, with a sentence, and is not written to. When it is moved away they begin anew.
+func TestDamaged(t *testing.T) {
+	f := func(name string, damage func(b []byte) []byte) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			folder := t.TempDir()
+			file := filepath.Join(folder, "quotas")
+			limit := &Limit{Text: "100/day", Most: 100, Batch: 10}
+			l, m := started(t, folder, nil, perDay)
+			for k := range 200 {
+				use(t, enter(t, m, k), limit, 2, time.Now)
+			}
+			l.Stop()
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b = damage(b)
+			if err := os.WriteFile(file, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			again := New(file)
+			m = again.Meter("policy day", perDay, 1000)
+			again.Start()
+			defer again.Stop()
+			eventually(t, "a complaint", func() bool { return strings.Contains(again.Unready(), "move it away to begin anew") })
+			if m.Enter(1, key(1), "", 0) != nil {
+				t.Error("there are accounts")
+			}
+			if err := os.Rename(file, file+".away"); err != nil && !errors.Is(err, os.ErrNotExist) {
+				t.Fatal(err)
+			}
+			eventually(t, "a new beginning", func() bool { return again.Unready() == "" })
+			if given := use(t, enter(t, m, 1), limit, 1000, time.Now); given != 100 && given != 98 { // what was read is not forgotten
+				t.Errorf("%d were given", given)
+			}
+		})
+	}
+	f("text", func([]byte) []byte { return []byte(strings.Repeat("no database at all\n", 4000)) })
+	f("cut", func(b []byte) []byte { return b[:len(b)/3] })
+	f("a record", func(b []byte) []byte {
+		at := strings.LastIndex(string(b), "key 17")
+		b[at+5] = '8'
+		for at = strings.Index(string(b), "key 17"); at >= 0; at = strings.Index(string(b), "key 17") {
+			b[at+5] = '9'
+		}
+		return b
+	})
+	f("pages", func(b []byte) []byte {
+		for i := 2 * 4096; i < len(b); i++ {
+			b[i] = byte(i * 7)
+		}
+		return b
+	})
+}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	_ "time/tzdata" // for the days and months of quotas, on hosts that have no time zones
 
 	"github.com/alecthomas/kong"
 )

@@ -4,6 +4,7 @@ import (
 	"iter"
 	"strings"
 
+	"sluice/control/compile"
 	"sluice/proxy"
 	"sluice/proxy/auth/jwt"
 	"sluice/proxy/cache"
@@ -42,6 +43,7 @@ func (g *gateway) registerMetrics() {
 	g.registerTokens()
 	g.registerLimits()
 	g.registerStores()
+	g.registerQuotas()
 	g.registerProfiling()
 	g.registerCompression()
 	g.registerConsumers()
@@ -240,6 +242,34 @@ func (g *gateway) registerStores() {
 	m.Func("sluice_limit_fallbacks_total", "Requests that were judged by if_store_down, because the store did not answer.", shared(func(fallbacks, _ uint64) uint64 { return fallbacks }))
 	m.Func("sluice_limit_held_total", "Requests that were refused because the host's lease was used up before the store had renewed it.",
 		shared(func(_, held uint64) uint64 { return held }))
+}
+
+// registerQuotas is about the file of quotas. While there are none, there are no samples.
+func (g *gateway) registerQuotas() {
+	m := g.metrics
+	one := func(value func(s *compile.QuotaStatus) float64) iter.Seq2[string, float64] {
+		return func(yield func(string, float64) bool) {
+			if s, ok := g.runtime.Quotas(); ok {
+				yield("", value(&s))
+			}
+		}
+	}
+	m.Func("sluice_quota_store_up", "1 while the file of quotas can be read and written; 0: they give no more than what is reserved.",
+		one(func(s *compile.QuotaStatus) float64 { return number(s.Problem == "") }))
+	m.Func("sluice_quota_store_writes_total", "How often the file of quotas was written, and could not be.", func(yield func(string, float64) bool) {
+		if s, ok := g.runtime.Quotas(); ok {
+			_ = yield(observe.Labels("result", "success"), float64(s.Written)) && yield(observe.Labels("result", "failure"), float64(s.Failed))
+		}
+	})
+	m.Func("sluice_quota_unavailable_total", "Requests that were refused because nothing was known about their quota.", func(yield func(string, float64) bool) {
+		if s, ok := g.runtime.Quotas(); ok {
+			for name, n := range s.Closed {
+				if !yield(observe.Labels("policy", name), float64(n)) {
+					return
+				}
+			}
+		}
+	})
 }
 
 // limits yields the samples of every policy that limits.

@@ -162,6 +162,9 @@ func (p *Plan) explainRoute(e *Explanation, x *proxy.Exchange, route *proxy.Rout
 	}
 	e.Caches = p.caching[route]
 	err := route.Chain.Serve(x)
+	if x.Identity != nil && len(e.Limits) > 0 {
+		e.Limits = p.explainLimits(x, route, e.Limits)
+	}
 	secrets := observe.Secrets(p.Config.SecretNames())
 	e.Reported = x.WouldRefuse
 	if i := x.Identity; i != nil {
@@ -200,11 +203,25 @@ func (p *Plan) explainPolicies(e *Explanation, x *proxy.Exchange, route *proxy.R
 			e.Coding = "identity"
 		}
 	}
+	e.Limits = p.explainLimits(x, route, nil)
+}
+
+// explainLimits tells which limits count the request. What of them asks who the client is can only be told once the policies have run; the
+// others are as they were before, because policies may have changed what is counted by.
+func (p *Plan) explainLimits(x *proxy.Exchange, route *proxy.Route, before []string) []string {
+	var all []string
 	for _, l := range p.explained[route] {
-		for _, line := range l.limits.Explain(x) {
-			e.Limits = append(e.Limits, l.policy+": "+line)
+		lines := l.limits.Explain(x)
+		if !l.named && before != nil {
+			lines = before[len(all) : len(all)+len(lines)]
+		} else {
+			for i := range lines {
+				lines[i] = l.policy + ": " + lines[i]
+			}
 		}
+		all = append(all, lines...)
 	}
+	return all
 }
 
 // explainPassed lists the listeners that pass connections on by the name of a host, with the services. What is asked of the

@@ -19,9 +19,11 @@ import (
 type limiter struct {
 	definition, mode string
 	rates            *limit.Rates // or
-	slots            *limit.Slots
+	slots            *limit.Slots // or
+	quotas           *limit.Quotas
 	allowed, refused *observe.Counter
 	fallbacks, held  *observe.Counter // nil: hosts share nothing
+	closed           *observe.Counter // of refused, because nothing was known about a quota
 }
 
 // LimitStatus is a policy that limits, for people.
@@ -33,15 +35,21 @@ type LimitStatus struct {
 }
 
 func (l *limiter) status() limit.Status {
-	if l.rates != nil {
+	switch {
+	case l.rates != nil:
 		return l.rates.Status()
+	case l.quotas != nil:
+		return l.quotas.Status()
 	}
 	return l.slots.Status()
 }
 
 func (l *limiter) counts() limit.Counts {
-	if l.rates != nil {
+	switch {
+	case l.rates != nil:
 		return l.rates.Counts()
+	case l.quotas != nil:
+		return l.quotas.Counts()
 	}
 	return l.slots.Counts()
 }
@@ -55,6 +63,7 @@ type explainer interface {
 type limitOnRoute struct {
 	policy string
 	limits explainer
+	named  bool // by who is asking
 }
 
 // identified reports whether a policy before the one that is built finds out who is asking.
@@ -145,7 +154,7 @@ func (b *builder) rateLimitPolicy(name string, p *config.Policy, _ *router.Patte
 	if err != nil {
 		return nil, true, err
 	}
-	b.explain(name, r.Mode, g)
+	b.explain(name, r.Mode, g, p.NeedsIdentity() != "")
 	return proxy.Guarded(name, g, modes[r.Mode], nil), true, nil
 }
 
@@ -178,19 +187,19 @@ func (b *builder) concurrencyPolicy(name string, p *config.Policy, _ *router.Pat
 	if err != nil {
 		return nil, true, err
 	}
-	b.explain(name, c.Mode, g)
+	b.explain(name, c.Mode, g, p.NeedsIdentity() != "")
 	return proxy.Guarded(name, g, modes[c.Mode], nil), true, nil
 }
 
 // explain remembers a limit for those who ask what a request would meet; one that is off it does not meet.
-func (b *builder) explain(policy, mode string, e explainer) {
+func (b *builder) explain(policy, mode string, e explainer, named bool) {
 	if modes[mode] == proxy.Off {
 		return
 	}
 	if b.plan.explained == nil {
 		b.plan.explained = make(map[*proxy.Route][]limitOnRoute)
 	}
-	b.plan.explained[b.at.route] = append(b.plan.explained[b.at.route], limitOnRoute{policy, e})
+	b.plan.explained[b.at.route] = append(b.plan.explained[b.at.route], limitOnRoute{policy, e, named})
 }
 
 // limiter returns the state of the policy called name: the running one if its definition is the same.
@@ -201,7 +210,7 @@ func (b *builder) limiter(name, mode, definition string, make func(*limiter) err
 	}
 	l := b.runningLimiters[name]
 	if l == nil || l.definition != definition {
-		l = &limiter{definition: definition, mode: mode, allowed: observe.NewCounter(), refused: observe.NewCounter()}
+		l = &limiter{definition: definition, mode: mode, allowed: observe.NewCounter(), refused: observe.NewCounter(), closed: observe.NewCounter()}
 		if err := make(l); err != nil {
 			return nil, err
 		}
@@ -293,8 +302,8 @@ func (r *Runtime) eachLimiter(f func(name string, l *limiter)) {
 	}
 }
 
-// ErrNoLimit says that no policy of a name limits rates.
-var ErrNoLimit = errors.New("no policy of this name limits rates")
+// ErrNoLimit says that no policy of a name limits rates, or quotas.
+var ErrNoLimit = errors.New("no policy of this name limits rates or has quotas")
 
 // ResetLimit fills the bucket of one key of a policy: of the one with this id, as Limits has it, or with these values.
 func (r *Runtime) ResetLimit(policy, id string, values []string) error {
@@ -304,10 +313,18 @@ func (r *Runtime) ResetLimit(policy, id string, values []string) error {
 	switch {
 	case l == nil:
 		return ErrNoLimit
-	case l.rates == nil:
+	case l.slots != nil:
 		return limit.ErrNoReset
-	case id != "":
-		return l.rates.Reset(id)
 	}
-	return l.rates.ResetValues(values...)
+	var state interface {
+		Reset(id string) error
+		ResetValues(values ...string) error
+	} = l.rates
+	if l.quotas != nil {
+		state = l.quotas
+	}
+	if id != "" {
+		return state.Reset(id)
+	}
+	return state.ResetValues(values...)
 }

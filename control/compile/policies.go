@@ -19,6 +19,7 @@ var policyBuilders = []func(b *builder, name string, p *config.Policy, pattern *
 	(*builder).jwtPolicy,
 	(*builder).rateLimitPolicy,
 	(*builder).concurrencyPolicy,
+	(*builder).quotaPolicy,
 	(*builder).apiKeyPolicy,
 	(*builder).basicAuthPolicy,
 	(*builder).securityHeadersPolicy,

@@ -14,6 +14,7 @@ type Policy struct {
 	JWT             *JWT             `cfg:"jwt" doc:"admits clients by a signed token that they bring"`
 	RateLimit       *RateLimit       `cfg:"rate_limit" doc:"limits how often requests come"`
 	Concurrent      *Concurrent      `cfg:"concurrency" doc:"limits how many requests are under way at the same time"`
+	Quota           *Quota           `cfg:"quota" doc:"limits how much a client uses in a day, a week or a month, over restarts"`
 	Cache           *CachePolicy     `cfg:"cache" doc:"keeps answers and gives them to whoever asks the same"`
 	Compress        *Compress        `cfg:"compress" doc:"compresses responses"`
 	APIKey          *APIKey          `cfg:"api_key" doc:"admits consumers by a key that they bring"`
@@ -23,7 +24,7 @@ type Policy struct {
 	Cookies         *Cookies         `cfg:"cookies" doc:"completes the cookies of origins that forget Secure, HttpOnly or SameSite"`
 	CSRF            *CSRF            `cfg:"csrf" doc:"refuses requests that pages of other sites make browsers send"`
 	Pos             Pos
-	_               struct{} `later:"oidc,quota,waf,anomalies,forward_auth,ip_reputation,validate"`
+	_               struct{} `later:"oidc,waf,anomalies,forward_auth,ip_reputation,validate"`
 }
 
 // Headers is the policy that changes header fields.
@@ -140,6 +141,7 @@ func (v *validator) policy(p Policy, path string) {
 	v.compress(p.Compress, joinPath(path, "compress"))
 	v.rateLimit(p.RateLimit, path)
 	v.concurrent(p.Concurrent, path)
+	v.quota(p.Quota, path)
 	v.apiKey(p.APIKey, path)
 	v.basicAuth(p.BasicAuth, path)
 	v.securityHeaders(p.SecurityHeaders, joinPath(path, "security_headers"))

@@ -118,6 +118,11 @@ func (p Policy) NeedsIdentity() string {
 			parts = append(parts, m.By...)
 		}
 	}
+	if p.Quota != nil {
+		for _, a := range p.Quota.Amounts() {
+			parts = append(parts, a.By...)
+		}
+	}
 	return IdentityWord(parts)
 }
 

@@ -1,7 +1,8 @@
-// Package limit says how often: guards that limit the rate of requests, and how many are under way at the same time, by whatever
-// a request can be counted by.
+// Package limit says how often, and how much: guards that limit the rate of requests, and how many are under way at the same time, by
+// whatever a request can be counted by; and what clients use in a day or a month, over restarts.
 //
-// Read rate.go for the way of a request through a policy of rates, and concurrency.go for that through one of concurrency.
+// Read rate.go for the way of a request through a policy of rates, concurrency.go for that through one of concurrency, and quota.go for that
+// through one of quotas, which package ledger keeps.
 // shared.go and fleet.go are for rates that hosts share; package redis is where they do.
 // window.go is what a rate is, key.go what is counted by, tokens.go the algorithm, table.go where the state of keys is kept,
 // fields.go what clients are told, heavy.go and status.go what operators are.
@@ -55,6 +56,7 @@
 //   - A slot is given back whatever becomes of the request: concurrency_test.go, and proxy/proxytest.
 //   - A fleet gives what is said above, at the most and at the least, and gets over a ledger that fails: shared_synctest_test.go,
 //     against a model in memory, redis/ledger_test.go and cmd/sluice against redis-server.
+//   - A quota outlives restarts and crashes, and is never more: ledger/ledger_test.go, and cmd/sluice.
 //   - A decision allocates nothing: x_alloc_test.go.
 //   - What it costs: x_timing_test.go.
 package limit

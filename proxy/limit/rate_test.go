@@ -343,7 +343,7 @@ func TestCostOfSize(t *testing.T) {
 		x.Finish()
 		x.Release()
 		left -= cost
-		full := g.tokens[0].Look(clean(g.keys[0].hash(request(start, ""), g.table.seed)), 0, start).Full
+		full := g.tokens[0].Look(clean(g.keys[0].hash(request(start, ""), &g.table.seed)), 0, start).Full
 		if got := g.options.Windows[0].tokens(full); got != left {
 			t.Errorf("status %d, body of %d, of which %d was read and %d sent: %d are left, want %d", status, body, read, sent, got, left)
 			left = got

@@ -15,7 +15,7 @@ import (
 // Status is a policy and the keys that use it most, for people.
 type Status struct {
 	Name   string   `json:"name"`
-	Kind   string   `json:"kind"`   // rate_limit or concurrency
+	Kind   string   `json:"kind"`   // rate_limit, concurrency or quota
 	Limits []string `json:"limits"` // as they are configured
 	Counts
 	Across *Sharing    `json:"across,omitempty"` // what hosts share
@@ -34,10 +34,11 @@ type KeyStatus struct {
 	ID       string  `json:"id"` // for Reset
 	Limit    string  `json:"limit"`
 	Key      string  `json:"key"`      // without secrets
-	Requests uint64  `json:"requests"` // about; what was a minute ago counts half
+	Requests uint64  `json:"requests"` // about; what was a minute ago counts half; not of quotas
 	Refused  uint64  `json:"refused"`
-	Left     int     `json:"left"`                      // tokens, or requests that may come beside those under way
-	Full     float64 `json:"full_in_seconds,omitempty"` // until all tokens are back
+	Used     int64   `json:"used,omitempty"`            // of a quota
+	Left     int     `json:"left"`                      // tokens, requests that may come beside those under way, or what is left of a quota
+	Full     float64 `json:"full_in_seconds,omitempty"` // until all tokens are back, or the quota begins anew
 }
 
 // Status returns what is known about the policy.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sluice/proxy"
+	"sluice/proxy/limit/ledger"
 )
 
 // TestCheckAllocates: a decision allocates nothing, whatever is counted by and whatever comes of it.
@@ -51,4 +52,37 @@ func TestCheckAllocates(t *testing.T) {
 		_, c := mustSlots(t, 100, Ceiling{Text: "1", Max: 1, By: Key{part}})
 		f(fmt.Sprint(part, " at a time"), c, x)
 	}
+
+	// A quota of a key that was there before.
+	i := proxy.NewIdentity("jwt", "https://id.shop.example", "user-7", []proxy.Claim{{Path: "plan", Value: []byte("gold")}})
+	for _, plan := range []string{"gold", "default"} {
+		q := newQuotas(t, func(o *QuotaOptions) { o.Cost = Cost{Request: 1, Status: []StatusCost{{500, 599, 0}}, Unit: 1000} },
+			map[string][]int64{"default": {1}, "gold": {ledger.AmountMax, ledger.AmountMax}})
+		for j := range q.options.Plans {
+			for k := range q.options.Plans[j].Limits {
+				l := &q.options.Plans[j].Limits[k]
+				l.Batch = l.Most // the file is written once: its goroutine allocates
+			}
+		}
+		g := mustQuota(t, q, 1)
+		f("quota "+plan, guardOf(i, plan == "gold", g), x)
+	}
+}
+
+// guardOf lets a guard see an identity.
+func guardOf(i *proxy.Identity, claims bool, g proxy.Guard) proxy.Guard {
+	if !claims {
+		i = proxy.NewIdentity("jwt", i.Issuer(), i.Subject(), nil)
+	}
+	return identifies{i, g}
+}
+
+type identifies struct {
+	identity *proxy.Identity
+	guard    proxy.Guard
+}
+
+func (g identifies) Check(x *proxy.Exchange) error {
+	x.Identity = g.identity
+	return g.guard.Check(x)
 }

@@ -202,7 +202,7 @@ func (s *script) start(yaml string) string {
 		return address
 	})
 	s.names = strings.NewReplacer(pairs...)
-	return yaml
+	return strings.ReplaceAll(yaml, "STATE-FOLDER", s.t.TempDir())
 }
 
 // refusingAddress is bound, so that nobody else can listen there, and nobody listens.

@@ -26,6 +26,7 @@ var overHTTP2 = []string{
 	"jwt*",
 	"path-dot-segments", "path-escapes",
 	"policies-*",
+	"quota",
 	"rate-*",
 	"redirect", "respond", "rewrite-*", "route-*", "split*",
 }

@@ -1,0 +1,479 @@
+package limit
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/proxy"
+	"sluice/proxy/limit/ledger"
+	"sluice/proxy/wire"
+)
+
+// What a request is refused with: its key has used up its quota, and the response says when the next one begins; or nobody knows whether it
+// has, because the file of quotas cannot be read or written.
+var (
+	ErrQuotaExceeded = &proxy.Error{Status: 429, Code: "quota_exceeded", Side: proxy.ByClient,
+		Detail: "The quota is used up: it begins anew after what Retry-After says."}
+	ErrQuotaUnavailable = &proxy.Error{Status: 503, Code: "quota_unavailable", Side: proxy.ByGateway, RetryAfter: 1,
+		Detail: "It is not known at the moment what is left of the quota."}
+)
+
+// QuotaOptions of a policy of quotas.
+type QuotaOptions struct {
+	Name   string
+	Ledger *ledger.Ledger
+	Meters []QuotaMeter
+	// Plans are what keys may use, the first one of those without a plan that stands here. The plan is what PlanClaim of the identity says.
+	Plans     []Plan
+	PlanClaim string
+	Fields    bool // responses tell how much is left
+	Report    bool // nobody is refused: see proxy.Guarded, which asks
+	Dry       bool // nothing is counted
+	Cost      Cost
+	// What is counted: requests that were let in, those that were not, and of these the ones about whose quota nothing was known.
+	Allowed, Refused, Closed Counter
+}
+
+// QuotaMeter is what is counted by one calendar, and one key.
+type QuotaMeter struct {
+	Meter *ledger.Meter
+	By    Key // of consumers and claims alone
+}
+
+// Plan is what a key may use.
+type Plan struct {
+	Name   string
+	Limits []PlanLimit
+}
+
+// PlanLimit is what may be used by one meter.
+type PlanLimit struct {
+	ledger.Limit
+	Meter int // which of the policy's
+}
+
+// Quotas is a policy of quotas, for all the routes that use it. What it counts is the ledger's.
+type Quotas struct {
+	options QuotaOptions
+	keys    []keyer // of the meters
+	plans   map[string]*Plan
+	waiting atomic.Int64
+}
+
+// NewQuotas checks the options.
+func NewQuotas(o QuotaOptions) (*Quotas, error) {
+	q := &Quotas{options: o, plans: make(map[string]*Plan)}
+	if len(o.Plans) == 0 {
+		return nil, errors.New("a policy of quotas has a plan")
+	}
+	for _, m := range o.Meters {
+		if slices.ContainsFunc(m.By, func(p Part) bool { return p.Source != "consumer" && p.Source != "claim" }) {
+			return nil, errors.New("a quota counts by consumer or claim")
+		}
+		k, err := newKeyer(m.By, 0, nil)
+		if err != nil {
+			return nil, err
+		}
+		q.keys = append(q.keys, k)
+	}
+	for i := range o.Plans {
+		p := &o.Plans[i]
+		if len(p.Limits) == 0 || len(p.Limits) > WindowsMax {
+			return nil, fmt.Errorf("a plan has between 1 and %d quotas", WindowsMax)
+		}
+		for _, l := range p.Limits {
+			if l.Most < 1 || l.Most > ledger.AmountMax || l.Batch < 1 || l.Meter < 0 || l.Meter >= len(o.Meters) {
+				return nil, fmt.Errorf("%q has a number that cannot be", l.Text)
+			}
+		}
+		q.plans[p.Name] = p
+	}
+	return q, nil
+}
+
+// Quota is the guard of a route that uses Quotas. It is immutable and safe for concurrent use; a check of a key that was there before
+// allocates nothing.
+type Quota struct {
+	*Quotas
+	cost   int64
+	pieces map[*Plan][]quotaPieces
+}
+
+// quotaPieces is what stands in the lines of RateLimit-Policy and RateLimit before the numbers of a quota.
+type quotaPieces struct{ policy, limit []byte }
+
+// Guard returns the guard for a route, on which a request costs so much.
+func (q *Quotas) Guard(cost int) (*Quota, error) {
+	g := &Quota{Quotas: q, cost: int64(cost), pieces: make(map[*Plan][]quotaPieces)}
+	for i := range q.options.Plans {
+		p := &q.options.Plans[i]
+		for j, l := range p.Limits {
+			if g.cost > l.Most {
+				return nil, fmt.Errorf("a request costs %d, and %q is less", cost, l.Text)
+			}
+			name := `"` + q.options.Name
+			if len(p.Limits) > 1 {
+				name += "-" + strconv.Itoa(j+1)
+			}
+			name += `"`
+			one := quotaPieces{[]byte(", " + name + ";q="), []byte(", " + name + ";r=")}
+			if j == 0 {
+				one = quotaPieces{[]byte(fieldPolicy + ": " + name + ";q="), []byte(fieldLimit + ": " + name + ";r=")}
+			}
+			g.pieces[p] = append(g.pieces[p], one)
+		}
+	}
+	return g, nil
+}
+
+// Check uses what the request costs of each quota, or nothing at all and returns ErrQuotaExceeded or ErrQuotaUnavailable.
+func (g *Quota) Check(x *proxy.Exchange) error {
+	if g.options.Dry {
+		return nil
+	}
+	v := usages.Get().(*usage)
+	v.guard, v.plan, v.refused = g, g.planOf(x), nil
+	err := g.use(v, x)
+	switch err {
+	case nil:
+		g.options.Allowed.Add(1)
+	case ErrQuotaUnavailable:
+		g.options.Closed.Add(1)
+		fallthrough
+	default:
+		g.options.Refused.Add(1)
+	}
+	v.follow(x, err)
+	return err
+}
+
+// planOf is the plan of whoever is asking.
+func (q *Quotas) planOf(x *proxy.Exchange) *Plan {
+	if len(q.options.Plans) > 1 {
+		if p := q.plans[string(x.Identity.Claim(q.options.PlanClaim))]; p != nil {
+			return p
+		}
+	}
+	return &q.options.Plans[0]
+}
+
+// use looks at all quotas before it takes from one, so that a request that is refused costs nothing. Where others were faster in between,
+// what was taken is given back.
+func (g *Quota) use(v *usage, x *proxy.Exchange) error {
+	v.now = g.options.Ledger.Wall(clock(x))
+	limits := v.plan.Limits
+	for i := range limits {
+		if v.accounts[i] = g.account(x, limits[i].Meter, v.now); v.accounts[i] == nil {
+			return ErrQuotaUnavailable
+		}
+	}
+	if x.Waited {
+		v.now = g.options.Ledger.Wall(clock(x))
+	}
+	if len(limits) > 1 {
+		for i := range limits {
+			v.verdicts[i] = g.ask(v, x, i, false)
+			v.refuse(i)
+		}
+		if v.refused != nil {
+			return ErrQuotaExceeded
+		}
+	}
+	for i := range limits {
+		v.verdicts[i] = g.ask(v, x, i, true)
+		if v.verdicts[i].OK {
+			continue
+		}
+		for j := range i {
+			v.accounts[j].Charge(-g.cost, v.verdicts[j].Period, v.now)
+		}
+		if v.verdicts[i].Closed {
+			return ErrQuotaUnavailable
+		}
+		v.refuse(i)
+		return ErrQuotaExceeded
+	}
+	return nil
+}
+
+// ask asks an account, or the one that has come into its place.
+func (g *Quota) ask(v *usage, x *proxy.Exchange, i int, take bool) ledger.Verdict {
+	limit := &v.plan.Limits[i]
+	for {
+		a := v.accounts[i]
+		if a == nil {
+			return ledger.Verdict{Closed: true}
+		}
+		var verdict ledger.Verdict
+		if take {
+			verdict = a.Take(g.cost, &limit.Limit, v.now)
+		} else {
+			verdict = a.Look(g.cost, &limit.Limit, v.now)
+		}
+		if !verdict.Gone {
+			return verdict
+		}
+		v.accounts[i] = g.account(x, limit.Meter, v.now)
+	}
+}
+
+// account returns the account of a request, nil if there can be none now.
+func (g *Quota) account(x *proxy.Exchange, meter int, now int64) *ledger.Account {
+	m, k := g.options.Meters[meter].Meter, &g.keys[meter]
+	hot := k.hash(x, &seed{own: m.Seed()})
+	if a := m.Find(hot); a != nil {
+		return a
+	}
+	g.await(x, m)
+	return m.Enter(hot, k.lastingKey(x), string(k.appendText(nil, x)), now)
+}
+
+const (
+	// patienceMax is how long a request waits for the file to be opened when the gateway has just started, which takes milliseconds.
+	patienceMax = 2 * time.Second
+	// patientMax is how many do so at a time.
+	patientMax = 1000
+)
+
+func (g *Quota) await(x *proxy.Exchange, m *ledger.Meter) {
+	select {
+	case <-m.Ready():
+		return
+	default:
+	}
+	defer g.waiting.Add(-1)
+	if g.waiting.Add(1) > patientMax || !g.options.Ledger.Opening() {
+		return
+	}
+	x.Waited = true
+	patience := patienceMax
+	if x.Deadline > 0 {
+		patience = min(patience, time.Duration(x.Deadline-wire.Now()))
+	}
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	select {
+	case <-m.Ready():
+	case <-t.C:
+	case <-x.Done():
+	}
+}
+
+// lastingKey is the key of a request in every run of the gateway.
+func (k *keyer) lastingKey(x *proxy.Exchange) ledger.Key {
+	var values []string
+	var there []bool
+	for i := range k.parts {
+		value, ok := k.parts[i].read(&k.parts[i], x)
+		values, there = append(values, string(value)), append(there, ok)
+	}
+	return lastingKey(values, there)
+}
+
+func lastingKey(values []string, there []bool) (key ledger.Key) {
+	h := sha256.New()
+	for i, value := range values {
+		var head [9]byte // with its length: "ab" and "c" are not "a" and "bc"
+		if there[i] {
+			head[0] = 1
+		}
+		binary.BigEndian.PutUint64(head[1:], uint64(len(value)))
+		h.Write(head[:])
+		h.Write([]byte(value))
+	}
+	copy(key[:], h.Sum(nil))
+	return key
+}
+
+// usage is a request at a policy of quotas: what the head of its response says, and what it costs.
+type usage struct {
+	guard    *Quota
+	plan     *Plan
+	now      int64
+	refused  *ledger.Verdict // of the quota that is used up and begins anew last, if one is
+	accounts [WindowsMax]*ledger.Account
+	verdicts [WindowsMax]ledger.Verdict
+	sized    bool // its body costs something, too: Finish frees it
+}
+
+var usages = sync.Pool{New: func() any { return new(usage) }}
+
+func (v *usage) free() {
+	v.guard, v.plan, v.refused = nil, nil, nil
+	clear(v.accounts[:])
+	usages.Put(v)
+}
+
+func (v *usage) refuse(i int) {
+	if w := &v.verdicts[i]; !w.OK && !w.Closed && (v.refused == nil || w.Until > v.refused.Until) {
+		v.refused = w
+	}
+}
+
+// follow goes on with the response, where that has something to be told, or a say.
+func (v *usage) follow(x *proxy.Exchange, err error) {
+	o := &v.guard.options
+	v.sized = o.Cost.Unit > 0 && err == nil
+	if v.sized {
+		x.OnFinish(v)
+	}
+	switch {
+	case err == nil && (o.Fields && !o.Report || o.Cost.after()), err == ErrQuotaExceeded && !o.Report:
+		x.OnHead(v)
+	case !v.sized:
+		v.free()
+	}
+}
+
+// EditHead tells what is left, and uses what the response costs beyond what was used. The edge calls it once.
+func (v *usage) EditHead(x *proxy.Exchange) {
+	o := &v.guard.options
+	if v.refused == nil && o.Cost.after() {
+		cost, _ := o.Cost.of(x, v.guard.cost)
+		v.charge(cost-v.guard.cost, max(v.now, o.Ledger.Wall(x.HeadAt)))
+	}
+	if !o.Report {
+		if v.refused != nil {
+			x.Response.Head.Set("Retry-After", wire.AppendUint(x.Scratch(), seconds(v.refused.Until)))
+		}
+		if o.Fields {
+			v.tell(x)
+		}
+	}
+	if !v.sized {
+		v.free()
+	}
+}
+
+// Finish uses what the body has cost, whoever has ended it.
+func (v *usage) Finish(x *proxy.Exchange) {
+	o := &v.guard.options
+	if _, said := o.Cost.of(x, v.guard.cost); !said {
+		v.charge(o.Cost.units(x), o.Ledger.Wall(x.EndedAt))
+	}
+	v.free()
+}
+
+func (v *usage) charge(n, now int64) {
+	if n == 0 {
+		return
+	}
+	for i := range v.plan.Limits {
+		v.accounts[i].Charge(n, v.verdicts[i].Period, now)
+		v.verdicts[i].Used = max(v.verdicts[i].Used+n, 0)
+	}
+}
+
+func (v *usage) tell(x *proxy.Exchange) {
+	pieces := v.guard.pieces[v.plan]
+	b := x.Scratch() // the head copies it
+	for i := range v.plan.Limits {
+		b = wire.AppendUint(append(b, pieces[i].policy...), uint64(v.plan.Limits[i].Most))
+		b = wire.AppendUint(append(b, ";w="...), seconds(v.verdicts[i].Length))
+	}
+	x.Response.Head.AddOwn(b, len(fieldPolicy))
+	b = x.Scratch()
+	for i := range v.plan.Limits {
+		used := v.verdicts[i].Used
+		if v.refused != nil && v.verdicts[i].OK {
+			used -= v.guard.cost // another quota has refused: nothing was taken from this one
+		}
+		b = wire.AppendUint(append(b, pieces[i].limit...), uint64(max(v.plan.Limits[i].Most-used, 0)))
+		b = wire.AppendUint(append(b, ";t="...), seconds(v.verdicts[i].Until))
+	}
+	x.Response.Head.AddOwn(b, len(fieldLimit))
+}
+
+// Status returns what is known about the policy.
+func (q *Quotas) Status() Status {
+	s := Status{Name: q.options.Name, Kind: "quota", Counts: q.Counts(), Keys: []KeyStatus{}}
+	for i := range q.options.Plans {
+		for _, l := range q.options.Plans[i].Limits {
+			s.Limits = append(s.Limits, q.limitText(&q.options.Plans[i], &l))
+		}
+	}
+	now := q.options.Ledger.Wall(wire.Now())
+	for i, m := range q.options.Meters {
+		for _, u := range m.Meter.Most(heavyMax, now) {
+			k := KeyStatus{
+				ID: fmt.Sprintf("%d-%x", i, u.Key), Limit: "a " + m.Meter.Calendar().Unit.String(), Key: u.Text, Used: u.Used,
+				Full: math.Round(float64(u.Until)/1e6) / 1e3,
+			}
+			if u.Limit != nil {
+				k.Limit, k.Left = u.Limit.Text, int(max(u.Limit.Most-u.Used, 0))
+			}
+			s.Keys = append(s.Keys, k)
+		}
+	}
+	return s
+}
+
+func (q *Quotas) limitText(p *Plan, l *PlanLimit) string {
+	if len(q.options.Plans) > 1 {
+		return p.Name + ": " + l.Text
+	}
+	return l.Text
+}
+
+// Counts returns those of the keys.
+func (q *Quotas) Counts() (c Counts) {
+	now := q.options.Ledger.Wall(wire.Now())
+	for _, m := range q.options.Meters {
+		live, evicted, overflow := m.Meter.Counts(now)
+		c.Live += live
+		c.Evicted += evicted
+		c.Overflow += overflow
+	}
+	return c
+}
+
+// Reset gives the key that Status calls id all of its quota back.
+func (q *Quotas) Reset(id string) error {
+	var meter int
+	var key []byte
+	if n, err := fmt.Sscanf(id, "%d-%x", &meter, &key); n != 2 || err != nil || meter < 0 || meter >= len(q.options.Meters) || len(key) != len(ledger.Key{}) {
+		return fmt.Errorf("%q is no id of a key", id)
+	}
+	if !q.options.Meters[meter].Meter.Reset(ledger.Key(key), q.options.Ledger.Wall(wire.Now())) {
+		return ErrUnknownKey
+	}
+	return nil
+}
+
+// ResetValues gives the key with these values, one for each part, all of its quotas back.
+func (q *Quotas) ResetValues(values ...string) error {
+	wrong := fmt.Errorf("no quota of the policy has a key of %d values", len(values))
+	there := make([]bool, len(values))
+	for i := range there {
+		there[i] = true
+	}
+	for i, m := range q.options.Meters {
+		switch {
+		case len(q.keys[i].parts) != len(values):
+		case m.Meter.Reset(lastingKey(values, there), q.options.Ledger.Wall(wire.Now())):
+			wrong = nil
+		case wrong != nil:
+			wrong = ErrUnknownKey
+		}
+	}
+	return wrong
+}
+
+// Explain says by what a request would be counted, one line for each quota.
+func (g *Quota) Explain(x *proxy.Exchange) []string {
+	p := g.planOf(x)
+	var lines []string
+	for i := range p.Limits {
+		l := &p.Limits[i]
+		lines = append(lines, explain(g.limitText(p, l), g.cost, &g.keys[l.Meter], x))
+	}
+	return lines
+}

@@ -137,6 +137,9 @@ func facts(e *compile.Explanation) [][]string {
 	for _, cache := range e.Caches {
 		add("cached", cache)
 	}
+	for _, limit := range e.Doors {
+		add("listener limit", limit)
+	}
 	for _, limit := range e.Limits {
 		add("limit", limit)
 	}

@@ -378,11 +378,15 @@ func (s *socket) retire() {
 }
 
 func settings(l *compile.Listener) server.Settings {
-	return server.Settings{
+	settings := server.Settings{
 		Trust: l.Trust, Proxied: l.Proxied, TLS: l.TLS, HSTS: l.HSTS, ClientCerts: l.ClientCerts, Instead: l.Instead, Ahead: l.Ahead, H2: l.H2, NoH1: !l.H1,
 		AltSvc: l.AltSvc, HideH3: l.HideH3, EarlyData: l.EarlyData,
 		Pass: l.Pass, Through: l.Through, Allow: l.Allow, Passages: l.Passages,
 	}
+	if l.Door != nil { // a nil pointer would be a door
+		settings.Door = l.Door
+	}
+	return settings
 }
 
 func adminOptions(a config.Admin) admin.Options {

@@ -66,6 +66,21 @@ func (g *gateway) registerConnections() {
 	m.Func("sluice_connections_refused_total", "Connections that were over a limit.", observe.Value(func() float64 {
 		return float64(g.server.Counts().Refused)
 	}))
+	m.Func("sluice_listener_refused_total", "Connections and handshakes over a limit of their listener, by which.", func(yield func(string, float64) bool) {
+		more := true
+		g.runtime.Doors(func(listener string, refused [limit.DoorReasons]uint64, _ limit.Counts) {
+			for reason, n := range refused {
+				more = more && yield(observe.Labels("listener", listener, "reason", limit.DoorReason(reason)), float64(n))
+			}
+		})
+	})
+	m.Func("sluice_listener_overflows_total", "Connections and handshakes whose client found no room among those that are limited, and shared what one may have.",
+		func(yield func(string, float64) bool) {
+			more := true
+			g.runtime.Doors(func(listener string, _ [limit.DoorReasons]uint64, c limit.Counts) {
+				more = more && yield(observe.Labels("listener", listener), float64(c.Overflow))
+			})
+		})
 	m.Func("sluice_connections_calmed_total", "Connections of HTTP/2 and HTTP/3 that were ended because their clients flooded the gateway with frames.",
 		observe.Value(func() float64 { return float64(g.server.Counts().Calmed) }))
 }

@@ -77,7 +77,8 @@ func (b *builder) errors(e *config.Errors, path string) proxy.ErrorRenderer {
 
 // listeners builds what to listen on.
 func (b *builder) listeners() {
-	for _, e := range b.config.Listen {
+	for i := range b.config.Listen {
+		e := &b.config.Listen[i]
 		l := Listener{Name: e.Name, Trust: prefixes(e.Value.Trust), Allow: prefixes(e.Value.Allow)}
 		if p := e.Value.Proxied; p != nil {
 			l.Proxied = prefixes(p.From)
@@ -88,6 +89,9 @@ func (b *builder) listeners() {
 		l.H1, l.H2, l.H3 = versions(&e.Value)
 		l.EarlyData = e.Value.Early == "safe"
 		l.AltSvc, l.HideH3 = e.Value.AltSvc.Text, e.Value.AltSvc.Text == "off"
+		if l.Door = b.door(e); l.Door != nil {
+			b.plan.doors = append(b.plan.doors, e.Name)
+		}
 		if port := e.Value.Redirect.Port; port != 0 {
 			l.Instead = b.toHTTPS(port)
 		}

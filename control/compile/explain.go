@@ -20,9 +20,10 @@ type Explanation struct {
 	Route      string             `json:"route,omitempty"`
 	Match      string             `json:"match,omitempty"`
 	Params     map[string]string  `json:"params,omitempty"`
-	Policies   []string           `json:"policies,omitempty"` // in order, the one that answers last
-	Limits     []string           `json:"limits,omitempty"`   // that the request meets, and what it is counted by
-	Caches     []string           `json:"caches,omitempty"`   // what each cache tells requests apart by, and whose its answers are
+	Policies   []string           `json:"policies,omitempty"`        // in order, the one that answers last
+	Limits     []string           `json:"limits,omitempty"`          // that the request meets, and what it is counted by
+	Doors      []string           `json:"listener_limits,omitempty"` // that its connection meets before, on each listener
+	Caches     []string           `json:"caches,omitempty"`          // what each cache tells requests apart by, and whose its answers are
 	Candidates []router.Candidate `json:"candidates,omitempty"`
 	// Coding is what a policy of the route would compress the answer with, if that is of its types and not too small; identity if the
 	// client accepts none.
@@ -98,6 +99,14 @@ func (p *Plan) Explain(method, target string, header [][2]string, body []byte, c
 		route, outcome = p.table.Lookup(&x.Lookup, &x.Match)
 	}
 	e.Candidates = p.table.Explain(&x.Lookup)
+	for _, l := range p.Listeners {
+		if l.Door == nil {
+			continue
+		}
+		for _, line := range l.Door.Explain(client) {
+			e.Doors = append(e.Doors, l.Name+": "+line)
+		}
+	}
 	switch outcome {
 	case router.Found:
 		if asked != nil && asked.Pages == nil && route.Pages != nil {

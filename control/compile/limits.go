@@ -18,9 +18,10 @@ import (
 // and lives on in the next configuration if the definition is the same: a reload gives nobody new tokens.
 type limiter struct {
 	definition, mode string
-	rates            *limit.Rates // or
-	slots            *limit.Slots // or
-	quotas           *limit.Quotas
+	rates            *limit.Rates  // or
+	slots            *limit.Slots  // or
+	quotas           *limit.Quotas // or
+	door             *limit.Door   // of a listener
 	allowed, refused *observe.Counter
 	fallbacks, held  *observe.Counter // nil: hosts share nothing
 	closed           *observe.Counter // of refused, because nothing was known about a quota
@@ -40,6 +41,8 @@ func (l *limiter) status() limit.Status {
 		return l.rates.Status()
 	case l.quotas != nil:
 		return l.quotas.Status()
+	case l.door != nil:
+		return l.door.Status()
 	}
 	return l.slots.Status()
 }
@@ -50,6 +53,8 @@ func (l *limiter) counts() limit.Counts {
 		return l.rates.Counts()
 	case l.quotas != nil:
 		return l.quotas.Counts()
+	case l.door != nil:
+		return l.door.Counts()
 	}
 	return l.slots.Counts()
 }
@@ -278,6 +283,11 @@ func (r *Runtime) Limits() []LimitStatus {
 	r.eachLimiter(func(name string, l *limiter) {
 		s := LimitStatus{Status: l.status(), Mode: l.mode, Allowed: l.allowed.Value(), Refused: l.refused.Value()}
 		s.Name = name
+		if l.door != nil {
+			for _, n := range l.door.Refused() {
+				s.Refused += n
+			}
+		}
 		list = append(list, s)
 	})
 	return list
@@ -285,7 +295,11 @@ func (r *Runtime) Limits() []LimitStatus {
 
 // LimitCounts calls f with what the metrics want to know about every policy that limits.
 func (r *Runtime) LimitCounts(f func(name string, c limit.Counts, allowed, refused uint64)) {
-	r.eachLimiter(func(name string, l *limiter) { f(name, l.counts(), l.allowed.Value(), l.refused.Value()) })
+	r.eachLimiter(func(name string, l *limiter) {
+		if l.door == nil { // of doors, see Doors
+			f(name, l.counts(), l.allowed.Value(), l.refused.Value())
+		}
+	})
 }
 
 func (r *Runtime) eachLimiter(f func(name string, l *limiter)) {
@@ -320,8 +334,11 @@ func (r *Runtime) ResetLimit(policy, id string, values []string) error {
 		Reset(id string) error
 		ResetValues(values ...string) error
 	} = l.rates
-	if l.quotas != nil {
+	switch {
+	case l.quotas != nil:
 		state = l.quotas
+	case l.door != nil:
+		state = l.door
 	}
 	if id != "" {
 		return state.Reset(id)

@@ -15,6 +15,7 @@ import (
 	"sluice/proxy/auth/consumer"
 	"sluice/proxy/cache"
 	"sluice/proxy/compress"
+	"sluice/proxy/limit"
 	"sluice/proxy/observe"
 	"sluice/proxy/upstream"
 	"sluice/proxy/wire"
@@ -42,6 +43,7 @@ type Runtime struct {
 	routes     map[string]bool // names with metrics
 	tls        map[string]*terminator
 	limiters   map[string]*limiter
+	doors      []string // listeners whose door is among them
 	passages   []*observe.PassageMetrics
 	log        *accessLog
 	retiring   map[*accessLog]*time.Timer
@@ -82,6 +84,7 @@ type Plan struct {
 	services    map[string]*service
 	terminators map[string]*terminator
 	limiters    map[string]*limiter
+	doors       []string
 	explained   map[*proxy.Route][]limitOnRoute // in the order of the chains
 	caching     map[*proxy.Route][]string       // a line for each cache
 	passages    []*observe.PassageMetrics
@@ -116,6 +119,8 @@ type Listener struct {
 	EarlyData bool   // safe requests over H3 are served before the handshake has ended
 	// TokenKey and ResetKey are for UDP sockets that are opened, see server.PacketKeys; zero: random ones.
 	TokenKey, ResetKey [32]byte
+
+	Door *limit.Door // what lets connections in; nil: nothing stops any
 
 	Pass     *proxy.Way   // what every connection is passed on to, if not nil
 	Through  *proxy.Names // what is passed on by the name that the client asks for with TLS, if not nil
@@ -190,6 +195,7 @@ func (r *Runtime) Commit(p *Plan) {
 	r.mu.Lock()
 	gone := r.services
 	oldLog, oldTLS, oldLasting := r.log, r.tls, r.lasting
+	r.doors = p.doors
 	r.tls, r.limiters, r.lasting, r.unenforced = p.terminators, p.limiters, p.lasting, p.unenforced
 	r.services, r.log, r.generation = p.services, p.log, p.Snapshot.Generation
 	r.compressed, r.consumers = p.compressed, p.consumers

@@ -18,6 +18,7 @@ type Listener struct {
 	TCP      Text          `cfg:"tcp" doc:"the service of tcp:// addresses that every connection is passed on to as it is"`
 	Passing  Named[Text]   `cfg:"passthrough" names:"sni" doc:"TLS that does not end here: names that clients ask for (SNI), *.example.com as well, and the services of tcp:// addresses for them"`
 	Allow    List[Prefix]  `cfg:"allow" doc:"whose connections tcp and passthrough pass on: networks or addresses; everybody's by default"`
+	Door     *Door         `cfg:"limits" doc:"what is let in of each client, by its address, before there is a request"`
 	Proxied  *Proxied      `cfg:"proxy_protocol" doc:"connections of an L4 balancer begin with a PROXY header"`
 	Pos      Pos
 }
@@ -95,6 +96,7 @@ func (v *validator) listeners(listen Named[Listener]) {
 		v.passing(&l.Value, path)
 		v.httpVersions(l.Value.HTTP, joinPath(path, "http"))
 		v.http3(&l.Value, path)
+		v.door(&l.Value, path)
 	}
 }
 

@@ -119,27 +119,27 @@ func (g *Concurrency) Check(x *proxy.Exchange) error {
 }
 
 // take returns the count that was raised, or nil if it is as high as it may be.
-func (g *Concurrency) take(limit int, key uint64) *atomic.Uint64 {
-	most := uint64(g.options.Ceilings[limit].Max)
+func (s *Slots) take(limit int, key uint64) *atomic.Uint64 {
+	most := uint64(s.options.Ceilings[limit].Max)
 	for i := 1; ; i++ {
-		s := g.table.find(key)
-		if s == nil {
+		slot := s.table.find(key)
+		if slot == nil {
 			entered := false
-			if s, entered = g.table.enter(key, 0, 0); entered {
-				return &s.state
+			if slot, entered = s.table.enter(key, 0, 0); entered {
+				return &slot.state
 			}
-			if s == nil {
-				return raiseSpilled(&g.spill[limit], most)
+			if slot == nil {
+				return raiseSpilled(&s.spill[limit], most)
 			}
 		}
-		state, ok := s.load(key)
+		state, ok := slot.load(key)
 		switch {
 		case !ok:
 			pause(i)
 		case state&countMask >= most:
 			return nil
-		case s.state.CompareAndSwap(state, state+1):
-			return &s.state
+		case slot.state.CompareAndSwap(state, state+1):
+			return &slot.state
 		}
 	}
 }

@@ -2,7 +2,7 @@
 // whatever a request can be counted by; and what clients use in a day or a month, over restarts.
 //
 // Read rate.go for the way of a request through a policy of rates, concurrency.go for that through one of concurrency, and quota.go for that
-// through one of quotas, which package ledger keeps.
+// through one of quotas, which package ledger keeps. door.go is for connections, which come before there are requests.
 // shared.go and fleet.go are for rates that hosts share; package redis is where they do.
 // window.go is what a rate is, key.go what is counted by, tokens.go the algorithm, table.go where the state of keys is kept,
 // fields.go what clients are told, heavy.go and status.go what operators are.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sluice/proxy"
+	"sluice/proxy/limit/ledger"
 	"sluice/proxy/wire"
 )
 
@@ -174,4 +175,48 @@ func BenchmarkCheck(b *testing.B) {
 	f("3-windows", rates(false, three...))
 	f("3-windows-told", rates(true, three...))
 	f("concurrency", few.Check)
+}
+
+// BenchmarkDoor is a connection that comes and goes through three limits.
+func BenchmarkDoor(b *testing.B) {
+	d, err := NewDoor(DoorOptions{
+		Connect:   []Window{window(1_000_000, time.Second, 1_000_000, byIP()), window(1_000_000, time.Second, 1_000_000, nil)},
+		Handshake: []Window{window(1_000_000, time.Second, 1_000_000, byIP())},
+		Open:      []Ceiling{{Text: "1000 per ip", Max: 1000, By: byIP()}}, Keys: 100_000,
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for i := uint32(0); pb.Next(); i++ {
+			a := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
+			if leave, ok := d.Enter(a); ok {
+				d.Handshake(a)
+				leave()
+			}
+		}
+	})
+}
+
+// BenchmarkQuota is a client that is known, at a quota of a day and one of a month.
+func BenchmarkQuota(b *testing.B) {
+	q := newQuotas(b, nil, map[string][]int64{"default": {ledger.AmountMax, ledger.AmountMax}})
+	for i := range q.options.Plans[0].Limits {
+		l := &q.options.Plans[0].Limits[i]
+		l.Batch = l.Most
+	}
+	g := mustQuota(b, q, 1)
+	client := identified("acme", "").Identity
+	b.ReportAllocs()
+	for b.Loop() {
+		x := proxy.Acquire()
+		x.Started, x.Identity = start, client
+		if err := g.Check(x); err != nil {
+			b.Fatal(err)
+		}
+		x.EditHead()
+		x.Finish()
+		x.Release()
+	}
 }

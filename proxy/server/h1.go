@@ -134,7 +134,7 @@ func (c *h1) close() {
 	c.server.sweeper.Remove(c.Conn)
 	c.in.Close()
 	_ = c.Conn.Close() // nothing is left that a failure could lose
-	c.server.dismiss(c.from.counted)
+	c.server.ended(&c.from)
 }
 
 // next serves requests until one of them, or an end, wants what a hold cannot give, then that one, and reports whether

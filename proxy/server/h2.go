@@ -724,5 +724,5 @@ func (c *h2) close() {
 	c.server.sweeper.Remove(c.Conn)
 	c.in.Close()
 	_ = c.Conn.Close() // nothing is left that a failure could lose
-	c.server.dismiss(c.from.counted)
+	c.server.ended(&c.from)
 }

@@ -325,5 +325,5 @@ func (c *h3) close() {
 	c.server.mu.Lock()
 	delete(c.server.quic, c)
 	c.server.mu.Unlock()
-	c.server.dismiss(c.from.counted)
+	c.server.ended(&c.from)
 }

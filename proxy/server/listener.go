@@ -61,12 +61,38 @@ type Settings struct {
 	// client asks for one of its names with TLS; others go on to TLS here, or are refused if there is none.
 	Pass    *proxy.Way
 	Through *proxy.Names
+	// Door, if not nil, is asked about every connection, and every handshake of TLS.
+	Door Door
 	// Allow lists whose connections are passed on; empty: everybody's.
 	Allow []netip.Prefix
 	// Passages sees the connections that are passed on; it is there where Pass or Through is.
 	Passages proxy.PassageObserver
 
 	altSvc string // what is said
+}
+
+// Door lets clients in, or not, before there is a request that a policy could see. Safe for concurrent use. It is not asked about those whose
+// word about clients is trusted, which bring everybody's connections.
+type Door interface {
+	// Enter lets a connection in, or not. leave, if it is not nil, is called once when it has ended.
+	Enter(client netip.Addr) (leave func(), ok bool)
+	// Handshake lets a client begin a handshake, or not.
+	Handshake(client netip.Addr) bool
+	// Doubts reports whether an address should be proven, where anybody can write any.
+	Doubts(client netip.Addr) bool
+}
+
+// enter asks the door about a connection.
+func (s *Settings) enter(client netip.Addr) (leave func(), ok bool) {
+	if s.Door == nil || s.trusts(client) {
+		return nil, true
+	}
+	return s.Door.Enter(client)
+}
+
+// mayShake asks the door about a handshake.
+func (s *Settings) mayShake(client netip.Addr) bool {
+	return s.Door == nil || s.trusts(client) || s.Door.Handshake(client)
 }
 
 func (s *Settings) trusts(a netip.Addr) bool { return contains(s.Trust, a) }
@@ -175,6 +201,7 @@ type origin struct {
 	made       made
 	transport  *proxy.Transport
 	epoch      uint32 // of the listener
+	leave      func() // what the door wants to be told; may be nil
 }
 
 // scheme is what the client sees.
@@ -218,9 +245,19 @@ func (l *Listener) handle(c net.Conn) {
 	settings := l.settings.Load()
 	proxied := settings.proxied(from.peer.Addr())
 	if !proxied {
+		var ok bool
+		if from.leave, ok = settings.enter(from.peer.Addr()); !ok {
+			l.server.accepted.Add(1)
+			l.server.refused.Add(1)
+			turnAway(c)
+			return
+		}
 		from.counted = l.countedAs(from.peer.Addr())
 	}
 	if err := l.server.admit(from.counted); err != nil {
+		if from.leave != nil {
+			from.leave()
+		}
 		l.refuse(c)
 		return
 	}
@@ -261,17 +298,17 @@ func (l *Listener) serve(c net.Conn, from origin) {
 	}
 	h2 := settings.NoH1
 	if config := settings.TLS; config != nil {
-		tc, ja4, err := l.server.handshake(c, config, from.counted)
+		tc, ja4, err := l.server.handshake(c, settings, &from)
 		if err != nil {
 			slog.Debug("a TLS handshake failed", "listener", l.Name, "peer", from.peer.String(), "error", err)
 			_ = c.Close() // the client has been told why in an alert, if it could be
-			l.server.dismiss(from.counted)
+			l.server.ended(&from)
 			return
 		}
 		state := tc.ConnectionState()
 		if tlsterm.IsChallenge(state) { // the handshake was all that was wanted
 			_ = tc.Close()
-			l.server.dismiss(from.counted)
+			l.server.ended(&from)
 			return
 		}
 		c, from.ja4 = tc, ja4
@@ -285,6 +322,14 @@ func (l *Listener) serve(c net.Conn, from origin) {
 	h := newH1(c, l, from)
 	l.server.sweeper.Add(h.Conn)
 	h.run()
+}
+
+// turnAway ends a connection that the door has not let in as cheaply as can be: the kernel resets it, and remembers nothing of it.
+func turnAway(c net.Conn) {
+	if t, ok := c.(interface{ SetLinger(sec int) error }); ok {
+		_ = t.SetLinger(0) // it fails only on a closed connection
+	}
+	_ = c.Close()
 }
 
 // refuse ends a connection that is one too many, and says why where the client can understand it.

@@ -24,7 +24,7 @@ func (l *Listener) passThrough(c net.Conn, from origin, settings *Settings) (net
 	if err != nil {
 		slog.Debug("a ClientHello could not be read", "listener", l.Name, "peer", from.peer.String(), "error", err)
 		_ = c.Close() // the client has been told why in an alert, if it could be
-		l.server.dismiss(from.counted)
+		l.server.ended(&from)
 		return nil, true
 	}
 	way := settings.Through.Find(hello.ServerName)
@@ -92,7 +92,7 @@ func (l *Listener) pass(c net.Conn, first []byte, way *proxy.Way, from origin, s
 		p.Service = way.Service
 	}
 	r.observer.Begin(p)
-	defer l.server.dismiss(from.counted)
+	defer l.server.ended(&from)
 	defer r.finish()
 	switch {
 	case len(settings.Allow) > 0 && !contains(settings.Allow, from.peer.Addr()):

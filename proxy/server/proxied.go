@@ -32,8 +32,16 @@ func (l *Listener) serveProxied(c net.Conn, from origin) {
 	if header.Source.IsValid() {
 		from.peer, from.transport.Local = header.Source, header.Destination
 	}
-	if from.counted, err = l.server.claim(l.countedAs(from.peer.Addr())); err != nil {
+	settings := l.settings.Load()
+	var ok bool
+	if from.leave, ok = settings.enter(from.peer.Addr()); !ok {
 		l.server.dismiss(netip.Addr{})
+		l.server.refused.Add(1)
+		turnAway(c)
+		return
+	}
+	if from.counted, err = l.server.claim(l.countedAs(from.peer.Addr())); err != nil {
+		l.server.ended(&from)
 		l.refuse(c)
 		return
 	}

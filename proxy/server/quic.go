@@ -227,8 +227,9 @@ func (p *Packets) doubts(a net.Addr) (doubts bool) {
 	if l == nil {
 		return false // it is refused, see begin
 	}
-	client := l.countedAs(addrPortOf(a).Addr())
-	if s.handshakes.crowded(client, s.snapshot.Load().Limits.Handshakes) {
+	settings, peer := l.settings.Load(), addrPortOf(a).Addr()
+	client := l.countedAs(peer)
+	if s.handshakes.crowded(client, s.snapshot.Load().Limits.Handshakes) || settings.Door != nil && !settings.trusts(peer) && settings.Door.Doubts(peer) {
 		s.retried.Add(1)
 		return true
 	}

@@ -45,6 +45,9 @@ var errRetired = errors.New("the listener has retired")
 // errUnproxied refuses what ought to begin with a PROXY header.
 var errUnproxied = errors.New("a PROXY header was due, which UDP cannot carry")
 
+// errTurnedAway refuses whom the door does not let in.
+var errTurnedAway = errors.New("too many connections of this client")
+
 // errPassedOn refuses a name whose connections are passed on, which is done over TCP alone: it must not end here.
 var errPassedOn = errors.New("the name is passed on over TCP alone")
 
@@ -72,11 +75,29 @@ func (p *Packets) begin(ctx context.Context, info *quic.ClientInfo) (_ context.C
 		l.complain(h.peer, errUnproxied)
 		return nil, errUnproxied
 	}
+	leave, ok := h.settings.enter(h.peer.Addr())
+	if !ok {
+		l.server.refused.Add(1)
+		return nil, errTurnedAway
+	}
+	gone := func() {
+		if leave != nil {
+			leave()
+		}
+	}
+	if !h.settings.mayShake(h.peer.Addr()) {
+		gone()
+		return nil, errHandshakeRate
+	}
 	h.counted = l.countedAs(h.peer.Addr())
 	if err := l.server.handshakes.begin(h.counted, limits.Handshakes); err != nil {
+		gone()
 		return nil, err
 	}
-	context.AfterFunc(ctx, func() { h.fail(context.Cause(ctx)) })
+	context.AfterFunc(ctx, func() {
+		h.fail(context.Cause(ctx))
+		gone()
+	})
 	return context.WithValue(ctx, handshakeKey{}, h), nil
 }
 

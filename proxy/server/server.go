@@ -263,6 +263,14 @@ func (s *Server) endStream(client netip.Addr) {
 	}
 }
 
+// ended is called at the end of every connection that was let in and counted.
+func (s *Server) ended(from *origin) {
+	s.dismiss(from.counted)
+	if from.leave != nil {
+		from.leave()
+	}
+}
+
 func (s *Server) dismiss(client netip.Addr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

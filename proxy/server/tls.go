@@ -63,6 +63,9 @@ func (s *Server) handshakeTimeout() time.Duration {
 // clients who are connected need.
 var errHandshakes = errors.New("too many TLS handshakes are under way")
 
+// errHandshakeRate refuses a handshake that the door does not let begin.
+var errHandshakeRate = errors.New("too many TLS handshakes of this client")
+
 // perClientShare is the part of limits.handshakes that one client may have: one in so many.
 const perClientShare = 8
 
@@ -107,8 +110,8 @@ func (h *handshakes) discount(client netip.Addr) {
 
 // handshake makes the handshake, and returns the client's fingerprint with the connection. It counts from the ClientHello on: who
 // is silent, or says half of it, costs a socket as any connection does, and takes nobody's place.
-func (s *Server) handshake(c net.Conn, config *tls.Config, client netip.Addr) (tc *tls.Conn, ja4 string, err error) {
-	h := &s.handshakes
+func (s *Server) handshake(c net.Conn, settings *Settings, from *origin) (tc *tls.Conn, ja4 string, err error) {
+	h, config := &s.handshakes, settings.TLS
 	var at *place
 	defer func() {
 		if at != nil && !h.giveBack(at) {
@@ -118,7 +121,7 @@ func (s *Server) handshake(c net.Conn, config *tls.Config, client netip.Addr) (t
 			proxy.Caught(p)
 			err = errBroken
 		}
-		if err != nil && err != errHandshakes {
+		if err != nil && err != errHandshakes && err != errHandshakeRate {
 			h.failed.Add(1)
 		}
 	}()
@@ -131,8 +134,11 @@ func (s *Server) handshake(c net.Conn, config *tls.Config, client netip.Addr) (t
 		if at != nil {
 			return nil
 		}
+		if !settings.mayShake(from.peer.Addr()) {
+			return errHandshakeRate
+		}
 		var err error
-		at, err = h.take(client, limits.Handshakes, func() {
+		at, err = h.take(from.counted, limits.Handshakes, func() {
 			_ = c.SetDeadline(time.Unix(1, 0)) // fails only on a closed connection
 		})
 		return err
@@ -163,8 +169,10 @@ func (s *Server) handshake(c net.Conn, config *tls.Config, client netip.Addr) (t
 		if errors.As(err, &header) && header.Conn != nil && isHTTP(header.RecordHeader) {
 			_, _ = io.WriteString(header.Conn, notHTTP) // the connection ends in any case
 		}
-		if errors.Is(err, errHandshakes) {
-			err = errHandshakes
+		for _, refusal := range []error{errHandshakes, errHandshakeRate} {
+			if errors.Is(err, refusal) {
+				err = refusal
+			}
 		}
 		return nil, "", err
 	}

@@ -1,0 +1,183 @@
+package limit
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+)
+
+func mustDoor(t *testing.T, o DoorOptions) *Door {
+	t.Helper()
+	if o.Keys == 0 {
+		o.Keys = 1000
+	}
+	d, err := NewDoor(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// TestDoorConnects: so many of each client, whose IPv6 network counts as one, or whichever prefix is named.
+func TestDoorConnects(t *testing.T) {
+	d := mustDoor(t, DoorOptions{
+		Connect: []Window{window(3, time.Hour, 3, byIP())}, Except: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8:ee::/48")},
+	})
+	f := func(d *Door, client string, want bool) {
+		t.Helper()
+		if _, ok := d.Enter(netip.MustParseAddr(client)); ok != want {
+			t.Errorf("%s: %v, want %v", client, ok, want)
+		}
+	}
+	for range 3 {
+		f(d, "192.0.2.1", true)
+	}
+	f(d, "192.0.2.1", false)
+	f(d, "192.0.2.2", true)
+	for i := range 3 {
+		f(d, fmt.Sprintf("2001:db8:0:1::%d", i+1), true)
+	}
+	f(d, "2001:db8:0:1:ffff::", false)
+	f(d, "2001:db8:0:2::1", true)
+	for range 10 {
+		f(d, "10.1.2.3", true)
+		f(d, "2001:db8:ee:1::7", true)
+		if _, ok := d.Enter(netip.Addr{}); !ok {
+			t.Error("a client without an address was refused")
+		}
+	}
+	if got := d.Refused(); got != [DoorReasons]uint64{2, 0, 0} {
+		t.Errorf("got %v", got)
+	}
+	if err := d.ResetValues("192.0.2.1"); err != nil {
+		t.Error(err)
+	}
+	f(d, "192.0.2.1", true)
+	if err := d.ResetValues("192.0.2.99"); err != ErrUnknownKey {
+		t.Errorf("got %v", err)
+	}
+	for _, values := range [][]string{{}, {"a"}, {"192.0.2.1", "192.0.2.2"}} {
+		if err := d.ResetValues(values...); err == nil || err == ErrUnknownKey {
+			t.Errorf("%q: got %v", values, err)
+		}
+	}
+
+	wide := mustDoor(t, DoorOptions{Connect: []Window{window(2, time.Hour, 2, Key{{Source: "ip", V4: 24, V6: 48}})}})
+	f(wide, "192.0.2.1", true)
+	f(wide, "192.0.2.200", true)
+	f(wide, "192.0.2.3", false)
+	f(wide, "2001:db8:1:1::1", true)
+	f(wide, "2001:db8:1:2::1", true)
+	f(wide, "2001:db8:1:3::1", false)
+
+	// All together, and each of them: what the second refuses takes nothing from the first.
+	both := mustDoor(t, DoorOptions{Connect: []Window{window(5, time.Hour, 5, nil), window(2, time.Hour, 2, byIP())}})
+	for range 10 {
+		_, _ = both.Enter(netip.MustParseAddr("192.0.2.1"))
+	}
+	f(both, "192.0.2.2", true)
+	f(both, "192.0.2.2", true)
+	f(both, "192.0.2.3", true)
+	f(both, "192.0.2.4", false)
+}
+
+// TestDoorOpen: a connection counts until it has left; one that is refused has taken nothing.
+func TestDoorOpen(t *testing.T) {
+	d := mustDoor(t, DoorOptions{
+		Connect: []Window{window(4, time.Hour, 4, byIP())},
+		Open:    []Ceiling{{Text: "2 per ip", Max: 2, By: byIP()}, {Text: "3", Max: 3}},
+	})
+	enter := func(client string, want bool) func() {
+		t.Helper()
+		leave, ok := d.Enter(netip.MustParseAddr(client))
+		if ok != want || ok != (leave != nil) {
+			t.Errorf("%s: %v, want %v", client, ok, want)
+		}
+		return leave
+	}
+	first := enter("192.0.2.1", true)
+	second := enter("192.0.2.1", true)
+	for range 10 {
+		enter("192.0.2.1", false)
+	}
+	third := enter("192.0.2.2", true)
+	enter("192.0.2.3", false) // three are there in all
+	first()
+	fourth := enter("192.0.2.1", true)
+	second()
+	fifth := enter("192.0.2.1", true)
+	fourth()
+	if _, ok := d.Enter(netip.MustParseAddr("192.0.2.1")); ok {
+		t.Error("a fifth connection was let in: the rate is 4")
+	}
+	fifth()
+	third()
+	if s := d.open.Counts(); s.Live != 0 {
+		t.Errorf("%d still count", s.Live)
+	}
+	if got := d.Refused(); got != [DoorReasons]uint64{1, 0, 11} {
+		t.Errorf("got %v", got)
+	}
+	if s := d.Status(); strings.Join(s.Limits, ", ") != "new_connections: 4/1h0m0s burst 4, connections: 2 per ip, connections: 3" {
+		t.Errorf("got %q", s.Limits)
+	}
+}
+
+// TestDoorHandshakes: handshakes are counted apart, and addresses are doubted from the middle on.
+func TestDoorHandshakes(t *testing.T) {
+	d := mustDoor(t, DoorOptions{Handshake: []Window{window(4, time.Hour, 4, byIP())}, Connect: []Window{window(1000, time.Second, 1000, nil)}})
+	a := netip.MustParseAddr("192.0.2.1")
+	for i := range 6 {
+		if got := d.Doubts(a); got != (i >= 2) {
+			t.Errorf("after %d: doubted: %v", i, got)
+		}
+		if got := d.Handshake(a); got != (i < 4) {
+			t.Errorf("handshake %d: %v", i, got)
+		}
+		if _, ok := d.Enter(a); !ok {
+			t.Error("a connection was refused")
+		}
+	}
+	if d.Doubts(netip.MustParseAddr("192.0.2.2")) {
+		t.Error("another client is doubted")
+	}
+	if got := d.Refused(); got != [DoorReasons]uint64{0, 2, 0} {
+		t.Errorf("got %v", got)
+	}
+}
+
+// TestDoorFlood: when there is no room, newcomers share what one client may have.
+func TestDoorFlood(t *testing.T) {
+	d := mustDoor(t, DoorOptions{Connect: []Window{window(1, time.Hour, 1, byIP())}, Keys: 100})
+	in := 0
+	for i := range 5000 {
+		if _, ok := d.Enter(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})); ok {
+			in++
+		}
+	}
+	if in < 150 || in > 201 { // there are two places for each key
+		t.Errorf("%d came in", in)
+	}
+	if d.Counts().Overflow == 0 {
+		t.Error("no overflow was counted")
+	}
+}
+
+func TestNewDoorRefuses(t *testing.T) {
+	f := func(want string, o DoorOptions) {
+		t.Helper()
+		o.Keys = 10
+		if _, err := NewDoor(o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	header := Key{{Source: "header", Name: "X"}}
+	f("counted by ip", DoorOptions{Connect: []Window{window(1, time.Hour, 1, header)}})
+	f("counted by ip", DoorOptions{Handshake: []Window{window(1, time.Hour, 1, header)}})
+	f("counted by ip", DoorOptions{Open: []Ceiling{{Text: "1", Max: 1, By: header}}})
+	f("not above 0", DoorOptions{Connect: []Window{window(0, time.Hour, 1, nil)}})
+	f("no number", DoorOptions{Open: []Ceiling{{Text: "0"}}})
+	f("at most 8", DoorOptions{Connect: make([]Window, 9)})
+}

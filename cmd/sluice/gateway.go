@@ -19,6 +19,7 @@ import (
 	"sluice/control/profiling"
 	"sluice/proxy/auth/consumer"
 	"sluice/proxy/cache/store"
+	"sluice/proxy/limit"
 	"sluice/proxy/observe"
 	"sluice/proxy/server"
 	"sluice/proxy/upstream"
@@ -483,6 +484,11 @@ func (g *gateway) Ask(ctx context.Context, q server.Question) (server.Answer, er
 
 // Limits lists the policies that limit, with the keys that use them most.
 func (g *gateway) Limits() []compile.LimitStatus { return g.runtime.Limits() }
+
+// QuotaUsage returns what one key has used of the quotas of a policy.
+func (g *gateway) QuotaUsage(policy string, values []string) ([]limit.QuotaUsage, error) {
+	return g.runtime.QuotaUsage(policy, values)
+}
 
 // ResetLimit fills a bucket of a policy.
 func (g *gateway) ResetLimit(policy, id string, values []string) error {

@@ -206,3 +206,47 @@ func TestQuotaFull(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 }
+
+// TestQuotaDamaged: a file that makes no sense closes the routes and nothing else, until it is moved away; a stop in good order costs
+// nothing.
+func TestQuotaDamaged(t *testing.T) {
+	t.Parallel()
+	state := t.TempDir()
+	file := quotaConfig(t, state, "{ allow: 20/month }")
+	book := filepath.Join(state, "quotas.db")
+	writeFile(t, book, strings.Repeat("this is no database\n", 2000))
+	a := new(asking)
+	defer a.CloseIdleConnections()
+
+	p := launch(t, "run", "-c", file)
+	eventually(t, "a complaint", func() bool {
+		status, body := get("http://" + p.address("admin") + "/readyz")
+		return status == 503 && strings.Contains(body, "move it away to begin anew")
+	})
+	if status := a.get(p, "foo"); status != 503 {
+		t.Errorf("got %d", status)
+	}
+	if err := os.Rename(book, book+".away"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "an answer", func() bool { return a.get(p, "foo") == 204 })
+	for range 6 {
+		if status := a.get(p, "foo"); status != 204 {
+			t.Errorf("got %d", status)
+		}
+	}
+	p.signal(syscall.SIGINT)
+	if code := p.exit(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+
+	p = launch(t, "run", "-c", file)
+	for range 13 {
+		if status := a.get(p, "foo"); status != 204 {
+			t.Errorf("got %d", status)
+		}
+	}
+	if status := a.get(p, "foo"); status != 429 {
+		t.Errorf("the 21st of 20 got %d", status)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"sluice/control/profiling"
 	"sluice/proxy/auth/consumer"
 	"sluice/proxy/cache/store"
+	"sluice/proxy/limit"
 	"sluice/proxy/server"
 	"sluice/proxy/upstream"
 )
@@ -23,6 +24,8 @@ type Gateway interface {
 	Services() []upstream.Status
 	// Limits returns the policies that limit, with the keys that use them most.
 	Limits() []compile.LimitStatus
+	// QuotaUsage returns what one key has used of the quotas of a policy: the one with these values.
+	QuotaUsage(policy string, values []string) ([]limit.QuotaUsage, error)
 	// ResetLimit fills the bucket of one key of a policy: of the one with this id, or with these values.
 	ResetLimit(policy, id string, values []string) error
 	Consumers() []consumer.Status

@@ -9,7 +9,21 @@ import (
 	"sluice/proxy/limit"
 )
 
+// limits lists the policies that limit; with policy and key, one for each value that is counted by, what that key has used of its quotas.
 func (s *Server) limits(ctx *fasthttp.RequestCtx) {
+	if args := ctx.QueryArgs(); args.Has("key") {
+		var values []string
+		for _, v := range args.PeekMulti("key") {
+			values = append(values, string(v))
+		}
+		usage, err := s.gateway.QuotaUsage(string(args.Peek("policy")), values)
+		if err != nil {
+			fail(ctx, problem{Status: 404, Code: "no_quota", Detail: "There is no such policy: " + err.Error() + "."})
+			return
+		}
+		answer(ctx, 200, map[string]any{"usage": list(usage)})
+		return
+	}
 	answer(ctx, 200, map[string]any{"limits": list(s.gateway.Limits())})
 }
 

@@ -15,6 +15,8 @@ func TestLimits(t *testing.T) {
 		}
 	}
 	f("GET", "/v1/limits", 200, `"key": "192.0.2.7"`)
+	f("GET", "/v1/limits?policy=plan&key=a", 200, `"limit": "a"`)
+	f("GET", "/v1/limits?policy=other&key=a", 404, "no_quota")
 	f("POST", "/v1/limits", 405, "GET, HEAD")
 	f("GET", "/v1/limits/reset?policy=fair-use&id=0-f00", 405, "DELETE, POST")
 	f("POST", "/v1/limits/reset?policy=fair-use&id=0-f00", 200, `"reset": true`)

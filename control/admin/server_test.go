@@ -69,6 +69,13 @@ func (g *fake) PurgeCache(purge func(*store.Store)) bool {
 func (g *fake) Limits() []compile.LimitStatus {
 	return []compile.LimitStatus{{Status: limit.Status{Name: "fair-use", Kind: "rate_limit", Keys: []limit.KeyStatus{{Key: "192.0.2.7"}}}}}
 }
+func (g *fake) QuotaUsage(policy string, values []string) ([]limit.QuotaUsage, error) {
+	if policy != "plan" {
+		return nil, compile.ErrNoQuota
+	}
+	return []limit.QuotaUsage{{Limit: values[0], Used: 7}}, nil
+}
+
 func (g *fake) ResetLimit(policy, id string, values []string) error {
 	switch {
 	case policy != "fair-use":

@@ -319,6 +319,20 @@ func (r *Runtime) eachLimiter(f func(name string, l *limiter)) {
 // ErrNoLimit says that no policy of a name limits rates, or quotas.
 var ErrNoLimit = errors.New("no policy of this name limits rates or has quotas")
 
+// QuotaUsage returns what one key has used of the quotas of a policy: the one with these values.
+func (r *Runtime) QuotaUsage(policy string, values []string) ([]limit.QuotaUsage, error) {
+	r.mu.Lock()
+	l := r.limiters[policy]
+	r.mu.Unlock()
+	if l == nil || l.quotas == nil {
+		return nil, ErrNoQuota
+	}
+	return l.quotas.Usage(values...), nil
+}
+
+// ErrNoQuota says that no policy of a name has quotas.
+var ErrNoQuota = errors.New("no policy of this name has quotas")
+
 // ResetLimit fills the bucket of one key of a policy: of the one with this id, as Limits has it, or with these values.
 func (r *Runtime) ResetLimit(policy, id string, values []string) error {
 	r.mu.Lock()

@@ -270,19 +270,26 @@ func (g *Quota) await(x *proxy.Exchange, m *ledger.Meter) {
 // lastingKey is the key of a request in every run of the gateway.
 func (k *keyer) lastingKey(x *proxy.Exchange) ledger.Key {
 	var values []string
-	var there []bool
+	absent := 0
 	for i := range k.parts {
 		value, ok := k.parts[i].read(&k.parts[i], x)
-		values, there = append(values, string(value)), append(there, ok)
+		values = append(values, string(value))
+		if !ok {
+			absent |= 1 << i
+		}
 	}
-	return lastingKey(values, there)
+	return hashValues(values, absent)
 }
 
-func lastingKey(values []string, there []bool) (key ledger.Key) {
+// lastingKey is the key with these values, all of which are there.
+func lastingKey(values []string) ledger.Key { return hashValues(values, 0) }
+
+// hashValues has a bit in absent for each value that is not there, which is not the same as an empty one.
+func hashValues(values []string, absent int) (key ledger.Key) {
 	h := sha256.New()
 	for i, value := range values {
 		var head [9]byte // with its length: "ab" and "c" are not "a" and "bc"
-		if there[i] {
+		if absent&(1<<i) == 0 {
 			head[0] = 1
 		}
 		binary.BigEndian.PutUint64(head[1:], uint64(len(value)))
@@ -404,8 +411,8 @@ func (q *Quotas) Status() Status {
 	for i, m := range q.options.Meters {
 		for _, u := range m.Meter.Most(heavyMax, now) {
 			k := KeyStatus{
-				ID: fmt.Sprintf("%d-%x", i, u.Key), Limit: "a " + m.Meter.Calendar().Unit.String(), Key: u.Text, Used: u.Used,
-				Full: math.Round(float64(u.Until)/1e6) / 1e3,
+				ID: fmt.Sprintf("%d-%x", i, u.Key), Limit: unitText(m.Meter), Key: u.Text, Used: u.Used,
+				Full: roundSeconds(u.Until),
 			}
 			if u.Limit != nil {
 				k.Limit, k.Left = u.Limit.Text, int(max(u.Limit.Most-u.Used, 0))
@@ -435,6 +442,37 @@ func (q *Quotas) Counts() (c Counts) {
 	return c
 }
 
+// QuotaUsage is what one key has used of one quota, for people.
+type QuotaUsage struct {
+	Limit string  `json:"limit"` // that it was last asked with, or a day, a week, a month
+	Used  int64   `json:"used"`
+	Left  int64   `json:"left"` // of that limit; 0 if it was not asked since the start
+	Full  float64 `json:"full_in_seconds"`
+}
+
+// Usage returns what the key with these values, one for each part, has used in this period; nothing of quotas of which it has used none.
+func (q *Quotas) Usage(values ...string) []QuotaUsage {
+	list := []QuotaUsage{}
+	now := q.options.Ledger.Wall(wire.Now())
+	for i, m := range q.options.Meters {
+		if len(q.keys[i].parts) != len(values) {
+			continue
+		}
+		if u, ok := m.Meter.Usage(lastingKey(values), now); ok {
+			one := QuotaUsage{Limit: unitText(m.Meter), Used: u.Used, Full: roundSeconds(u.Until)}
+			if u.Limit != nil {
+				one.Limit, one.Left = u.Limit.Text, max(u.Limit.Most-u.Used, 0)
+			}
+			list = append(list, one)
+		}
+	}
+	return list
+}
+
+func unitText(m *ledger.Meter) string { return "a " + m.Calendar().Unit.String() }
+
+func roundSeconds(ns int64) float64 { return math.Round(float64(ns)/1e6) / 1e3 }
+
 // Reset gives the key that Status calls id all of its quota back.
 func (q *Quotas) Reset(id string) error {
 	var meter int
@@ -451,14 +489,10 @@ func (q *Quotas) Reset(id string) error {
 // ResetValues gives the key with these values, one for each part, all of its quotas back.
 func (q *Quotas) ResetValues(values ...string) error {
 	wrong := fmt.Errorf("no quota of the policy has a key of %d values", len(values))
-	there := make([]bool, len(values))
-	for i := range there {
-		there[i] = true
-	}
 	for i, m := range q.options.Meters {
 		switch {
 		case len(q.keys[i].parts) != len(values):
-		case m.Meter.Reset(lastingKey(values, there), q.options.Ledger.Wall(wire.Now())):
+		case m.Meter.Reset(lastingKey(values), q.options.Ledger.Wall(wire.Now())):
 			wrong = nil
 		case wrong != nil:
 			wrong = ErrUnknownKey

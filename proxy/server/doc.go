@@ -1,7 +1,7 @@
 // Package server is the edges: they accept connections, turn what arrives into exchanges, run them and write the
 // responses.
 //
-// The life of a request, in the order to read: listener.go accepts, h1.go loops over the requests of a connection,
+// The life of a request, in the order to read: listener.go accepts whom its Door lets in, h1.go loops over the requests of a connection,
 // request.go fills the exchange, serve.go routes it and runs the chain, response.go writes what came of it, and
 // h1.go finishes the exchange. misdirected.go says which requests have come over the wrong connection. A connection that is unused
 // for long gives its goroutines up until it is used again, except over QUIC.

@@ -105,11 +105,11 @@ func (a *Account) judge(s uint64, n int64, l *Limit, now int64) (v Verdict, room
 		lost := times(crashes, l.Batch)
 		if kept != t.period {
 			most = lost + l.Batch // there is no record: what may be used is what the file says by saying that the gateway runs
-			v.Closed = !opened
 		}
 		if period != t.period {
 			used = lost
 		}
+		v.Closed = !opened
 	}
 	v.Used = used
 	switch {

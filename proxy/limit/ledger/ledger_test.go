@@ -105,6 +105,12 @@ func TestStop(t *testing.T) {
 	if most := m.Most(5, time.Now().UnixNano()); len(most) != 2 || most[0].Used != 100 || most[0].Text != "key 1" && most[0].Text != "key 2" {
 		t.Errorf("got %+v", most)
 	}
+	if u, ok := m.Usage(key(1), time.Now().UnixNano()); !ok || u.Used != 100 || u.Limit != limit {
+		t.Errorf("got %+v", u)
+	}
+	if _, ok := m.Usage(key(7), time.Now().UnixNano()); ok {
+		t.Error("nobody has used something")
+	}
 	if !m.Reset(key(1), time.Now().UnixNano()) || m.Reset(key(7), time.Now().UnixNano()) {
 		t.Error("reset is wrong")
 	}

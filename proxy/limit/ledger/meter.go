@@ -238,8 +238,9 @@ type Usage struct {
 func (m *Meter) Most(n int, now int64) []Usage {
 	var list []Usage
 	for a := range m.using(now) {
-		period, used := unpack(a.state.Load())
-		list = append(list, Usage{Key: a.key, Text: a.text, Used: used, Limit: a.limit.Load(), Until: m.calendar.period(period).end - now})
+		if u, ok := a.usage(now); ok {
+			list = append(list, u)
+		}
 	}
 	slices.SortFunc(list, func(a, b Usage) int {
 		if a.Used != b.Used {
@@ -248,6 +249,26 @@ func (m *Meter) Most(n int, now int64) []Usage {
 		return slices.Compare(a.Key[:], b.Key[:])
 	})
 	return list[:min(n, len(list))]
+}
+
+// Usage returns what a key has used in this period; false if that is nothing.
+func (m *Meter) Usage(key Key, now int64) (Usage, bool) {
+	m.mu.Lock()
+	a := m.byKey[key]
+	m.mu.Unlock()
+	if a == nil {
+		return Usage{}, false
+	}
+	return a.usage(now)
+}
+
+func (a *Account) usage(now int64) (Usage, bool) {
+	s := a.state.Load()
+	period, used := unpack(s)
+	if s == gone || used == 0 || period < a.meter.turn(now).period {
+		return Usage{}, false
+	}
+	return Usage{Key: a.key, Text: a.text, Used: used, Limit: a.limit.Load(), Until: a.meter.calendar.period(period).end - now}, true
 }
 
 // Reset gives a key all of its period back. It reports whether it had used something.

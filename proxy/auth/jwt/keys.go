@@ -5,14 +5,13 @@ import (
 	"crypto/x509"
 	"log/slog"
 	"math/rand/v2"
-	"net/url"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"sluice/proxy"
 	"sluice/proxy/auth/jose"
+	"sluice/proxy/auth/oauth"
 	"sluice/proxy/wire"
 )
 
@@ -90,14 +89,12 @@ func NewKeys(o KeysOptions) *Keys {
 	return k
 }
 
-// shownURL is where keys come from, for people: what follows a question mark may be a secret.
+// shownURL is where keys come from, for people.
 func shownURL(o KeysOptions) string {
-	u, err := url.Parse(o.URL)
-	if o.URL == "" || err != nil {
+	if o.URL == "" {
 		return o.Issuer
 	}
-	u.User, u.RawQuery, u.Fragment = nil, "", ""
-	return u.String()
+	return oauth.ShownURL(o.URL)
 }
 
 // Start begins to fetch. Only the first call counts.
@@ -299,6 +296,3 @@ func (k *Keys) patience(x *proxy.Exchange) time.Duration {
 	}
 	return max(0, min(waitMax, time.Duration(x.Deadline-wire.Now())))
 }
-
-// sourceName is a URL without the slash at its end, as discovery wants it.
-func sourceName(issuer string) string { return strings.TrimSuffix(issuer, "/") }

@@ -1,0 +1,210 @@
+package oauth
+
+import (
+	"cmp"
+	"context"
+	"crypto/x509"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/proxy"
+	"sluice/proxy/wire"
+)
+
+// ProviderOptions say where a provider is. What Known says is not asked for; nothing is, unless there is an Issuer.
+type ProviderOptions struct {
+	Issuer  string
+	Known   Metadata
+	RootCAs *x509.CertPool // whom to trust as its servers; nil: whom the system trusts
+	// Idle never asks anything: it is for explaining what would be done.
+	Idle bool
+}
+
+// Provider knows where an issuer's endpoints are. It asks in the background, ahead of need, and keeps the last good answer for as long as
+// asking fails. All methods are safe for concurrent use.
+type Provider struct {
+	options  ProviderOptions
+	http     *http.Client
+	metadata atomic.Pointer[Metadata]
+	life     context.Context
+	end      context.CancelFunc
+	waiting  atomic.Int64
+
+	mu     sync.Mutex
+	asked  chan struct{} // closed when the issuer was asked once, whatever came of it
+	ended  chan struct{} // closed when the goroutine is gone; nil: there was none
+	status Status
+}
+
+// Status says how asking goes.
+type Status struct {
+	Source        string // without what might be secret in a URL
+	Asked, Failed uint64
+	Problem       string // why the last question failed; empty: it did not
+}
+
+// When the issuer is asked about itself, and how long requests wait for that.
+const (
+	refreshEvery = time.Hour
+	retryMin     = time.Second // after a failure, doubled with each further one
+	retryMax     = time.Minute
+	waitMax      = 5 * time.Second // of a request
+	waitersMax   = 1024            // requests that wait at a time; others are refused at once
+	connections  = 32              // kept open to a server
+)
+
+// NewProvider returns a provider that asks once Start was called.
+func NewProvider(o ProviderOptions) *Provider {
+	p := &Provider{options: o, http: NewHTTP(o.RootCAs, connections), asked: make(chan struct{})}
+	p.life, p.end = context.WithCancel(context.Background())
+	p.status.Source = ShownURL(cmp.Or(o.Issuer, o.Known.Introspection, o.Known.Token))
+	if o.Issuer == "" {
+		p.metadata.Store(&o.Known)
+	}
+	return p
+}
+
+// Start begins to ask. Only the first call counts.
+func (p *Provider) Start() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.options.Issuer == "" || p.options.Idle || p.ended != nil || p.life.Err() != nil {
+		return
+	}
+	p.ended = make(chan struct{})
+	go p.run()
+}
+
+// Stop ends that.
+func (p *Provider) Stop() {
+	p.end()
+	p.mu.Lock()
+	ended := p.ended
+	p.mu.Unlock()
+	if ended != nil {
+		<-ended
+	}
+	p.http.CloseIdleConnections()
+}
+
+// Status says how asking goes.
+func (p *Provider) Status() Status {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.status
+}
+
+// Unready says what is missing, if the endpoints are not known; else it is empty.
+func (p *Provider) Unready() string {
+	if p.metadata.Load() != nil {
+		return ""
+	}
+	return "nothing known of " + p.Status().Source
+}
+
+// Metadata returns what is known of the provider, nil if it has not answered yet.
+func (p *Provider) Metadata() *Metadata { return p.metadata.Load() }
+
+// Await is Metadata for a request, which waits for the first answer; not when asking has failed, as then it is tried again in the background.
+func (p *Provider) Await(x *proxy.Exchange) *Metadata {
+	if m := p.Metadata(); m != nil || p.options.Idle || p.life.Err() != nil {
+		return m
+	}
+	defer p.waiting.Add(-1)
+	if p.waiting.Add(1) > waitersMax {
+		return nil
+	}
+	x.Waited = true
+	t := time.NewTimer(Patience(x, waitMax))
+	defer t.Stop()
+	select {
+	case <-p.asked:
+	case <-t.C:
+	case <-x.Done():
+	case <-p.life.Done():
+	}
+	return p.Metadata()
+}
+
+// Patience is how long a request waits: max, or as long as its route allows.
+func Patience(x *proxy.Exchange, max time.Duration) time.Duration {
+	if x.Deadline == 0 {
+		return max
+	}
+	return min(max, time.Duration(x.Deadline-wire.Now()))
+}
+
+func (p *Provider) run() {
+	defer close(p.ended)
+	for failures := 0; ; {
+		ctx, cancel := context.WithTimeout(p.life, AnswerMax)
+		m, err := p.ask(ctx)
+		cancel()
+		if p.life.Err() != nil {
+			return // it was broken off
+		}
+		p.learn(m, err)
+		pause := refreshEvery - time.Duration(rand.Int64N(int64(refreshEvery/10))) // hosts that were started together do not ask together
+		if failures++; err == nil {
+			failures = 0
+		} else {
+			pause = min(retryMin<<min(failures-1, 10), retryMax)
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-p.life.Done():
+			t.Stop()
+			return
+		}
+	}
+}
+
+func (p *Provider) ask(ctx context.Context) (*Metadata, error) {
+	m, err := Discover(ctx, p.http, p.options.Issuer)
+	if err != nil {
+		return nil, err
+	}
+	known := &p.options.Known
+	for _, e := range []struct{ found, known *string }{
+		{&m.Authorization, &known.Authorization}, {&m.Token, &known.Token}, {&m.Introspection, &known.Introspection}, {&m.EndSession, &known.EndSession}, {&m.Keys, &known.Keys},
+	} {
+		if *e.known != "" {
+			*e.found = *e.known
+		}
+		if *e.found != "" && CheckURL(*e.found) != nil {
+			return nil, errors.New("an endpoint that the issuer names is no URL of https")
+		}
+	}
+	return m, nil
+}
+
+func (p *Provider) learn(m *Metadata, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := &p.status
+	if err != nil {
+		s.Failed++
+		if s.Problem == "" {
+			slog.Warn("an issuer does not say where its endpoints are", "issuer", s.Source, "error", err, "known", p.metadata.Load() != nil)
+		}
+		s.Problem = err.Error()
+	} else {
+		s.Asked++
+		if s.Problem != "" {
+			slog.Info("an issuer says again where its endpoints are", "issuer", s.Source)
+		}
+		s.Problem = ""
+		p.metadata.Store(m)
+	}
+	select {
+	case <-p.asked:
+	default:
+		close(p.asked)
+	}
+}

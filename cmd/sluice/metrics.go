@@ -200,6 +200,29 @@ func (g *gateway) registerTokens() {
 	m.Func("sluice_jwt_revoked_list_failing", "1 while a list of revoked tokens cannot be read, and a former one is in force.", observe.Value(func() float64 {
 		return number(g.runtime.RevokedFailing())
 	}))
+	m.Func("sluice_oauth_questions_total", "Questions to the endpoints of providers, by their result; a refusal counts as failed.", func(yield func(string, float64) bool) {
+		for _, s := range g.runtime.Providers() {
+			if !yield(observe.Labels("from", s.Source, "result", "answered"), float64(s.Asked-s.Failed)) || !yield(observe.Labels("from", s.Source, "result", "failed"), float64(s.Failed)) {
+				return
+			}
+		}
+	})
+	m.Func("sluice_introspection_tokens_total", "Tokens that their issuer was asked about, by what came of it; unavailable are requests that were refused because nothing did.",
+		func(yield func(string, float64) bool) {
+			for _, p := range g.runtime.IntrospectionPolicies() {
+				label := func(result string) string { return observe.Labels("policy", p.Name, "result", result) }
+				if !yield(label("active"), float64(p.Active)) || !yield(label("inactive"), float64(p.Inactive)) || !yield(label("unavailable"), float64(p.Failed)) {
+					return
+				}
+			}
+		})
+	m.Func("sluice_introspection_remembered", "Good answers about tokens that are remembered.", func(yield func(string, float64) bool) {
+		for _, p := range g.runtime.IntrospectionPolicies() {
+			if !yield(observe.Labels("policy", p.Name), float64(p.Remembered)) {
+				return
+			}
+		}
+	})
 	m.Func("sluice_identity_unenforced", "1 for each policy that should keep clients out and does not, because of its mode.", func(yield func(string, float64) bool) {
 		for _, name := range g.runtime.Unenforced() {
 			if !yield(observe.Labels("policy", name), 1) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"sluice/proxy"
+	"sluice/proxy/auth/introspect"
 	"sluice/proxy/auth/jwt"
 	"sluice/proxy/observe"
 	"sluice/proxy/wire"
@@ -187,7 +188,10 @@ func (p *Plan) explainRoute(e *Explanation, x *proxy.Exchange, route *proxy.Rout
 		refusal := proxy.AsError(err)
 		e.Status, e.Code, e.RefusedBy = refusal.Status, refusal.Code, x.FailedAt
 		e.Outcome = fmt.Sprintf("Route %s is taken; its policy %s refuses with %d %s.", route.Name, x.FailedAt, refusal.Status, refusal.Code)
-		if refusal == jwt.ErrNoKeys {
+		switch refusal {
+		case introspect.ErrUnavailable:
+			e.Outcome = fmt.Sprintf("Route %s is taken; its policy %s would ask what the token is worth, and nobody is asked here.", route.Name, x.FailedAt)
+		case jwt.ErrNoKeys:
 			e.Outcome = fmt.Sprintf("Route %s is taken; its policy %s needs keys to verify tokens with, and nothing is fetched here.", route.Name, x.FailedAt)
 		}
 	case x.Service != "":

@@ -61,26 +61,43 @@ func (b *builder) jwtPolicy(name string, p *config.Policy, _ *router.Pattern) (p
 func jwtOptions(j *config.JWT) jwt.Options {
 	o := jwt.Options{
 		Issuer: j.Issuer.Text, Audiences: texts(j.Audience), Types: texts(j.Type), Leeway: time.Duration(j.Leeway), Strip: j.Strip, Remember: j.Remember,
+		Require: requirements(j.Require), Forward: forwards(j.Forward),
 	}
 	for _, a := range j.Algorithms {
 		o.Algorithms = append(o.Algorithms, jose.Algorithm(a.Text))
 	}
-	for _, r := range j.Require {
+	o.Cookie, o.Header = tokenFrom(j.From)
+	return o
+}
+
+func requirements(require config.Named[config.List[config.ClaimValue]]) []jwt.Requirement {
+	var all []jwt.Requirement
+	for _, r := range require {
 		requirement := jwt.Requirement{Claim: r.Name}
 		for _, v := range r.Value {
 			requirement.AnyOf = append(requirement.AnyOf, jwt.Want{Kind: claimKinds[v.Kind], Text: v.Text})
 		}
-		o.Require = append(o.Require, requirement)
+		all = append(all, requirement)
 	}
-	for _, f := range j.Forward {
-		o.Forward = append(o.Forward, jwt.Forward{Header: f.Name, Claim: f.Value.Text})
+	return all
+}
+
+func forwards(forward config.Named[config.Text]) []jwt.Forward {
+	var all []jwt.Forward
+	for _, f := range forward {
+		all = append(all, jwt.Forward{Header: f.Name, Claim: f.Value.Text})
 	}
-	if from := j.From; from != nil && from.Cookie != nil {
-		o.Cookie = from.Cookie.Text
-	} else if from != nil {
-		o.Header = from.Header.Text
+	return all
+}
+
+func tokenFrom(from *config.TokenFrom) (cookie, header string) {
+	switch {
+	case from == nil:
+		return "", ""
+	case from.Cookie != nil:
+		return from.Cookie.Text, ""
 	}
-	return o
+	return "", from.Header.Text
 }
 
 var claimKinds = map[config.ClaimKind]jose.Kind{config.ClaimText: jose.String, config.ClaimNumber: jose.Number, config.ClaimBool: jose.Bool}
@@ -146,7 +163,7 @@ func (b *builder) claimsInOrder(r *config.Route, path string) {
 		if p == nil {
 			p, _ = b.config.Policies.Get(u.Name)
 		}
-		known = known || p.JWT != nil
+		known = known || p.JWT != nil || p.Introspection != nil
 		if p.Headers != nil && asks(p.Headers.Request) && !known {
 			b.warn(path+".use", "asks for claims of a token that no policy before it has verified: they are empty", "put the jwt policy in front")
 		}

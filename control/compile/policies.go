@@ -17,6 +17,7 @@ var policyBuilders = []func(b *builder, name string, p *config.Policy, pattern *
 	(*builder).cachePolicy,
 	(*builder).compressPolicy,
 	(*builder).jwtPolicy,
+	(*builder).introspectionPolicy,
 	(*builder).rateLimitPolicy,
 	(*builder).concurrencyPolicy,
 	(*builder).quotaPolicy,

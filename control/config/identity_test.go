@@ -17,6 +17,8 @@ func TestKeysGuard(t *testing.T) {
 	f(Policy{APIKey: &APIKey{Mode: "report"}}, true, false)
 	f(Policy{BasicAuth: &BasicAuth{Mode: "enforce"}}, true, true)
 	f(Policy{BasicAuth: &BasicAuth{Mode: "off"}}, true, false)
+	f(Policy{Introspection: &Introspection{Mode: "enforce"}}, true, true)
+	f(Policy{Introspection: &Introspection{Mode: "report"}}, true, false)
 	f(Policy{ClientCert: &ClientCert{Mode: "enforce"}}, true, true)
 	f(Policy{Addresses: &Addresses{Mode: "enforce"}}, true, false)
 	f(Policy{Countries: &Countries{Mode: "enforce"}}, true, false)

@@ -109,6 +109,8 @@ func (p Policy) Identifies() bool {
 		return p.APIKey.Mode == "enforce"
 	case p.BasicAuth != nil:
 		return p.BasicAuth.Mode == "enforce"
+	case p.Introspection != nil:
+		return p.Introspection.Mode == "enforce"
 	}
 	return false
 }
@@ -150,14 +152,19 @@ func (v *validator) jwt(j *JWT, path string) {
 	if j.Leeway > leewayMax {
 		v.fail(joinPath(path, "leeway"), "is longer than 10m", "it is there for clocks that are a little off; who makes tokens decides how long they last")
 	}
-	for _, r := range j.Require {
+	v.tokenFrom(j.From, joinPath(path, "from"))
+	v.claims(j.Require, j.Forward, path)
+}
+
+// claims wants that what claims have to be, and where they go, makes sense.
+func (v *validator) claims(require Named[List[ClaimValue]], forward Named[Text], path string) {
+	for _, r := range require {
 		where := joinPath(path+".require", r.Name)
 		if len(r.Value) == 0 {
 			v.fail(where, "says nothing about what the claim has to be", "a value, or a list of values")
 		}
 	}
-	v.tokenFrom(j.From, joinPath(path, "from"))
-	for _, f := range j.Forward {
+	for _, f := range forward {
 		where := joinPath(path+".forward", f.Name)
 		v.ownHeader(f.Name, f.Pos, where)
 		if f.Value.Text == "" {
@@ -200,6 +207,15 @@ func (v *validator) jwtKeys(j *JWT, path string) {
 
 // keysURL wants a URL that keys can be trusted from.
 func (v *validator) keysURL(text string, pos Pos, path string) {
+	v.trustedURL(text, pos, path, "keys are fetched over https, unless they are on this machine", "over a network anybody could answer with keys of their own")
+}
+
+// issuerURL wants a URL where what is answered about clients can be trusted.
+func (v *validator) issuerURL(text string, pos Pos, path string) {
+	v.trustedURL(text, pos, path, "an issuer is asked over https, unless it is on this machine", "over a network anybody could answer in its place")
+}
+
+func (v *validator) trustedURL(text string, pos Pos, path, plain, hint string) {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Host == "" || u.Opaque != "" || u.Scheme != "https" && u.Scheme != "http":
@@ -209,7 +225,7 @@ func (v *validator) keysURL(text string, pos Pos, path string) {
 	case u.Fragment != "":
 		v.failAt(pos, path, "the URL holds a fragment, which no server is asked for", "remove what begins with #")
 	case u.Scheme == "http" && !isThisMachine(u.Hostname()):
-		v.failAt(pos, path, "keys are fetched over https, unless they are on this machine", "over a network anybody could answer with keys of their own")
+		v.failAt(pos, path, plain, hint)
 	}
 }
 

@@ -12,6 +12,7 @@ type Policy struct {
 	Addresses       *Addresses       `cfg:"addresses" doc:"admits clients by their address"`
 	ClientCert      *ClientCert      `cfg:"client_cert" doc:"admits clients by the certificate that they have shown"`
 	JWT             *JWT             `cfg:"jwt" doc:"admits clients by a signed token that they bring"`
+	Introspection   *Introspection   `cfg:"introspection" doc:"admits clients by a token that its issuer is asked about"`
 	RateLimit       *RateLimit       `cfg:"rate_limit" doc:"limits how often requests come"`
 	Concurrent      *Concurrent      `cfg:"concurrency" doc:"limits how many requests are under way at the same time"`
 	Quota           *Quota           `cfg:"quota" doc:"limits how much a client uses in a day, a week or a month, over restarts"`
@@ -78,7 +79,7 @@ func (p Policy) Kind() string {
 // Guards reports whether the policy refuses requests: it must see all of them.
 func (p Policy) Guards() bool {
 	return p.Addresses != nil || p.ClientCert != nil || p.JWT != nil || p.APIKey != nil || p.BasicAuth != nil ||
-		p.CSRF != nil || p.Countries != nil
+		p.CSRF != nil || p.Countries != nil || p.Introspection != nil
 }
 
 func (p Policy) kinds() []string {
@@ -135,6 +136,7 @@ func (v *validator) policy(p Policy, path string) {
 		v.unenforced(c.Mode, joinPath(path, "client_cert"))
 	}
 	v.jwt(p.JWT, path)
+	v.introspection(p.Introspection, path)
 	if a := p.Addresses; a != nil && len(a.Allow)+len(a.Deny) == 0 && a.AllowFile == nil && a.DenyFile == nil {
 		v.fail(joinPath(path, "addresses"), "names no address", "allow: [...] or deny: [...]")
 	}

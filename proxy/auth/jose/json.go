@@ -55,6 +55,9 @@ var (
 	errTooMany   = errors.New("there are too many values")
 )
 
+// ParseObject reads an object that somebody says something about a client in, as strictly as the claims of a token.
+func ParseObject(text []byte) (Values, error) { return parseObject(text) }
+
 // parseObject reads an object strictly: one name has one value, and one path, too, so that "a.b" and b inside a are not mistaken for
 // each other.
 func parseObject(data []byte) (Values, error) {

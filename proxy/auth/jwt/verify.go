@@ -108,7 +108,7 @@ func (g *Guard) judge(e *entry, claims jose.Values) error {
 			break
 		}
 	}
-	e.identity = identity(issuer, subject, claims, e.token)
+	e.identity = identity("jwt", issuer, subject, claims, e.token)
 	for _, f := range g.options.Forward {
 		e.forward = append(e.forward, e.identity.Claim(f.Claim))
 	}
@@ -207,7 +207,7 @@ var changing = []string{"exp", "nbf", "iat", "jti", "auth_time", "nonce", "at_ha
 
 // identity is who the token is of. Whatever else it says distinguishes clients, too: an origin may answer differently to one that has
 // fewer scopes. A token that names nobody is a client of its own.
-func identity(issuer, subject string, claims jose.Values, compact []byte) *proxy.Identity {
+func identity(kind, issuer, subject string, claims jose.Values, compact []byte) *proxy.Identity {
 	var list []proxy.Claim
 	var distinct [][]byte
 	for _, c := range slices.SortedFunc(slices.Values(claims), func(a, b jose.Value) int { return strings.Compare(a.Path, b.Path) }) {
@@ -219,5 +219,5 @@ func identity(issuer, subject string, claims jose.Values, compact []byte) *proxy
 	if subject == "" {
 		distinct = append(distinct, compact)
 	}
-	return proxy.NewIdentity("jwt", issuer, subject, list, distinct...)
+	return proxy.NewIdentity(kind, issuer, subject, list, distinct...)
 }

@@ -115,7 +115,7 @@ var (
 // answered.
 func (c *Client) Post(ctx context.Context, to Endpoint, form url.Values) ([]byte, error) {
 	m := c.provider.Metadata()
-	if m == nil {
+	if m == nil || c.provider.options.Idle {
 		return nil, ErrUnknown
 	}
 	where, methods := to(m)

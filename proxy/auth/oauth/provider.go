@@ -37,6 +37,7 @@ type Provider struct {
 
 	mu     sync.Mutex
 	asked  chan struct{} // closed when the issuer was asked once, whatever came of it
+	known  chan struct{} // closed when there is Metadata
 	ended  chan struct{} // closed when the goroutine is gone; nil: there was none
 	status Status
 }
@@ -60,11 +61,12 @@ const (
 
 // NewProvider returns a provider that asks once Start was called.
 func NewProvider(o ProviderOptions) *Provider {
-	p := &Provider{options: o, http: NewHTTP(o.RootCAs, connections), asked: make(chan struct{})}
+	p := &Provider{options: o, http: NewHTTP(o.RootCAs, connections), asked: make(chan struct{}), known: make(chan struct{})}
 	p.life, p.end = context.WithCancel(context.Background())
 	p.status.Source = ShownURL(cmp.Or(o.Issuer, o.Known.Introspection, o.Known.Token))
 	if o.Issuer == "" {
 		p.metadata.Store(&o.Known)
+		close(p.known)
 	}
 	return p
 }
@@ -106,6 +108,12 @@ func (p *Provider) Unready() string {
 	}
 	return "nothing known of " + p.Status().Source
 }
+
+// Idle reports whether nothing is ever asked.
+func (p *Provider) Idle() bool { return p.options.Idle }
+
+// Known is closed once there is Metadata.
+func (p *Provider) Known() <-chan struct{} { return p.known }
 
 // Metadata returns what is known of the provider, nil if it has not answered yet.
 func (p *Provider) Metadata() *Metadata { return p.metadata.Load() }
@@ -200,7 +208,9 @@ func (p *Provider) learn(m *Metadata, err error) {
 			slog.Info("an issuer says again where its endpoints are", "issuer", s.Source)
 		}
 		s.Problem = ""
-		p.metadata.Store(m)
+		if p.metadata.Swap(m) == nil {
+			close(p.known)
+		}
 	}
 	select {
 	case <-p.asked:

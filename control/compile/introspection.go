@@ -1,0 +1,135 @@
+package compile
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"sluice/control/config"
+	"sluice/proxy"
+	"sluice/proxy/auth/introspect"
+	"sluice/proxy/auth/jwt"
+	"sluice/proxy/auth/oauth"
+	"sluice/router"
+)
+
+// introspection is a guard under the name that reports call it by.
+type introspection struct {
+	*introspect.Guard
+	name string
+}
+
+func (b *builder) introspectionPolicy(name string, p *config.Policy, _ *router.Pattern) (proxy.Policy, bool, error) {
+	i := p.Introspection
+	if i == nil {
+		return nil, false, nil
+	}
+	at := oauth.ProviderOptions{Issuer: i.Issuer.Text}
+	if i.URL != nil { // then there is nothing else to find out
+		at.Issuer, at.Known.Introspection = "", i.URL.Text
+	}
+	client, definition, err := b.oauthClient(at, i.CA, i.ClientID.Text, i.ClientSecret, i.ClientKey, i.ClientAuth)
+	if err != nil {
+		return nil, true, err
+	}
+	o := introspect.Options{
+		Client: client, Issuer: i.Issuer.Text, Audiences: texts(i.Audience), Leeway: time.Duration(i.Leeway), For: time.Duration(i.Remember),
+		Remember: i.Tokens, Questions: i.Questions,
+	}
+	read := jwt.Options{Require: requirements(i.Require), Forward: forwards(i.Forward), Strip: i.Strip}
+	read.Cookie, read.Header = tokenFrom(i.From)
+	if o.Reader, err = jwt.NewReader(read); err != nil {
+		return nil, true, err
+	}
+	// What a guard remembers was judged by all of this.
+	definition = fmt.Sprintf("introspection %q %s %q %q %s %s %d %d %+v %+v %q %q %t", name, definition, o.Issuer, o.Audiences, o.Leeway, o.For, o.Remember, o.Questions,
+		read.Require, read.Forward, read.Cookie, read.Header, read.Strip)
+	guard, err := lastingOf(b, definition, func() (*introspection, error) { return &introspection{introspect.New(o), name}, nil })
+	if err != nil {
+		return nil, true, err
+	}
+	return b.identifying(name, guard.Guard, i.Mode), true, nil
+}
+
+// oauthClient returns what the gateway asks a provider as, and a text that is the same exactly if that is. Policies that ask one provider share
+// what is known about it.
+func (b *builder) oauthClient(at oauth.ProviderOptions, ca *config.Content, id string, secret, key config.Secret, auth string) (*oauth.Client, string, error) {
+	at.Idle = b.runtime.options.Dry
+	definition := fmt.Sprintf("provider %q %q %q", at.Issuer, at.Known.Introspection, at.Known.Token)
+	if ca != nil {
+		definition += fmt.Sprintf(" %x", sha256.Sum256(ca.Data))
+		at.RootCAs = x509.NewCertPool()
+		if !at.RootCAs.AppendCertsFromPEM(ca.Data) {
+			return nil, "", errors.New("the file of ca holds no PEM certificate")
+		}
+	}
+	provider, err := lastingOf(b, definition, func() (*oauth.Provider, error) { return oauth.NewProvider(at), nil })
+	if err != nil {
+		return nil, "", err
+	}
+	credentials := oauth.Credentials{ID: id, Secret: secret.Reveal()}
+	if auth != "auto" {
+		credentials.Method = oauth.Method(auth)
+	}
+	if !key.IsZero() {
+		if credentials.Key, err = oauth.ParseSigningKey([]byte(key.Reveal()), ""); err != nil {
+			return nil, "", fmt.Errorf("client_key: %w", err)
+		}
+	}
+	definition += fmt.Sprintf(" client %q %x %x %q", id, sha256.Sum256([]byte(secret.Reveal())), sha256.Sum256([]byte(key.Reveal())), auth)
+	client, err := lastingOf(b, "oauth "+definition, func() (*oauthClient, error) { return &oauthClient{oauth.NewClient(provider, credentials)}, nil })
+	if err != nil {
+		return nil, "", err
+	}
+	return client.Client, definition, nil
+}
+
+// oauthClient is a client that lasts; the provider that it asks does its work.
+type oauthClient struct{ *oauth.Client }
+
+func (*oauthClient) Start() {}
+func (*oauthClient) Stop()  {}
+
+// IntrospectionPolicy is what the policies of one name have asked and remember.
+type IntrospectionPolicy struct {
+	Name string
+	introspect.Status
+}
+
+// IntrospectionPolicies lists the policies that ask about tokens, in the order of names.
+func (r *Runtime) IntrospectionPolicies() []IntrospectionPolicy {
+	var list []IntrospectionPolicy
+	for _, one := range lastingAll[*introspection](r) {
+		s := one.Status()
+		i, found := slices.BinarySearchFunc(list, one.name, func(p IntrospectionPolicy, name string) int { return cmp.Compare(p.Name, name) })
+		if !found {
+			list = slices.Insert(list, i, IntrospectionPolicy{Name: one.name})
+		}
+		list[i].Active += s.Active
+		list[i].Inactive += s.Inactive
+		list[i].Failed += s.Failed
+		list[i].Remembered += s.Remembered
+	}
+	return list
+}
+
+// Providers says how asking the endpoints of providers goes, in the order of names. Two clients of one are one here.
+func (r *Runtime) Providers() []oauth.Status {
+	var list []oauth.Status
+	for _, c := range lastingAll[*oauthClient](r) {
+		s := c.Status()
+		i, found := slices.BinarySearchFunc(list, s.Source, func(s oauth.Status, source string) int { return cmp.Compare(s.Source, source) })
+		if !found {
+			list = slices.Insert(list, i, s)
+			continue
+		}
+		list[i].Asked += s.Asked
+		list[i].Failed += s.Failed
+		list[i].Problem = cmp.Or(list[i].Problem, s.Problem)
+	}
+	return list
+}

@@ -1,0 +1,224 @@
+package introspect
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"sluice/proxy"
+	"sluice/proxy/auth/jwt"
+	"sluice/proxy/auth/oauth"
+	"sluice/proxy/wire"
+)
+
+// Options say whom to ask, and what has to come back.
+type Options struct {
+	Client    *oauth.Client
+	Issuer    string   // what iss has to be if the answer has one, and who vouches for it if not; empty: anybody
+	Audiences []string // one of which aud has to hold; empty: anything
+	Leeway    time.Duration
+	Reader    *jwt.Reader
+	For       time.Duration // how long an answer is good; 0: it is asked for every time
+	Remember  int           // how many good answers, and how many bad ones
+	Questions int           // that are under way at a time
+}
+
+// What clients are refused with, beside the errors of package jwt.
+var (
+	ErrUnavailable = &proxy.Error{Status: 503, Code: "introspection_unavailable", Side: proxy.ByGateway, RetryAfter: 5,
+		Detail: "What access tokens are worth cannot be found out at the moment."}
+	errCooling = ErrUnavailable.With(oauth.ErrCooling)
+	errBusy    = ErrUnavailable.With(oauth.ErrBusy)
+	errTooLate = ErrUnavailable.With(oauth.ErrTooLate)
+
+	errInactive = jwt.ErrInvalid.With(errors.New("the issuer says that the token is not active"))
+	errForm     = jwt.ErrInvalid.With(errors.New("no token has this form"))
+	errBound    = jwt.ErrInvalid.With(errors.New("the token is bound to a certificate that the client has not shown"))
+)
+
+const (
+	tokenBytesMax = 16 << 10
+	// badFor is how long it is remembered at most that a token is bad: it may become good, as some issuers tell other hosts late.
+	badFor = 10 * time.Second
+	// answerBytesUsual is what an answer takes on average at most, with what is known from it.
+	answerBytesUsual = 4 << 10
+)
+
+// verdict is what came of asking about a token. Immutable.
+type verdict struct {
+	claims  *jwt.Claims
+	refused *proxy.Error // the token is bad; nil: it is good
+	until   int64        // wire.Now at which the token ends; 0: nobody said
+
+	bound       bool // to a certificate
+	certificate [sha256.Size]byte
+}
+
+// Guard admits the clients whose token its issuer vouches for. Immutable but for what it remembers; safe for concurrent use. For a token that
+// it remembers a check allocates nothing.
+type Guard struct {
+	options Options
+	sums    *oauth.Sums
+	good    *oauth.Answers[*verdict]
+	bad     *oauth.Answers[*verdict]
+	flights oauth.Flights[*verdict]
+	probe   probe
+
+	active, inactive, failed atomic.Uint64
+
+	now func() time.Time // the wall clock; tests replace it
+}
+
+// New returns a guard, which asks once Start was called.
+func New(o Options) *Guard {
+	g := &Guard{options: o, sums: oauth.NewSums(), now: time.Now}
+	g.flights.Max = o.Questions
+	if o.For > 0 {
+		g.good = oauth.NewAnswers[*verdict](o.Remember, answerBytesUsual)
+		g.bad = oauth.NewAnswers[*verdict](o.Remember, answerBytesUsual)
+	}
+	g.probe.init(g.ask)
+	return g
+}
+
+// Start begins to look whether the issuer is there, and Stop ends that.
+func (g *Guard) Start() { g.probe.start(g.options.Client.Provider()) }
+
+// Stop ends what Start began.
+func (g *Guard) Stop() { g.probe.stop() }
+
+// Unready says why only tokens are admitted that are remembered; else it is empty.
+func (g *Guard) Unready() string {
+	if g.probe.failing.Load() {
+		return "no introspection at " + g.options.Client.Status().Source
+	}
+	return ""
+}
+
+// Prepare implements proxy.Preparer.
+func (g *Guard) Prepare(x *proxy.Exchange) { g.options.Reader.Prepare(x) }
+
+// Check returns nil, ErrUnavailable, or an error of package jwt: 401 without a token that is good, 403 if it does not allow this.
+func (g *Guard) Check(x *proxy.Exchange) error {
+	token, err := g.options.Reader.Find(x)
+	switch {
+	case err != nil:
+		return err
+	case !isToken(token):
+		return errForm
+	}
+	sum, now := g.sums.Of(token), jwt.NowOf(x)
+	v, ok := g.good.Find(sum, now)
+	if !ok {
+		if v, ok = g.bad.Find(sum, now); !ok {
+			if v, err = g.find(x, sum, token); err != nil {
+				return err
+			}
+		}
+	}
+	switch {
+	case v.refused != nil:
+		return v.refused
+	case !v.shown(x):
+		return errBound
+	}
+	return g.options.Reader.Tell(x, v.claims)
+}
+
+// isToken wants what may follow Bearer (RFC 6750 section 2.1). Nobody is asked about anything else.
+func isToken(token []byte) bool {
+	if len(token) > tokenBytesMax {
+		return false
+	}
+	for _, c := range token {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case c == '-', c == '.', c == '_', c == '~', c == '+', c == '/', c == '=':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// shown reports whether the client has the certificate that the token is bound to (RFC 8705 section 3.2); most are bound to nothing.
+func (v *verdict) shown(x *proxy.Exchange) bool {
+	if !v.bound {
+		return true
+	}
+	c := x.Client.Certificate
+	return c != nil && v.certificate == c.Fingerprint
+}
+
+// find asks, or waits for somebody who does.
+func (g *Guard) find(x *proxy.Exchange, sum oauth.Sum, token []byte) (*verdict, error) {
+	if p := g.options.Client.Provider(); p.Await(x) == nil || p.Idle() {
+		g.failed.Add(1)
+		return nil, ErrUnavailable
+	}
+	text := string(token) // the question may outlive the request
+	v, err := g.flights.Do(x, sum, func(ctx context.Context) (*verdict, error) {
+		v, err := g.ask(ctx, text)
+		if err == nil {
+			g.remember(sum, v)
+		}
+		return v, err
+	})
+	if err == nil {
+		return v, nil
+	}
+	g.failed.Add(1)
+	switch {
+	case errors.Is(err, oauth.ErrCooling):
+		return nil, errCooling
+	case errors.Is(err, oauth.ErrBusy):
+		return nil, errBusy
+	case errors.Is(err, oauth.ErrTooLate):
+		return nil, errTooLate
+	}
+	return nil, ErrUnavailable.With(err)
+}
+
+// ask asks the issuer about a token (RFC 7662 section 2.1).
+func (g *Guard) ask(ctx context.Context, token string) (*verdict, error) {
+	text, err := g.options.Client.Post(ctx, oauth.IntrospectionEndpoint, url.Values{"token": {token}, "token_type_hint": {"access_token"}})
+	if err == nil {
+		var v *verdict
+		if v, err = g.read(text, []byte(token)); err == nil {
+			g.probe.answered()
+			return v, nil
+		}
+	}
+	g.probe.missed()
+	return nil, err
+}
+
+func (g *Guard) remember(sum oauth.Sum, v *verdict) {
+	now := wire.Now()
+	if v.refused != nil {
+		g.inactive.Add(1)
+		g.bad.Add(sum, v, now, now+int64(min(badFor, g.options.For)), 0)
+		return
+	}
+	g.active.Add(1)
+	until := now + int64(g.options.For)
+	if v.until != 0 {
+		until = min(until, v.until)
+	}
+	g.good.Add(sum, v, now, until, v.claims.Bytes())
+}
+
+// Status is what a guard has done.
+type Status struct {
+	Active, Inactive uint64 // what came of asking
+	Failed           uint64 // requests that were refused because nothing did
+	Remembered       int    // good answers, now
+}
+
+// Status returns what the guard has done.
+func (g *Guard) Status() Status {
+	return Status{Active: g.active.Load(), Inactive: g.inactive.Load(), Failed: g.failed.Load(), Remembered: g.good.Len()}
+}

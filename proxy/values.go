@@ -185,7 +185,12 @@ func (x *Exchange) CookieOnce(name string) ([]byte, bool) {
 var semicolon = []byte(";")
 
 // StripCookie takes the cookies of a name out of the request, for credentials that the origin is not to see; the others stay.
-func (x *Exchange) StripCookie(name string) {
+func (x *Exchange) StripCookie(name string) { x.stripCookies(name, false) }
+
+// StripCookieFamily is StripCookie for what is kept in several cookies: name, and those whose names begin with it and a dot.
+func (x *Exchange) StripCookieFamily(name string) { x.stripCookies(name, true) }
+
+func (x *Exchange) stripCookies(name string, family bool) {
 	head := &x.Request.Head
 	rest := x.Scratch()
 	for field := range head.ValuesKnown(wire.Cookie) {
@@ -193,7 +198,8 @@ func (x *Exchange) StripCookie(name string) {
 			var pair []byte
 			pair, field, _ = bytes.Cut(field, semicolon)
 			pair = bytes.Trim(pair, " \t")
-			if key, _, _ := bytes.Cut(pair, equals); len(pair) == 0 || string(key) == name {
+			key, _, _ := bytes.Cut(pair, equals)
+			if len(pair) == 0 || string(key) == name || family && len(key) > len(name) && key[len(name)] == '.' && string(key[:len(name)]) == name {
 				continue
 			}
 			if len(rest) > 0 {

@@ -223,6 +223,36 @@ func (g *gateway) registerTokens() {
 			}
 		}
 	})
+	m.Func("sluice_oidc_logins_total", "Callbacks of logins, by what came of them.", func(yield func(string, float64) bool) {
+		for _, p := range g.runtime.LoginPolicies() {
+			label := func(result string) string { return observe.Labels("policy", p.Name, "result", result) }
+			if !yield(label("done"), float64(p.Logins)) || !yield(label("failed"), float64(p.Failed)) {
+				return
+			}
+		}
+	})
+	m.Func("sluice_oidc_refreshes_total", "Questions whether a session goes on, by whether they were answered.", func(yield func(string, float64) bool) {
+		for _, p := range g.runtime.LoginPolicies() {
+			label := func(result string) string { return observe.Labels("policy", p.Name, "result", result) }
+			if !yield(label("answered"), float64(p.Refreshed)) || !yield(label("failed"), float64(p.Unrefreshed)) {
+				return
+			}
+		}
+	})
+	m.Func("sluice_oidc_logouts_total", "Sessions that were ended by signing out.", func(yield func(string, float64) bool) {
+		for _, p := range g.runtime.LoginPolicies() {
+			if !yield(observe.Labels("policy", p.Name), float64(p.Logouts)) {
+				return
+			}
+		}
+	})
+	m.Func("sluice_oidc_remembered", "Sessions that are remembered.", func(yield func(string, float64) bool) {
+		for _, p := range g.runtime.LoginPolicies() {
+			if !yield(observe.Labels("policy", p.Name), float64(p.Remembered)) {
+				return
+			}
+		}
+	})
 	m.Func("sluice_identity_unenforced", "1 for each policy that should keep clients out and does not, because of its mode.", func(yield func(string, float64) bool) {
 		for _, name := range g.runtime.Unenforced() {
 			if !yield(observe.Labels("policy", name), 1) {

@@ -10,6 +10,7 @@ import (
 	"sluice/proxy"
 	"sluice/proxy/auth/introspect"
 	"sluice/proxy/auth/jwt"
+	"sluice/proxy/auth/oidc"
 	"sluice/proxy/observe"
 	"sluice/proxy/wire"
 	"sluice/router"
@@ -189,6 +190,8 @@ func (p *Plan) explainRoute(e *Explanation, x *proxy.Exchange, route *proxy.Rout
 		e.Status, e.Code, e.RefusedBy = refusal.Status, refusal.Code, x.FailedAt
 		e.Outcome = fmt.Sprintf("Route %s is taken; its policy %s refuses with %d %s.", route.Name, x.FailedAt, refusal.Status, refusal.Code)
 		switch refusal {
+		case oidc.ErrUnavailable:
+			e.Outcome = fmt.Sprintf("Route %s is taken; its policy %s would let the browser sign in, and nobody is asked here.", route.Name, x.FailedAt)
 		case introspect.ErrUnavailable:
 			e.Outcome = fmt.Sprintf("Route %s is taken; its policy %s would ask what the token is worth, and nobody is asked here.", route.Name, x.FailedAt)
 		case jwt.ErrNoKeys:

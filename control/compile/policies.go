@@ -18,6 +18,7 @@ var policyBuilders = []func(b *builder, name string, p *config.Policy, pattern *
 	(*builder).compressPolicy,
 	(*builder).jwtPolicy,
 	(*builder).introspectionPolicy,
+	(*builder).oidcPolicy,
 	(*builder).rateLimitPolicy,
 	(*builder).concurrencyPolicy,
 	(*builder).quotaPolicy,

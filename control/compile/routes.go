@@ -40,6 +40,7 @@ type builder struct {
 	extra     []*proxy.Route // that no pattern leads to
 	fallback  *proxy.Route
 	uses      []use
+	logins    []loginUse
 	at        step // where the policy that is being built stands
 
 	cacheJudged bool // what is wrong with the memory of the cache was said

@@ -158,6 +158,7 @@ func (r *Runtime) Compile(c *config.Config) (*Plan, config.Problems) {
 	b.consumers()
 	b.patterns()
 	b.chains()
+	b.loginsReachable()
 	b.listeners()
 	b.clientCerts()
 	if b.problems.HasErrors() {

@@ -19,6 +19,7 @@ func TestKeysGuard(t *testing.T) {
 	f(Policy{BasicAuth: &BasicAuth{Mode: "off"}}, true, false)
 	f(Policy{Introspection: &Introspection{Mode: "enforce"}}, true, true)
 	f(Policy{Introspection: &Introspection{Mode: "report"}}, true, false)
+	f(Policy{OIDC: &OIDC{}}, true, true)
 	f(Policy{ClientCert: &ClientCert{Mode: "enforce"}}, true, true)
 	f(Policy{Addresses: &Addresses{Mode: "enforce"}}, true, false)
 	f(Policy{Countries: &Countries{Mode: "enforce"}}, true, false)

@@ -109,6 +109,8 @@ func (p Policy) Identifies() bool {
 		return p.APIKey.Mode == "enforce"
 	case p.BasicAuth != nil:
 		return p.BasicAuth.Mode == "enforce"
+	case p.OIDC != nil:
+		return true
 	case p.Introspection != nil:
 		return p.Introspection.Mode == "enforce"
 	}

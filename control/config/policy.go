@@ -13,6 +13,7 @@ type Policy struct {
 	ClientCert      *ClientCert      `cfg:"client_cert" doc:"admits clients by the certificate that they have shown"`
 	JWT             *JWT             `cfg:"jwt" doc:"admits clients by a signed token that they bring"`
 	Introspection   *Introspection   `cfg:"introspection" doc:"admits clients by a token that its issuer is asked about"`
+	OIDC            *OIDC            `cfg:"oidc" doc:"lets people sign in with a browser at an OpenID provider"`
 	RateLimit       *RateLimit       `cfg:"rate_limit" doc:"limits how often requests come"`
 	Concurrent      *Concurrent      `cfg:"concurrency" doc:"limits how many requests are under way at the same time"`
 	Quota           *Quota           `cfg:"quota" doc:"limits how much a client uses in a day, a week or a month, over restarts"`
@@ -25,7 +26,7 @@ type Policy struct {
 	Cookies         *Cookies         `cfg:"cookies" doc:"completes the cookies of origins that forget Secure, HttpOnly or SameSite"`
 	CSRF            *CSRF            `cfg:"csrf" doc:"refuses requests that pages of other sites make browsers send"`
 	Pos             Pos
-	_               struct{} `later:"oidc,waf,anomalies,forward_auth,ip_reputation,validate"`
+	_               struct{} `later:"waf,anomalies,forward_auth,ip_reputation,validate"`
 }
 
 // Headers is the policy that changes header fields.
@@ -79,7 +80,7 @@ func (p Policy) Kind() string {
 // Guards reports whether the policy refuses requests: it must see all of them.
 func (p Policy) Guards() bool {
 	return p.Addresses != nil || p.ClientCert != nil || p.JWT != nil || p.APIKey != nil || p.BasicAuth != nil ||
-		p.CSRF != nil || p.Countries != nil || p.Introspection != nil
+		p.CSRF != nil || p.Countries != nil || p.Introspection != nil || p.OIDC != nil
 }
 
 func (p Policy) kinds() []string {
@@ -137,6 +138,7 @@ func (v *validator) policy(p Policy, path string) {
 	}
 	v.jwt(p.JWT, path)
 	v.introspection(p.Introspection, path)
+	v.oidc(p.OIDC, path)
 	if a := p.Addresses; a != nil && len(a.Allow)+len(a.Deny) == 0 && a.AllowFile == nil && a.DenyFile == nil {
 		v.fail(joinPath(path, "addresses"), "names no address", "allow: [...] or deny: [...]")
 	}

@@ -39,6 +39,9 @@ type shop struct {
 
 const shopSecret = "planted-client-secret"
 
+// IDTokenUserinfoClaimsAssertion lets ID tokens hold what a scope asks for.
+func (shop) IDTokenUserinfoClaimsAssertion() bool { return true }
+
 func (s shop) RedirectURIs() []string           { return []string{s.at + "/oauth2/callback"} }
 func (s shop) PostLogoutRedirectURIs() []string { return []string{s.at + "/goodbye"} }
 

@@ -130,10 +130,15 @@ func (i *Issuer) Token(changes ...any) string {
 			delete(claims, changes[n].(string))
 		}
 	}
+	return i.Sign("at+jwt", claims)
+}
+
+// Sign signs claims as a token of a type.
+func (i *Issuer) Sign(typ string, claims map[string]any) string {
 	i.mu.Lock()
 	k := i.keys[len(i.keys)-1]
 	i.mu.Unlock()
-	signed := text(marshal(map[string]any{"alg": "ES256", "kid": k.id, "typ": "at+jwt"})) + "." + text(marshal(claims))
+	signed := text(marshal(map[string]any{"alg": "ES256", "kid": k.id, "typ": typ})) + "." + text(marshal(claims))
 	sum := sha256.Sum256([]byte(signed))
 	r, s, err := ecdsa.Sign(rand.Reader, k.private, sum[:])
 	if err != nil {

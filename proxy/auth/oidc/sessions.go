@@ -1,0 +1,133 @@
+package oidc
+
+import (
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"sluice/proxy/auth/jwt"
+	"sluice/proxy/auth/oauth"
+	"sluice/proxy/wire"
+)
+
+// SessionsOptions say where people sign in, and what their sessions are.
+type SessionsOptions struct {
+	Client   *oauth.Client
+	Keys     *jwt.Keys // of the issuer
+	Issuer   string
+	Scopes   []string // beside openid
+	Cookie   string   // the name of the cookie
+	Secrets  [][]byte // the first one seals, all of them open
+	Lifetime time.Duration
+	Idle     time.Duration // how long a session may be left alone; 0: as long as it lasts
+}
+
+// Sessions are what policies share that sign people in at one provider with one cookie: whoever is signed in for one of them is for all, and
+// whoever signs out does so for all. All methods are safe for concurrent use.
+type Sessions struct {
+	options SessionsOptions
+	seal    *seal
+	names   names
+	sums    *oauth.Sums
+	used    *oauth.Answers[struct{}] // states whose callback has come
+	renewed *oauth.Answers[*renewal] // by the cookie that was there before
+	held    *oauth.Answers[struct{}] // sessions whose refresh has failed a moment ago
+	trades  oauth.Flights[*session]  // of codes
+	renews  oauth.Flights[*renewal]
+	ended   ended
+
+	logins, failed, refreshed, unrefreshed, logouts atomic.Uint64
+
+	told atomic.Int64 // wire.Now when the log was told of the provider
+
+	now func() time.Time // the wall clock; tests replace it
+}
+
+// Bounds of what is remembered beside sessions, and of questions to the provider that are under way.
+const (
+	usedMax      = 10000
+	renewedMax   = 10000
+	heldMax      = 10000
+	questionsMax = 256
+	renewedBytes = 8 << 10
+)
+
+// NewSessions returns sessions; what they ask is started and stopped by whoever has made it.
+func NewSessions(o SessionsOptions) (*Sessions, error) {
+	s := &Sessions{
+		options: o, names: newNames(o.Cookie), sums: oauth.NewSums(), now: time.Now, ended: ended{max: endedMax},
+		used: oauth.NewAnswers[struct{}](usedMax, 256), renewed: oauth.NewAnswers[*renewal](renewedMax, renewedBytes), held: oauth.NewAnswers[struct{}](heldMax, 256),
+	}
+	s.trades.Max, s.renews.Max = questionsMax, questionsMax
+	var err error
+	s.seal, err = newSeal(o.Secrets, fmt.Sprintf("sluice oidc %q %q %q", o.Issuer, o.Client.ID(), o.Cookie))
+	return s, err
+}
+
+// Start and Stop are there for what lasts longer than a configuration: nothing happens in the background.
+func (s *Sessions) Start() {}
+
+// Stop does nothing.
+func (s *Sessions) Stop() {}
+
+// Status is what has happened to sessions.
+type Status struct {
+	Logins, Failed         uint64 // callbacks that made a session, and that did not
+	Refreshed, Unrefreshed uint64 // questions whether a session goes on, and those that had no answer
+	Logouts                uint64
+}
+
+// Status returns what has happened to sessions.
+func (s *Sessions) Status() Status {
+	return Status{s.logins.Load(), s.failed.Load(), s.refreshed.Load(), s.unrefreshed.Load(), s.logouts.Load()}
+}
+
+// open opens what a cookie holds, if that is a session that goes on.
+func (s *Sessions) open(f *found) (one *session, old bool) {
+	parts, n := f.session()
+	if n == 0 {
+		return nil, false
+	}
+	var sealed []byte
+	for _, p := range parts[:n] {
+		sealed = append(sealed, p...)
+	}
+	text, old, err := s.seal.open(sealed, sessionPurpose)
+	if err != nil {
+		return nil, false
+	}
+	if one, err = unpackSession(text); err != nil || s.ended.has(one.id) {
+		return nil, false
+	}
+	if now := s.now().Unix(); now >= one.ends(s.options.Idle) || one.seen > now+int64(s.options.Lifetime/time.Second) {
+		return nil, false
+	}
+	return one, old
+}
+
+// tell lets the log know what a provider has done, once a minute at most.
+func (s *Sessions) tell(what string, err error) {
+	now := wire.Now()
+	if told := s.told.Load(); (told == 0 || now-told >= int64(time.Minute)) && s.told.CompareAndSwap(told, now) {
+		slog.Warn(what, "issuer", s.options.Issuer, "error", err)
+	}
+}
+
+// fields are what lets a browser keep a session.
+func (s *Sessions) fields(one *session, has *found) ([]string, error) {
+	text, err := one.pack()
+	if err != nil {
+		return nil, err
+	}
+	return s.names.setSession(s.seal.close(text, sessionPurpose), has), nil
+}
+
+// sum stands for the cookies of a session.
+func (s *Sessions) sum(f *found) (oauth.Sum, bool) {
+	parts, n := f.session()
+	if n == 0 {
+		return oauth.Sum{}, false
+	}
+	return s.sums.Of(parts[:n]...), true
+}

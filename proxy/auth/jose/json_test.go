@@ -1,10 +1,23 @@
 package jose
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 )
+
+// TestSetUnchanged tries that reading a set leaves its text as it was: it is read again, for each route that wants it.
+func TestSetUnchanged(t *testing.T) {
+	text := must(json.Marshal(map[string]any{"keys": []any{jwk(private()["P-256"]), jwk(private()["Ed25519"])}}))
+	before := bytes.Clone(text)
+	for range 2 {
+		if set, err := ParseSet(text); err != nil || set.Len() != 2 || !bytes.Equal(text, before) {
+			t.Fatalf("got %v, %v, of %s", set, err, text)
+		}
+	}
+}
 
 func TestParseObject(t *testing.T) {
 	f := func(text, want string) {

@@ -34,13 +34,14 @@ func ParseSet(text []byte) (*Set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the set of keys cannot be read: %w", err)
 	}
-	texts := []json.RawMessage{text}
-	if list := top.Get("keys"); list != nil {
-		if list.Kind != Array || json.Unmarshal(list.Text, &texts) != nil {
-			return nil, errors.New("the set of keys cannot be read: keys is no list")
-		}
-	} else if top.Get("kty") == nil {
+	var texts []json.RawMessage // not with text in it: what is unmarshalled would be written over that
+	switch list := top.Get("keys"); {
+	case list != nil && (list.Kind != Array || json.Unmarshal(list.Text, &texts) != nil):
+		return nil, errors.New("the set of keys cannot be read: keys is no list")
+	case list == nil && top.Get("kty") == nil:
 		return nil, errors.New("the set of keys cannot be read: it has no list called keys")
+	case list == nil:
+		texts = []json.RawMessage{text}
 	}
 	if len(texts) > keysMax {
 		return nil, fmt.Errorf("the set has %d keys, more than %d", len(texts), keysMax)

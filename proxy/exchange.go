@@ -30,6 +30,8 @@ type Exchange struct {
 	Identity *Identity
 	// ByAuthorization says that the request's Authorization has proven it: whoever has the same Identity has shown the same there.
 	ByAuthorization bool
+	// Proof is the proof of possession that the request has used up, as whoever remembers it calls it; 0: none. Several policies may ask for it.
+	Proof uint64
 
 	// Page is the origin of the page that has caused the request, as its browser says, where the route knows pages; nil: none has.
 	// Policies may change the request, but not that.
@@ -349,7 +351,7 @@ func (x *Exchange) Release() {
 	x.Lookup = router.Request{}
 	x.Service, x.Endpoint, x.Attempts, x.UpstreamAt, x.HeadAt, x.EndedAt, x.BytesIn, x.BytesOut = "", "", 0, 0, 0, 0, 0, 0
 	x.Err, x.ErrCause, x.FailedAt, x.Aborted, x.WouldRefuse, x.Bucket = nil, nil, "", false, "", 0
-	x.GRPCWeb, x.Cache, x.ByAuthorization = NotGRPC, "", false
+	x.GRPCWeb, x.Cache, x.ByAuthorization, x.Proof = NotGRPC, "", false, 0
 	x.finishers, x.editors = x.finishers[:0], x.editors[:0]
 	x.heldCount, x.scratch = 0, x.scratch[:0]
 	x.jsonState.reset()

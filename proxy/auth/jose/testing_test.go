@@ -20,8 +20,6 @@ import (
 	"github.com/cloudflare/circl/sign/mldsa/mldsa87"
 )
 
-func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
-
 func unb64(t testing.TB, s string) []byte {
 	t.Helper()
 	b, err := base64.RawURLEncoding.DecodeString(s)

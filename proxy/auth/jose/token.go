@@ -41,68 +41,83 @@ type Token struct {
 
 // Parse reads a token in its compact form (RFC 7515 section 7.1). The token refers to it afterwards.
 func Parse(compact []byte) (*Token, error) {
+	t, _, err := parse(compact, false)
+	return t, err
+}
+
+// parse reads a token, and the JWK in its header if it has to have one.
+func parse(compact []byte, ownKey bool) (*Token, []byte, error) {
 	if len(compact) > TokenBytesMax {
-		return nil, ErrTooLong
+		return nil, nil, ErrTooLong
 	}
 	header, rest, ok := bytes.Cut(compact, dot)
 	payload, signature, ok2 := bytes.Cut(rest, dot)
 	switch n := bytes.Count(compact, dot); {
 	case n == 4:
-		return nil, ErrEncrypted
+		return nil, nil, ErrEncrypted
 	case n != 2 || !ok || !ok2 || len(header) == 0 || len(payload) == 0:
-		return nil, ErrForm
+		return nil, nil, ErrForm
 	case len(header) > headerBytesMax:
-		return nil, ErrHeader
+		return nil, nil, ErrHeader
 	}
 	t := &Token{payload: payload, signed: compact[:len(header)+1+len(payload)]}
 	text, err := decode(header)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if t.signature, err = decode(signature); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if err := t.readHeader(text); err != nil {
-		return nil, err
+	jwk, err := t.readHeader(text, ownKey)
+	if err != nil {
+		return nil, nil, err
 	}
-	return t, nil
+	return t, jwk, nil
 }
 
 var dot = []byte(".")
 
 // readHeader judges every member that could lead a reader astray. Others are ignored, as RFC 7515 section 4 wants it: x5t, say, is no
 // more than a hint.
-func (t *Token) readHeader(text []byte) error {
+func (t *Token) readHeader(text []byte, ownKey bool) (jwk []byte, err error) {
 	members, err := parseObject(text)
 	if err != nil {
-		return ErrHeader
+		return nil, ErrHeader
 	}
 	for i := range members {
 		m := &members[i]
 		switch m.Path {
 		case "crit":
-			return ErrCritical // there is no extension that this reader understands
+			return nil, ErrCritical // there is no extension that this reader understands
 		case "b64", "zip", "enc":
-			return ErrCompressed
-		case "jwk", "jku", "x5u", "x5c":
-			return ErrOwnKey
+			return nil, ErrCompressed
+		case "jwk":
+			switch {
+			case !ownKey:
+				return nil, ErrOwnKey
+			case m.Kind != Object:
+				return nil, ErrHeader
+			}
+			jwk = m.Text
+		case "jku", "x5u", "x5c":
+			return nil, ErrOwnKey
 		case "alg", "kid", "typ", "cty":
 			if m.Kind != String {
-				return ErrHeader
+				return nil, ErrHeader
 			}
 		}
 	}
 	alg := members.Get("alg")
 	if alg == nil {
-		return ErrHeader
+		return nil, ErrHeader
 	}
 	t.Algorithm = Algorithm(alg.Text)
 	if !t.Algorithm.known() { // "none", in whichever case, is not
-		return ErrAlgorithm
+		return nil, ErrAlgorithm
 	}
 	if kid := members.Get("kid"); kid != nil {
 		if len(kid.Text) > keyIDBytesMax {
-			return ErrHeader
+			return nil, ErrHeader
 		}
 		t.KeyID, t.HasKeyID = string(kid.Text), true
 	}
@@ -110,9 +125,12 @@ func (t *Token) readHeader(text []byte) error {
 		t.Type = string(typ.Text)
 	}
 	if members.Get("cty") != nil {
-		return ErrNested // RFC 7519 section 5.2: a token of claims has none
+		return nil, ErrNested // RFC 7519 section 5.2: a token of claims has none
 	}
-	return nil
+	if ownKey && jwk == nil {
+		return nil, ErrNoKey
+	}
+	return jwk, nil
 }
 
 // Verify reports whether the key has signed the token, in the way that the key is for.

@@ -197,6 +197,20 @@ func (g *gateway) registerTokens() {
 			}
 		}
 	})
+	m.Func("sluice_dpop_proofs_total", "Proofs of possession that were good; replayed are those that had been used before.", func(yield func(string, float64) bool) {
+		for _, p := range g.runtime.TokenPolicies() {
+			if p.DPoP && !(yield(observe.Labels("policy", p.Name, "result", "accepted"), float64(p.Proofs.Accepted)) &&
+				yield(observe.Labels("policy", p.Name, "result", "replayed"), float64(p.Proofs.Replayed))) {
+				return
+			}
+		}
+	})
+	m.Func("sluice_dpop_proofs_remembered", "Proofs of possession that are remembered, so that none is used twice.", observe.Value(func() float64 {
+		return float64(g.runtime.Proofs().Proofs)
+	}))
+	m.Func("sluice_dpop_proofs_overflows_total", "Proofs of possession that were refused because no more could be remembered.", observe.Value(func() float64 {
+		return float64(g.runtime.Proofs().Refused)
+	}))
 	m.Func("sluice_jwt_revoked_list_failing", "1 while a list of revoked tokens cannot be read, and a former one is in force.", observe.Value(func() float64 {
 		return number(g.runtime.RevokedFailing())
 	}))

@@ -12,6 +12,7 @@ import (
 
 	"sluice/control/config"
 	"sluice/proxy"
+	"sluice/proxy/auth/dpop"
 	"sluice/proxy/auth/jose"
 	"sluice/proxy/auth/jwt"
 	"sluice/router"
@@ -37,8 +38,9 @@ func (b *builder) jwtPolicy(name string, p *config.Policy, _ *router.Pattern) (p
 	if o.Keys, definition, err = b.jwtKeys(j); err != nil {
 		return nil, true, err
 	}
+	proofs := b.dpop(&o, j)
 	// What a guard remembers was judged by all of this.
-	definition = fmt.Sprintf("jwt %q %s %q %q %q %q %s %+v %q %q %t %v %q %d", name, definition, o.Issuer, o.Audiences, o.Types, o.Algorithms, o.Leeway, o.Require,
+	definition = fmt.Sprintf("jwt %q %s %s %q %q %q %q %s %+v %q %q %t %v %q %d", name, definition, proofs, o.Issuer, o.Audiences, o.Types, o.Algorithms, o.Leeway, o.Require,
 		o.Cookie, o.Header, o.Strip, o.Forward, j.Revoked, o.Remember)
 	if file := string(j.Revoked); file != "" {
 		if o.Revoked, err = lastingOf(b, "revoked "+file, func() (*jwt.Revoked, error) { return jwt.ReadRevoked(file) }); err != nil {
@@ -98,6 +100,39 @@ func tokenFrom(from *config.TokenFrom) (cookie, header string) {
 		return from.Cookie.Text, ""
 	}
 	return "", from.Header.Text
+}
+
+// dpop makes the judge of proofs, and returns a text that is the same exactly if it judges in the same way. Policies share what was seen
+// before, so that a proof is used once, and a request that meets several of them needs one.
+func (b *builder) dpop(o *jwt.Options, j *config.JWT) string {
+	p := j.DPoP
+	if p == nil {
+		return ""
+	}
+	d := dpop.Options{Window: time.Duration(p.Window), Leeway: o.Leeway}
+	for _, a := range p.Algorithms {
+		d.Algorithms = append(d.Algorithms, jose.Algorithm(a.Text))
+	}
+	never := func(err error) {
+		if err != nil {
+			panic("BUG: what is kept of proofs cannot be made: " + err.Error())
+		}
+	}
+	var err error
+	d.Seen, err = lastingOf(b, fmt.Sprintf("proofs %d %s", p.Remember, d.Life()), func() (*dpop.Memory, error) { return dpop.NewMemory(p.Remember, d.Life()), nil })
+	never(err)
+	secret := "none"
+	if p.Nonce {
+		var bytes []byte
+		if secret = "random"; !p.NonceSecret.IsZero() {
+			bytes = []byte(p.NonceSecret.Reveal())
+			secret = fmt.Sprintf("%x", sha256.Sum256(bytes))
+		}
+		d.Nonces, err = lastingOf(b, "nonces "+secret, func() (*dpop.Nonces, error) { return dpop.NewNonces(bytes), nil })
+		never(err)
+	}
+	o.DPoP, o.DPoPRequired = dpop.New(d), p.Tokens == "required"
+	return fmt.Sprintf("dpop %s %s %d %q %s", p.Tokens, d.Window, p.Remember, d.Algorithms, secret)
 }
 
 var claimKinds = map[config.ClaimKind]jose.Kind{config.ClaimText: jose.String, config.ClaimNumber: jose.Number, config.ClaimBool: jose.Bool}
@@ -216,8 +251,21 @@ func (r *Runtime) TokenPolicies() []TokenPolicy {
 		}
 		list[i].Verified += s.Verified
 		list[i].Remembered += s.Remembered
+		list[i].DPoP = list[i].DPoP || s.DPoP
+		list[i].Proofs.Accepted += s.Proofs.Accepted
+		list[i].Proofs.Replayed += s.Proofs.Replayed
 	}
 	return list
+}
+
+// Proofs says how many proofs of possession are remembered, and how many were refused for want of room.
+func (r *Runtime) Proofs() (all dpop.MemoryStatus) {
+	for _, m := range lastingAll[*dpop.Memory](r) {
+		s := m.Status()
+		all.Proofs += s.Proofs
+		all.Refused += s.Refused
+	}
+	return all
 }
 
 // RevokedFailing reports whether a list of revoked tokens cannot be read, so that a former one is in force.

@@ -21,6 +21,7 @@ type JWT struct {
 	Algorithms List[Text]              `cfg:"algorithms" enum:"RS256,RS384,RS512,PS256,PS384,PS512,ES256,ES384,ES512,EdDSA,Ed25519,Ed448,ML-DSA-44,ML-DSA-65,ML-DSA-87,HS256,HS384,HS512" doc:"the algorithms that are accepted; by default all that suit the keys"`
 	Type       List[Text]              `cfg:"typ" doc:"the types of token that are accepted; by default JWT, at+jwt, or none at all"`
 	Require    Named[List[ClaimValue]] `cfg:"require" names:"any" doc:"what claims have to be: a value, or a list of which one does; scope names every scope that is needed"`
+	DPoP       *DPoP                   `cfg:"dpop" doc:"tokens that are bound to a key (RFC 9449): required, or allowed beside others; refused by default"`
 	Leeway     Duration                `cfg:"leeway" default:"30s" off:"true" doc:"how far clocks may be apart"`
 	From       *TokenFrom              `cfg:"from" doc:"where the token is; in Authorization, as Bearer, by default"`
 	Strip      bool                    `cfg:"strip" default:"false" doc:"the token does not go on to the service"`
@@ -154,6 +155,7 @@ func (v *validator) jwt(j *JWT, path string) {
 	if j.Leeway > leewayMax {
 		v.fail(joinPath(path, "leeway"), "is longer than 10m", "it is there for clocks that are a little off; who makes tokens decides how long they last")
 	}
+	v.dpop(j, path)
 	v.tokenFrom(j.From, joinPath(path, "from"))
 	v.claims(j.Require, j.Forward, path)
 }

@@ -74,7 +74,7 @@ func isSecret(name []byte) bool {
 // SecretHeader reports whether the value of a header field is never shown: not in the log, not in an explanation.
 func SecretHeader(name string) bool {
 	switch strings.ToLower(name) {
-	case "authorization", "proxy-authorization", "cookie", "set-cookie":
+	case "authorization", "proxy-authorization", "cookie", "set-cookie", "dpop":
 		return true
 	case "access-control-allow-credentials":
 		return false // it says that there may be some

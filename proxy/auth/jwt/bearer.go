@@ -5,13 +5,14 @@ import (
 	"iter"
 
 	"sluice/proxy"
+	"sluice/proxy/auth/dpop"
 	"sluice/proxy/wire"
 )
 
-// find returns the token. There must be one and no more: the service might take another than the one that was judged.
-func (g *Guard) find(x *proxy.Exchange) ([]byte, error) {
+// find returns the token, and whether it came as one that is bound to a key (RFC 9449 section 7.1). There must be one and no more: the service
+// might take another than the one that was judged.
+func (g *Guard) find(x *proxy.Exchange) (token []byte, bound bool, err error) {
 	head := &x.Request.Head
-	var token []byte
 	n := 0
 	switch {
 	case g.options.Cookie != "":
@@ -32,21 +33,27 @@ func (g *Guard) find(x *proxy.Exchange) ([]byte, error) {
 	default:
 		for value := range head.ValuesKnown(wire.Authorization) {
 			token, _ = bearer(value) // other schemes are for the service
+			if token == nil && g.options.DPoP != nil {
+				token, bound = credentials(value, "dpop ")
+			}
 			n++
 		}
 	}
 	switch {
 	case n > 1:
-		return nil, ErrAmbiguous
+		return nil, false, g.unbound.ambiguous
 	case len(token) == 0:
-		return nil, ErrMissing
+		return nil, false, g.unbound.missing
+	case g.options.DPoPRequired && !bound:
+		return nil, false, g.unbound.invalid.With(errPlain)
 	}
-	return token, nil
+	return token, bound, nil
 }
 
 // bearer takes the scheme away, which is written in any case (RFC 9110 section 11.1).
-func bearer(value []byte) ([]byte, bool) {
-	const scheme = "bearer "
+func bearer(value []byte) ([]byte, bool) { return credentials(value, "bearer ") }
+
+func credentials(value []byte, scheme string) ([]byte, bool) {
 	if len(value) < len(scheme) || !wire.EqualFold(value[:len(scheme)], scheme) {
 		return nil, false
 	}
@@ -86,5 +93,9 @@ func (g *Guard) strip(x *proxy.Exchange) {
 	default:
 		head.DelKnown(wire.Authorization.Bit())
 		x.Request.Decided = append(x.Request.Decided, "Authorization")
+		if g.options.DPoP != nil {
+			head.Del(dpop.Field)
+			x.Request.Decided = append(x.Request.Decided, dpop.Field)
+		}
 	}
 }

@@ -6,6 +6,6 @@
 // while there are none, the routes are closed.
 //
 // Read guard.go for the way of a request, verify.go for that of a new token, memory.go for what is remembered, keys.go and fetch.go for
-// where keys come from, require.go for what claims must be, revoked.go for tokens that count no more, and reader.go for what other policies use
-// of all that.
+// where keys come from, bound.go for tokens that are bound to a key or a certificate, require.go for what claims must be, revoked.go for
+// tokens that count no more, and reader.go for what other policies use of all that.
 package jwt

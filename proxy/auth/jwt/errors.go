@@ -2,6 +2,7 @@ package jwt
 
 import (
 	"errors"
+	"strings"
 
 	"sluice/proxy"
 )
@@ -24,6 +25,22 @@ var (
 // challenge is what 401 begins with (RFC 6750 section 3). Without a token, nothing else is said.
 const challenge = `Bearer realm="sluice"`
 
+// answers are what one way to bring a token is refused with.
+type answers struct{ missing, invalid, ambiguous, insufficient *proxy.Error }
+
+// plain is for policies that know no other way than Bearer.
+var plain = answers{ErrMissing, ErrInvalid, ErrAmbiguous, errInsufficient}
+
+// challenged returns what plain says, as another challenge: what it begins with, and what follows at its end.
+func challenged(begin, end string) answers {
+	other := func(e *proxy.Error) *proxy.Error {
+		c := *e
+		c.Challenge = begin + strings.TrimPrefix(e.Challenge, challenge) + end
+		return &c
+	}
+	return answers{other(ErrMissing), other(ErrInvalid), other(ErrAmbiguous), other(errInsufficient)}
+}
+
 // Causes of ErrInvalid, beside those of package jose.
 var (
 	errUnwanted  = errors.New("the token is signed with an algorithm that this policy does not accept")
@@ -38,4 +55,7 @@ var (
 	errSubject   = errors.New("the token's sub, iss or jti is no string")
 	errRevoked   = errors.New("the token was revoked")
 	errBound     = errors.New("the token is bound to a key or certificate that the client has not shown")
+	errBearer    = errors.New("the token is bound to a key, and came as Bearer")
+	errUnbound   = errors.New("the token came with DPoP, and is bound to no key")
+	errPlain     = errors.New("the token came as Bearer, and this policy wants DPoP")
 )

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sluice/proxy"
+	"sluice/proxy/auth/dpop"
 	"sluice/proxy/auth/jose"
 	"sluice/proxy/wire"
 )
@@ -24,6 +25,10 @@ type Options struct {
 	Strip          bool   // the token does not go on to the service
 	Forward        []Forward
 
+	// DPoP judges whether a client has the key that its token is bound to; nil: such tokens are refused.
+	DPoP         *dpop.Judge
+	DPoPRequired bool // tokens that are bound to no key are refused
+
 	Revoked  *Revoked // nil: nothing is
 	Remember int      // how many tokens; 0: none
 }
@@ -38,6 +43,8 @@ type Guard struct {
 	rules    []rule
 	memory   *memory
 	verified atomic.Uint64
+	unbound  answers // what is said to those who bring a token as Bearer, or none
+	bound    bound   // and to those who bring one with DPoP
 
 	now func() time.Time // the wall clock; tests replace it
 }
@@ -51,8 +58,9 @@ func New(o Options) (*Guard, error) {
 	if len(o.Algorithms) == 0 {
 		g.options.Algorithms = jose.Algorithms
 	}
+	g.unbound, g.bound = answersTo(&g.options)
 	for _, r := range o.Require {
-		compiled, err := r.compile()
+		compiled, err := r.compile(g.unbound.insufficient, g.bound.insufficient)
 		if err != nil {
 			return nil, err
 		}
@@ -114,7 +122,7 @@ func (g *Guard) Check(x *proxy.Exchange) error {
 			return ErrNoKeys
 		}
 	}
-	token, err := g.find(x)
+	token, bound, err := g.find(x)
 	if err != nil {
 		return err
 	}
@@ -122,11 +130,13 @@ func (g *Guard) Check(x *proxy.Exchange) error {
 	e := g.memory.find(token, set, revoked, nowOf(x))
 	if e == nil {
 		if e, err = g.verify(x, token, set, revoked); err != nil {
-			return err
+			return g.saidTo(bound).invalid.With(err)
 		}
 	}
-	if !e.shown(x) {
-		return ErrInvalid.With(errBound)
+	if e.bound || bound {
+		if err := g.prove(x, e, token, bound); err != nil {
+			return err
+		}
 	}
 	x.Identity, x.ByAuthorization = e.identity, g.options.Header == "" && g.options.Cookie == ""
 	for i := range g.options.Forward {
@@ -153,24 +163,20 @@ func nowOf(x *proxy.Exchange) int64 {
 	return x.Started
 }
 
-// shown reports whether the client has what the token is bound to (RFC 8705 section 3); most are bound to nothing.
-func (e *entry) shown(x *proxy.Exchange) bool {
-	if !e.bound {
-		return true
-	}
-	c := x.Client.Certificate
-	return c != nil && e.certificate == c.Fingerprint
-}
-
 // Status is what a guard has done.
 type Status struct {
 	Verified   uint64 // tokens whose signature was verified, and found to be right
 	Remembered int    // tokens, now
+	DPoP       bool   // proofs are asked for
+	Proofs     dpop.Counts
 }
 
 // Status returns what the guard has done.
 func (g *Guard) Status() Status {
 	s := Status{Verified: g.verified.Load()}
+	if j := g.options.DPoP; j != nil {
+		s.DPoP, s.Proofs = true, j.Counts()
+	}
 	if g.memory != nil {
 		s.Remembered = int(g.memory.count.Load())
 	}

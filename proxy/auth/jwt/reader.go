@@ -21,7 +21,10 @@ func NewReader(o Options) (*Reader, error) {
 func (r *Reader) Prepare(x *proxy.Exchange) { r.guard.Prepare(x) }
 
 // Find returns the token of a request, ErrMissing or ErrAmbiguous.
-func (r *Reader) Find(x *proxy.Exchange) ([]byte, error) { return r.guard.find(x) }
+func (r *Reader) Find(x *proxy.Exchange) ([]byte, error) {
+	token, _, err := r.guard.find(x) // without DPoP, all come as Bearer
+	return token, err
+}
 
 // Claims are what is said about a client, judged. Immutable.
 type Claims struct {

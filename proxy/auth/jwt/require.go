@@ -26,16 +26,17 @@ type Want struct {
 // rule is a requirement with the answer to those who do not meet it.
 type rule struct {
 	Requirement
-	refused *proxy.Error
+	refused, refusedBound *proxy.Error // of tokens that are bound to a key
 }
 
 func (r Requirement) isScope() bool { return r.Claim == "scope" || r.Claim == "scp" }
 
-func (r Requirement) compile() (rule, error) {
+func (r Requirement) compile(unbound, bound *proxy.Error) (rule, error) {
 	if len(r.AnyOf) == 0 {
 		return rule{}, fmt.Errorf("nothing is said about what the claim %s has to be", r.Claim)
 	}
-	refused := *errInsufficient.With(fmt.Errorf("the token's %s is not what the policy requires", r.Claim))
+	cause := fmt.Errorf("the token's %s is not what the policy requires", r.Claim)
+	refused, refusedBound := unbound.With(cause), bound.With(cause)
 	if r.isScope() {
 		// RFC 6750 section 3: which scopes would do. Of several sets the first is named.
 		for _, w := range r.AnyOf {
@@ -48,9 +49,11 @@ func (r Requirement) compile() (rule, error) {
 				return rule{}, fmt.Errorf("a value of %s names no scope", r.Claim)
 			}
 		}
-		refused.Challenge += `, scope="` + strings.Join(strings.Fields(r.AnyOf[0].Text), " ") + `"`
+		scope := `, scope="` + strings.Join(strings.Fields(r.AnyOf[0].Text), " ") + `"`
+		refused.Challenge += scope
+		refusedBound.Challenge += scope
 	}
-	return rule{r, &refused}, nil
+	return rule{r, refused, refusedBound}, nil
 }
 
 // allows reports whether the claims meet the requirement.

@@ -3,7 +3,6 @@ package jwt
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/base64"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,13 +19,13 @@ func (g *Guard) verify(x *proxy.Exchange, sent []byte, set *jose.Set, revoked *r
 	compact := bytes.Clone(sent)
 	token, err := jose.Parse(compact)
 	if err != nil {
-		return nil, ErrInvalid.With(err)
+		return nil, err
 	}
 	switch {
 	case !slices.Contains(g.options.Algorithms, token.Algorithm):
-		return nil, ErrInvalid.With(errUnwanted)
+		return nil, errUnwanted
 	case !g.accepts(token.Type):
-		return nil, ErrInvalid.With(errType)
+		return nil, errType
 	}
 	signer, named := signerOf(token, set)
 	if signer == nil && !named {
@@ -36,21 +35,21 @@ func (g *Guard) verify(x *proxy.Exchange, sent []byte, set *jose.Set, revoked *r
 			return signer != nil || named
 		})
 		if newer == set || signer == nil && !named {
-			return nil, ErrInvalid.With(errKey)
+			return nil, errKey
 		}
 		set = newer
 	}
 	if signer == nil {
-		return nil, ErrInvalid.With(errSignature)
+		return nil, errSignature
 	}
 	g.verified.Add(1)
 	claims, err := token.Claims()
 	if err != nil {
-		return nil, ErrInvalid.With(err)
+		return nil, err
 	}
 	e := &entry{token: compact, set: set, revoked: revoked}
 	if err := g.judge(e, claims); err != nil {
-		return nil, ErrInvalid.With(err)
+		return nil, err
 	}
 	g.memory.add(e)
 	return e, nil
@@ -90,7 +89,7 @@ func (g *Guard) judge(e *entry, claims jose.Values) error {
 	case len(g.options.Audiences) > 0 && !g.isFor(claims.Get("aud")):
 		return errAudience
 	}
-	if err := e.bind(claims); err != nil {
+	if err := e.bind(claims, g.options.DPoP != nil); err != nil {
 		return err
 	}
 	if id != "" {
@@ -104,7 +103,9 @@ func (g *Guard) judge(e *entry, claims jose.Values) error {
 	}
 	for _, r := range g.rules {
 		if !r.allows(claims) {
-			e.refused = r.refused
+			if e.refused = r.refused; e.keyed {
+				e.refused = r.refusedBound
+			}
 			break
 		}
 	}
@@ -176,30 +177,6 @@ func moment(c *jose.Value) (time.Time, bool) {
 	}
 	whole := int64(seconds)
 	return time.Unix(whole, int64((seconds-float64(whole))*1e9)), true
-}
-
-// bind reads what the token is bound to (RFC 7800). Whoever stole it must not be able to use it: what this gateway cannot ask the client
-// to prove, a client has not proven.
-func (e *entry) bind(claims jose.Values) error {
-	const certificate = "cnf.x5t#S256"
-	if claims.Get("cnf") == nil {
-		return nil
-	}
-	for i := range claims {
-		c := &claims[i]
-		if !strings.HasPrefix(c.Path, "cnf.") {
-			continue
-		}
-		print, err := base64.RawURLEncoding.Strict().DecodeString(string(c.Text))
-		if c.Path != certificate || c.Kind != jose.String || err != nil || len(print) != sha256.Size {
-			return errBound
-		}
-		e.bound, e.certificate = true, [sha256.Size]byte(print)
-	}
-	if !e.bound {
-		return errBound
-	}
-	return nil
 }
 
 // changing are the claims that differ between two tokens of the same client for no other reason than that they are two tokens.

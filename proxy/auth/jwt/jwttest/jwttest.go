@@ -138,9 +138,13 @@ func (i *Issuer) Sign(typ string, claims map[string]any) string {
 	i.mu.Lock()
 	k := i.keys[len(i.keys)-1]
 	i.mu.Unlock()
-	signed := text(marshal(map[string]any{"alg": "ES256", "kid": k.id, "typ": typ})) + "." + text(marshal(claims))
+	return sign(k.private, map[string]any{"alg": "ES256", "kid": k.id, "typ": typ}, claims)
+}
+
+func sign(key *ecdsa.PrivateKey, header, claims map[string]any) string {
+	signed := text(marshal(header)) + "." + text(marshal(claims))
 	sum := sha256.Sum256([]byte(signed))
-	r, s, err := ecdsa.Sign(rand.Reader, k.private, sum[:])
+	r, s, err := ecdsa.Sign(rand.Reader, key, sum[:])
 	if err != nil {
 		panic(err)
 	}

@@ -30,6 +30,8 @@ type Exchange struct {
 	Identity *Identity
 	// ByAuthorization says that the request's Authorization has proven it: whoever has the same Identity has shown the same there.
 	ByAuthorization bool
+	// Token is the access token that a policy has found to be good, for those behind it that get another one for it; nil: none.
+	Token []byte
 	// Proof is the proof of possession that the request has used up, as whoever remembers it calls it; 0: none. Several policies may ask for it.
 	Proof uint64
 
@@ -346,7 +348,7 @@ func (x *Exchange) Release() {
 	resp.Body = Body{}
 	x.Received = Received{}
 	x.Client = Client{}
-	x.Edge, x.Snapshot, x.Route, x.Identity, x.ID, x.MatchedPath, x.Page = nil, nil, nil, nil, nil, nil, nil
+	x.Edge, x.Snapshot, x.Route, x.Identity, x.ID, x.MatchedPath, x.Page, x.Token = nil, nil, nil, nil, nil, nil, nil, nil
 	x.Started, x.Deadline = 0, 0
 	x.Lookup = router.Request{}
 	x.Service, x.Endpoint, x.Attempts, x.UpstreamAt, x.HeadAt, x.EndedAt, x.BytesIn, x.BytesOut = "", "", 0, 0, 0, 0, 0, 0

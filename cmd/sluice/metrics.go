@@ -41,6 +41,7 @@ func (g *gateway) registerMetrics() {
 	g.registerEndpoints()
 	registerCache(m, g.runtime.Cache)
 	g.registerTokens()
+	g.registerServiceTokens()
 	g.registerLimits()
 	g.registerStores()
 	g.registerQuotas()

@@ -77,5 +77,6 @@ var misplaced = map[[2]string][2]string{
 	{"compress", "compress"}:      {"a response is compressed once, and two policies of this route compress", "leave one out: skip: [...] is for those of defaults.use"},
 	{"cache", "security_headers"}: {"security_headers stands behind cache: what is kept has the fields of when it was asked for, even if the policy has changed since", "put it before cache"},
 	{"cache", "cookies"}:          {"cookies stands behind cache: what is kept stays as it was when it was asked for, even if the policy has changed since", "put it before cache"},
+	{"upstream_token", "cache"}:   {"upstream_token stands before cache: an answer to the gateway's token is kept only if the service says that all may have it", "put cache before it"},
 	{"compress", "cache"}:         {"compress stands before cache: what is cached is compressed again for each client", "let cache come first, then each variant is compressed once"},
 }

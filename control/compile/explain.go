@@ -11,6 +11,7 @@ import (
 	"sluice/proxy/auth/introspect"
 	"sluice/proxy/auth/jwt"
 	"sluice/proxy/auth/oidc"
+	"sluice/proxy/auth/servicetoken"
 	"sluice/proxy/observe"
 	"sluice/proxy/wire"
 	"sluice/router"
@@ -192,6 +193,8 @@ func (p *Plan) explainRoute(e *Explanation, x *proxy.Exchange, route *proxy.Rout
 		switch refusal {
 		case oidc.ErrUnavailable:
 			e.Outcome = fmt.Sprintf("Route %s is taken; its policy %s would let the browser sign in, and nobody is asked here.", route.Name, x.FailedAt)
+		case servicetoken.ErrUnavailable:
+			e.Outcome = fmt.Sprintf("Route %s is taken; its policy %s would show the service a token, and none is fetched here.", route.Name, x.FailedAt)
 		case introspect.ErrUnavailable:
 			e.Outcome = fmt.Sprintf("Route %s is taken; its policy %s would ask what the token is worth, and nobody is asked here.", route.Name, x.FailedAt)
 		case jwt.ErrNoKeys:

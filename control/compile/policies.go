@@ -19,6 +19,7 @@ var policyBuilders = []func(b *builder, name string, p *config.Policy, pattern *
 	(*builder).jwtPolicy,
 	(*builder).introspectionPolicy,
 	(*builder).oidcPolicy,
+	(*builder).upstreamTokenPolicy,
 	(*builder).rateLimitPolicy,
 	(*builder).concurrencyPolicy,
 	(*builder).quotaPolicy,

@@ -14,6 +14,7 @@ type Policy struct {
 	JWT             *JWT             `cfg:"jwt" doc:"admits clients by a signed token that they bring"`
 	Introspection   *Introspection   `cfg:"introspection" doc:"admits clients by a token that its issuer is asked about"`
 	OIDC            *OIDC            `cfg:"oidc" doc:"lets people sign in with a browser at an OpenID provider"`
+	UpstreamToken   *UpstreamToken   `cfg:"upstream_token" doc:"shows the service an access token that the gateway gets for it"`
 	RateLimit       *RateLimit       `cfg:"rate_limit" doc:"limits how often requests come"`
 	Concurrent      *Concurrent      `cfg:"concurrency" doc:"limits how many requests are under way at the same time"`
 	Quota           *Quota           `cfg:"quota" doc:"limits how much a client uses in a day, a week or a month, over restarts"`
@@ -139,6 +140,7 @@ func (v *validator) policy(p Policy, path string) {
 	v.jwt(p.JWT, path)
 	v.introspection(p.Introspection, path)
 	v.oidc(p.OIDC, path)
+	v.upstreamToken(p.UpstreamToken, path)
 	if a := p.Addresses; a != nil && len(a.Allow)+len(a.Deny) == 0 && a.AllowFile == nil && a.DenyFile == nil {
 		v.fail(joinPath(path, "addresses"), "names no address", "allow: [...] or deny: [...]")
 	}

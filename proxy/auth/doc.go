@@ -1,6 +1,6 @@
 // Package auth says who may call: guards that look at what a client has proven about itself, and tell the exchange who it is. Here
 // that is the certificate that it has shown when its connection was made; package jwt below is about signed tokens, package jose about
 // what those are made of, package oauth asks the providers that make them, package introspect is about tokens that only
-// they can judge, package oidc lets people sign in at them with a browser, package dpop is about keys that tokens are bound to, and package
-// consumer about keys and passwords.
+// they can judge, package oidc lets people sign in at them with a browser, package dpop is about keys that tokens are bound to, package
+// servicetoken gets tokens for services, and package consumer is about keys and passwords.
 package auth

@@ -252,3 +252,14 @@ func selfSigned(t *testing.T, name string) tls.Certificate {
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
 }
+
+// fixedIssuer returns an issuer, called https://id.example by whoever makes tokens so, and the file that its keys are in.
+func fixedIssuer(t *testing.T) (*jwttest.Issuer, string) {
+	t.Helper()
+	issuer := jwttest.New()
+	keys := filepath.Join(t.TempDir(), "keys.json")
+	if err := os.WriteFile(keys, issuer.Set(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return issuer, keys
+}

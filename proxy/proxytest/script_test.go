@@ -28,6 +28,7 @@ var overHTTP2 = []string{
 	"policies-*",
 	"quota",
 	"rate-*",
+	"upstream-token",
 	"redirect", "respond", "rewrite-*", "route-*", "split*",
 }
 

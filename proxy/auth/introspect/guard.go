@@ -125,6 +125,7 @@ func (g *Guard) Check(x *proxy.Exchange) error {
 	case !v.shown(x):
 		return errBound
 	}
+	x.Token = token
 	return g.options.Reader.Tell(x, v.claims)
 }
 

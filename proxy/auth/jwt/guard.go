@@ -138,6 +138,7 @@ func (g *Guard) Check(x *proxy.Exchange) error {
 			return err
 		}
 	}
+	x.Token = e.token
 	x.Identity, x.ByAuthorization = e.identity, g.options.Header == "" && g.options.Cookie == ""
 	for i := range g.options.Forward {
 		if value := e.forward[i]; value != nil {

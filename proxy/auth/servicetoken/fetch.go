@@ -1,0 +1,127 @@
+package servicetoken
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"sluice/proxy/auth/oauth"
+	"sluice/proxy/wire"
+)
+
+// When the gateway's own token is fetched.
+const (
+	coolDown = time.Second // between two fetches, whoever asks for them
+	retryMin = time.Second // after a failure, doubled with each further one
+	retryMax = time.Minute
+)
+
+// Start begins to fetch. Only the first call counts.
+func (o *Own) Start() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ended != nil || o.life.Err() != nil || o.options.Client.Provider().Idle() {
+		return
+	}
+	o.ended = make(chan struct{})
+	go o.run()
+}
+
+// Stop ends fetching. Requests under way may go on with the token that there is.
+func (o *Own) Stop() {
+	o.end()
+	o.mu.Lock()
+	ended := o.ended
+	o.mu.Unlock()
+	if ended != nil {
+		<-ended
+	}
+}
+
+func (o *Own) run() {
+	defer close(o.ended)
+	for failures := 0; ; {
+		h, err := o.fetch()
+		ended := wire.Now()
+		var pause time.Duration
+		if err == nil {
+			failures = 0
+			// Hosts that were started together do not ask together.
+			pause = time.Duration(h.renew - ended)
+			pause -= time.Duration(rand.Int64N(int64(max(pause, 10) / 10)))
+		} else {
+			pause = min(retryMin<<min(failures, 10), retryMax)
+			failures++
+		}
+		if !o.sleep(max(pause, coolDown), o.wake) || !o.sleep(coolDown-time.Duration(wire.Now()-ended), nil) {
+			return
+		}
+	}
+}
+
+// sleep waits, or until somebody wakes it, and reports whether life goes on.
+func (o *Own) sleep(d time.Duration, wake <-chan struct{}) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-wake:
+	case <-o.life.Done():
+	}
+	return o.life.Err() == nil
+}
+
+// fetch asks once, and tells those who wait.
+func (o *Own) fetch() (*held, error) {
+	o.mu.Lock()
+	o.last, o.under = wire.Now(), true
+	select {
+	case <-o.wake: // of somebody who waits for this one
+	default:
+	}
+	asked := o.last
+	o.mu.Unlock()
+	ctx, cancel := context.WithTimeout(o.life, oauth.AnswerMax)
+	token, err := o.ask(ctx, o.form)
+	cancel()
+	var h *held
+	if err == nil {
+		h, err = hold(token, asked)
+	}
+	o.mu.Lock()
+	o.learn(h, err)
+	r := o.next
+	o.next, o.under = newRound(), false
+	o.mu.Unlock()
+	close(r.done)
+	return h, err
+}
+
+// learn takes what a fetch has brought. One that a service has refused is shown on if there is no better one.
+func (o *Own) learn(h *held, err error) {
+	if o.life.Err() != nil && err != nil {
+		return // it was broken off
+	}
+	source := o.options.Client.Status().Source
+	if err != nil {
+		o.failed.Add(1)
+		if old := o.held.Load(); old != nil {
+			old.doubted.Store(false)
+		}
+		if o.problem == "" {
+			slog.Warn("a token for services was not fetched", "from", source, "error", err, "routes", routes[o.good() != nil])
+		}
+		o.problem = err.Error()
+		return
+	}
+	o.fetched.Add(1)
+	if o.problem != "" {
+		slog.Info("tokens for services are fetched again", "from", source)
+		o.problem = ""
+	}
+	o.held.Store(h)
+}
+
+// routes is what becomes of them while fetching fails.
+var routes = map[bool]string{true: "go on with the last token until it ends", false: "are closed"}

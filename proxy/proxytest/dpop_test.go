@@ -130,6 +130,50 @@ func TestDPoP(t *testing.T) {
 	}
 }
 
+// TestDPoPVersions proves a key over every version of HTTP, with TLS: the URL is that which the client has.
+func TestDPoPVersions(t *testing.T) {
+	t.Parallel()
+	issuer, keys := fixedIssuer(t)
+	gw := Start(t, listenTLS(fmt.Sprintf(`
+policies: { bound: { jwt: { issuer: https://id.example, audience: shop-api, jwks: %q, dpop: required } } }
+routes: { a: { match: "/a/**", use: [bound], respond: { status: 200 } } }
+`, keys), "[h1, h2, h3]"))
+	holder := jwttest.NewHolder()
+	token := issuer.Token("iss", "https://id.example", "cnf", holder.Confirmation())
+	h1 := &http.Transport{TLSClientConfig: clientTLS.Clone(), TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{}}
+	h2 := &http.Transport{TLSClientConfig: clientTLS.Clone(), ForceAttemptHTTP2: true}
+	defer h1.CloseIdleConnections()
+	defer h2.CloseIdleConnections()
+	for version, client := range map[int]http.RoundTripper{1: h1, 2: h2, 3: client3(t)} {
+		url := "https://" + gw.Addr + "/a/caf%C3%A9?page=2"
+		once := holder.Proof("POST", url, token)
+		f := func(name, proof string, want int) {
+			t.Helper()
+			r, err := http.NewRequest(http.MethodPost, url, strings.NewReader("a body"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Authorization", "DPoP "+token)
+			r.Header.Set("DPoP", proof)
+			response, err := client.RoundTrip(r)
+			if err != nil {
+				t.Errorf("%s over %d: %v", name, version, err)
+				return
+			}
+			_ = response.Body.Close()
+			if response.StatusCode != want || response.ProtoMajor != version {
+				t.Errorf("%s over %s: %d, want %d", name, response.Proto, response.StatusCode, want)
+			}
+		}
+		f("a good proof", once, 200)
+		f("a second time", once, 401)
+		f("another method", holder.Proof("GET", url, token), 401)
+		f("another scheme", holder.Proof("POST", strings.Replace(url, "https:", "http:", 1), token), 401)
+		f("another path", holder.Proof("POST", "https://"+gw.Addr+"/a/cafe", token), 401)
+		f("no port", holder.Proof("POST", "https://127.0.0.1/a/caf%C3%A9", token), 401)
+	}
+}
+
 // TestDPoPReload tries that a proof which was used is used, whatever the policies become.
 func TestDPoPReload(t *testing.T) {
 	t.Parallel()

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
-	"strconv"
 	"time"
 
 	"sluice/proxy/auth/jose"
@@ -63,7 +62,7 @@ func read(compact []byte) (*proof, error) {
 		}
 		p.nonce = string(v.Text)
 	}
-	if p.at, ok = moment(claims.Get("iat")); !ok {
+	if p.at, ok = claims.Get("iat").Moment(); !ok {
 		return nil, errClaims
 	}
 	of := claims.Get("ath")
@@ -76,18 +75,4 @@ func read(compact []byte) (*proof, error) {
 	}
 	p.of = [sha256.Size]byte(sum)
 	return p, nil
-}
-
-// moment reads a NumericDate (RFC 7519 section 2), up to the year 9999: milliseconds are none.
-func moment(v *jose.Value) (time.Time, bool) {
-	const lastSecond = 253402300799
-	if v == nil || v.Kind != jose.Number {
-		return time.Time{}, false
-	}
-	seconds, err := strconv.ParseFloat(string(v.Text), 64)
-	if err != nil || seconds < 0 || seconds > lastSecond {
-		return time.Time{}, false
-	}
-	whole := int64(seconds)
-	return time.Unix(whole, int64((seconds-float64(whole))*1e9)), true
 }

@@ -110,7 +110,7 @@ func (k *Keys) Verify(x *proxy.Exchange, compact []byte) (jose.Values, *jose.Tok
 }
 
 // Moment reads a NumericDate, seconds that may have a fraction (RFC 7519 section 2), up to the year 9999.
-var Moment = moment
+var Moment = (*jose.Value).Moment
 
 // NowOf is the time at which a request is judged: that of its first byte, unless somebody has waited since.
 var NowOf = nowOf

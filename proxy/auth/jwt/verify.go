@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -141,7 +140,7 @@ func (g *Guard) isFor(aud *jose.Value) bool {
 
 // judgeTimes returns for how long the token is valid. It has to say when it expires: one that never does could not be got rid of.
 func (g *Guard) judgeTimes(claims jose.Values, now time.Time) (time.Duration, error) {
-	expires, ok := moment(claims.Get("exp"))
+	expires, ok := claims.Get("exp").Moment()
 	if !ok {
 		return 0, errTime
 	}
@@ -151,7 +150,7 @@ func (g *Guard) judgeTimes(claims jose.Values, now time.Time) (time.Duration, er
 		if c == nil {
 			continue
 		}
-		begins, ok := moment(c)
+		begins, ok := c.Moment()
 		if !ok {
 			return 0, errTime
 		}
@@ -163,20 +162,6 @@ func (g *Guard) judgeTimes(claims jose.Values, now time.Time) (time.Duration, er
 		return 0, errExpired
 	}
 	return expires.Sub(now), nil
-}
-
-// moment reads a NumericDate, seconds that may have a fraction (RFC 7519 section 2), up to the year 9999: milliseconds are none.
-func moment(c *jose.Value) (time.Time, bool) {
-	const lastSecond = 253402300799
-	if c == nil || c.Kind != jose.Number {
-		return time.Time{}, false
-	}
-	seconds, err := strconv.ParseFloat(string(c.Text), 64)
-	if err != nil || seconds < 0 || seconds > lastSecond {
-		return time.Time{}, false
-	}
-	whole := int64(seconds)
-	return time.Unix(whole, int64((seconds-float64(whole))*1e9)), true
 }
 
 // changing are the claims that differ between two tokens of the same client for no other reason than that they are two tokens.

@@ -6,6 +6,7 @@ import (
 
 	"sluice/control/compile"
 	"sluice/proxy"
+	"sluice/proxy/auth/dpop"
 	"sluice/proxy/auth/jwt"
 	"sluice/proxy/cache"
 	"sluice/proxy/cache/store"
@@ -199,9 +200,17 @@ func (g *gateway) registerTokens() {
 		}
 	})
 	m.Func("sluice_dpop_proofs_total", "Proofs of possession that were good; replayed are those that had been used before.", func(yield func(string, float64) bool) {
+		sample := func(name string, asked bool, c dpop.Counts) bool {
+			return !asked || yield(observe.Labels("policy", name, "result", "accepted"), float64(c.Accepted)) &&
+				yield(observe.Labels("policy", name, "result", "replayed"), float64(c.Replayed))
+		}
 		for _, p := range g.runtime.TokenPolicies() {
-			if p.DPoP && !(yield(observe.Labels("policy", p.Name, "result", "accepted"), float64(p.Proofs.Accepted)) &&
-				yield(observe.Labels("policy", p.Name, "result", "replayed"), float64(p.Proofs.Replayed))) {
+			if !sample(p.Name, p.DPoP, p.Proofs) {
+				return
+			}
+		}
+		for _, p := range g.runtime.IntrospectionPolicies() {
+			if !sample(p.Name, p.DPoP, p.Proofs) {
 				return
 			}
 		}

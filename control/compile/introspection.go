@@ -42,11 +42,13 @@ func (b *builder) introspectionPolicy(name string, p *config.Policy, _ *router.P
 	}
 	read := jwt.Options{Require: requirements(i.Require), Forward: forwards(i.Forward), Strip: i.Strip}
 	read.Cookie, read.Header = tokenFrom(i.From)
+	read.Leeway = o.Leeway
+	proofs := b.dpop(&read, i.DPoP)
 	if o.Reader, err = jwt.NewReader(read); err != nil {
 		return nil, true, err
 	}
 	// What a guard remembers was judged by all of this.
-	definition = fmt.Sprintf("introspection %q %s %q %q %s %s %d %d %+v %+v %q %q %t", name, definition, o.Issuer, o.Audiences, o.Leeway, o.For, o.Remember, o.Questions,
+	definition = fmt.Sprintf("introspection %q %s %s %q %q %s %s %d %d %+v %+v %q %q %t", name, definition, proofs, o.Issuer, o.Audiences, o.Leeway, o.For, o.Remember, o.Questions,
 		read.Require, read.Forward, read.Cookie, read.Header, read.Strip)
 	guard, err := lastingOf(b, definition, func() (*introspection, error) { return &introspection{introspect.New(o), name}, nil })
 	if err != nil {
@@ -113,6 +115,9 @@ func (r *Runtime) IntrospectionPolicies() []IntrospectionPolicy {
 		list[i].Inactive += s.Inactive
 		list[i].Failed += s.Failed
 		list[i].Remembered += s.Remembered
+		list[i].DPoP = list[i].DPoP || s.DPoP
+		list[i].Proofs.Accepted += s.Proofs.Accepted
+		list[i].Proofs.Replayed += s.Proofs.Replayed
 	}
 	return list
 }

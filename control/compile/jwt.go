@@ -38,7 +38,7 @@ func (b *builder) jwtPolicy(name string, p *config.Policy, _ *router.Pattern) (p
 	if o.Keys, definition, err = b.jwtKeys(j); err != nil {
 		return nil, true, err
 	}
-	proofs := b.dpop(&o, j)
+	proofs := b.dpop(&o, j.DPoP)
 	// What a guard remembers was judged by all of this.
 	definition = fmt.Sprintf("jwt %q %s %s %q %q %q %q %s %+v %q %q %t %v %q %d", name, definition, proofs, o.Issuer, o.Audiences, o.Types, o.Algorithms, o.Leeway, o.Require,
 		o.Cookie, o.Header, o.Strip, o.Forward, j.Revoked, o.Remember)
@@ -104,8 +104,7 @@ func tokenFrom(from *config.TokenFrom) (cookie, header string) {
 
 // dpop makes the judge of proofs, and returns a text that is the same exactly if it judges in the same way. Policies share what was seen
 // before, so that a proof is used once, and a request that meets several of them needs one.
-func (b *builder) dpop(o *jwt.Options, j *config.JWT) string {
-	p := j.DPoP
+func (b *builder) dpop(o *jwt.Options, p *config.DPoP) string {
 	if p == nil {
 		return ""
 	}

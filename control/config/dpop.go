@@ -34,13 +34,12 @@ const (
 	nonceBytesMin  = 32
 )
 
-func (v *validator) dpop(j *JWT, path string) {
-	p := j.DPoP
+func (v *validator) dpop(p *DPoP, from *TokenFrom, path string) {
 	if p == nil {
 		return
 	}
 	path = joinPath(path, "dpop")
-	if j.From != nil {
+	if from != nil {
 		v.fail(path, "does not go with from", "RFC 9449 wants the token in Authorization, after the word DPoP")
 	}
 	if p.Window > proofWindowMax {

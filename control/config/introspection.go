@@ -16,6 +16,7 @@ type Introspection struct {
 	CA           *Content                `cfg:"ca" doc:"file of PEM certificates to trust as the issuer's server, instead of the system's"`
 	Audience     List[Text]              `cfg:"audience" doc:"whom tokens are for: one of these; anybody by default"`
 	Require      Named[List[ClaimValue]] `cfg:"require" names:"any" doc:"what claims of the answer have to be: a value, or a list of which one does; scope names every scope that is needed"`
+	DPoP         *DPoP                   `cfg:"dpop" doc:"tokens that are bound to a key (RFC 9449): required, or allowed beside others; refused by default"`
 	Leeway       Duration                `cfg:"leeway" default:"30s" off:"true" doc:"how far clocks may be apart"`
 	From         *TokenFrom              `cfg:"from" doc:"where the token is; in Authorization, as Bearer, by default"`
 	Strip        bool                    `cfg:"strip" default:"false" doc:"the token does not go on to the service"`
@@ -58,6 +59,7 @@ func (v *validator) introspection(i *Introspection, path string) {
 	if i.Remember > introspectionRememberMax {
 		v.fail(path+".remember", "is longer than 1h", "for as long a token that was revoked is accepted")
 	}
+	v.dpop(i.DPoP, i.From, path)
 	v.tokenFrom(i.From, path+".from")
 	v.claims(i.Require, i.Forward, path)
 }

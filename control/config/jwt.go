@@ -155,7 +155,7 @@ func (v *validator) jwt(j *JWT, path string) {
 	if j.Leeway > leewayMax {
 		v.fail(joinPath(path, "leeway"), "is longer than 10m", "it is there for clocks that are a little off; who makes tokens decides how long they last")
 	}
-	v.dpop(j, path)
+	v.dpop(j.DPoP, j.From, path)
 	v.tokenFrom(j.From, joinPath(path, "from"))
 	v.claims(j.Require, j.Forward, path)
 }

@@ -2,8 +2,6 @@ package introspect
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"slices"
 	"strings"
@@ -73,7 +71,7 @@ func (g *Guard) judge(v *verdict, claims jose.Values, token []byte) *proxy.Error
 	case !isAccess(claims):
 		return refusedKind
 	}
-	if refused := v.bind(claims); refused != nil {
+	if refused := g.bind(v, claims); refused != nil {
 		return refused
 	}
 	// What names the client if sub does not is told apart from a sub, as that may be any text.
@@ -143,28 +141,11 @@ func isAccess(claims jose.Values) bool {
 	return true
 }
 
-// bind reads what the token is bound to. Whoever stole it must not be able to use it: what this gateway cannot ask the client to prove, a
-// client has not proven.
-func (v *verdict) bind(claims jose.Values) *proxy.Error {
-	const certificate = "cnf.x5t#S256"
-	if kind := claims.Get("token_type"); kind != nil && wire.EqualFold(kind.Text, "dpop") {
-		return refusedBound
-	}
-	if claims.Get("cnf") == nil {
-		return nil
-	}
-	for i := range claims {
-		c := &claims[i]
-		if !strings.HasPrefix(c.Path, "cnf.") {
-			continue
-		}
-		print, err := base64.RawURLEncoding.Strict().DecodeString(string(c.Text))
-		if c.Path != certificate || c.Kind != jose.String || err != nil || len(print) != sha256.Size {
-			return refusedBound
-		}
-		v.bound, v.certificate = true, [sha256.Size]byte(print)
-	}
-	if !v.bound {
+// bind reads what the token is bound to, which a token of the type DPoP has to be (RFC 9449 section 6.2).
+func (g *Guard) bind(v *verdict, claims jose.Values) *proxy.Error {
+	var err error
+	kind := claims.Get("token_type")
+	if v.binding, err = g.options.Reader.Binding(claims); err != nil || kind != nil && wire.EqualFold(kind.Text, "dpop") && !v.binding.Keyed() {
 		return refusedBound
 	}
 	return nil

@@ -2,13 +2,13 @@ package introspect
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"net/url"
 	"sync/atomic"
 	"time"
 
 	"sluice/proxy"
+	"sluice/proxy/auth/dpop"
 	"sluice/proxy/auth/jwt"
 	"sluice/proxy/auth/oauth"
 	"sluice/proxy/wire"
@@ -36,7 +36,6 @@ var (
 
 	errInactive = jwt.ErrInvalid.With(errors.New("the issuer says that the token is not active"))
 	errForm     = jwt.ErrInvalid.With(errors.New("no token has this form"))
-	errBound    = jwt.ErrInvalid.With(errors.New("the token is bound to a certificate that the client has not shown"))
 )
 
 const (
@@ -53,8 +52,7 @@ type verdict struct {
 	refused *proxy.Error // the token is bad; nil: it is good
 	until   int64        // wire.Now at which the token ends; 0: nobody said
 
-	bound       bool // to a certificate
-	certificate [sha256.Size]byte
+	binding jwt.Binding
 }
 
 // Guard admits the clients whose token its issuer vouches for. Immutable but for what it remembers; safe for concurrent use. For a token that
@@ -103,12 +101,13 @@ func (g *Guard) Prepare(x *proxy.Exchange) { g.options.Reader.Prepare(x) }
 
 // Check returns nil, ErrUnavailable, or an error of package jwt: 401 without a token that is good, 403 if it does not allow this.
 func (g *Guard) Check(x *proxy.Exchange) error {
-	token, err := g.options.Reader.Find(x)
+	reader := g.options.Reader
+	token, came, err := reader.Find(x)
 	switch {
 	case err != nil:
 		return err
 	case !isToken(token):
-		return errForm
+		return reader.Refusal(errForm, came)
 	}
 	sum, now := g.sums.Of(token), jwt.NowOf(x)
 	v, ok := g.good.Find(sum, now)
@@ -119,14 +118,14 @@ func (g *Guard) Check(x *proxy.Exchange) error {
 			}
 		}
 	}
-	switch {
-	case v.refused != nil:
-		return v.refused
-	case !v.shown(x):
-		return errBound
+	if v.refused != nil {
+		return reader.Refusal(v.refused, came)
+	}
+	if err := reader.Prove(x, &v.binding, token, came); err != nil {
+		return err
 	}
 	x.Token = token
-	return g.options.Reader.Tell(x, v.claims)
+	return reader.Tell(x, v.claims)
 }
 
 // isToken wants what may follow Bearer (RFC 6750 section 2.1). Nobody is asked about anything else.
@@ -143,15 +142,6 @@ func isToken(token []byte) bool {
 		}
 	}
 	return true
-}
-
-// shown reports whether the client has the certificate that the token is bound to (RFC 8705 section 3.2); most are bound to nothing.
-func (v *verdict) shown(x *proxy.Exchange) bool {
-	if !v.bound {
-		return true
-	}
-	c := x.Client.Certificate
-	return c != nil && v.certificate == c.Fingerprint
 }
 
 // find asks, or waits for somebody who does.
@@ -217,9 +207,13 @@ type Status struct {
 	Active, Inactive uint64 // what came of asking
 	Failed           uint64 // requests that were refused because nothing did
 	Remembered       int    // good answers, now
+	DPoP             bool   // proofs are asked for
+	Proofs           dpop.Counts
 }
 
 // Status returns what the guard has done.
 func (g *Guard) Status() Status {
-	return Status{Active: g.active.Load(), Inactive: g.inactive.Load(), Failed: g.failed.Load(), Remembered: g.good.Len()}
+	s := Status{Active: g.active.Load(), Inactive: g.inactive.Load(), Failed: g.failed.Load(), Remembered: g.good.Len()}
+	s.Proofs, s.DPoP = g.options.Reader.Proofs()
+	return s
 }

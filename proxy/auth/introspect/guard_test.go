@@ -145,7 +145,7 @@ func TestAnswers(t *testing.T) {
 	f(`{GOOD,"cnf":{}}`, "401 the token is bound")
 	f(`{GOOD,"cnf":"x"}`, "401 the token is bound")
 	f(`{GOOD,"cnf":{"x5t#S256":"AAAA"}}`, "401 the token is bound to a key, or")
-	f(`{GOOD,"cnf":{"x5t#S256":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}}`, "401 the token is bound to a certificate")
+	f(`{GOOD,"cnf":{"x5t#S256":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}}`, "401 the token is bound to a key or certificate")
 
 	f(`{}`, "503 the answer of the introspection endpoint does not say")
 	f(`{"active":"true"}`, "503 the answer of the introspection endpoint does not say")

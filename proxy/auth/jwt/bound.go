@@ -10,11 +10,22 @@ import (
 	"sluice/proxy/auth/jose"
 )
 
-// bind reads what the token is bound to (RFC 7800): a certificate (RFC 8705 section 3.1), a key (RFC 9449 section 6.1), or both. Whoever stole it
-// must not be able to use it: what this gateway cannot ask the client to prove, a client has not proven.
-func (e *entry) bind(claims jose.Values, keys bool) error {
+// Binding is what a token is bound to (RFC 7800): a certificate (RFC 8705 section 3.1), a key (RFC 9449 section 6.1), both, or nothing.
+type Binding struct {
+	certified, keyed bool
+	certificate, key [sha256.Size]byte
+}
+
+func (b *Binding) bound() bool { return b.certified || b.keyed }
+
+// Keyed reports whether the token is bound to a key.
+func (b *Binding) Keyed() bool { return b.keyed }
+
+// readBinding reads what a token is bound to. Whoever stole it must not be able to use it: what this gateway cannot ask the client to prove,
+// a client has not proven. keys says that it can ask for keys.
+func readBinding(claims jose.Values, keys bool) (b Binding, err error) {
 	if claims.Get("cnf") == nil {
-		return nil
+		return b, nil
 	}
 	for i := range claims {
 		c := &claims[i]
@@ -23,21 +34,21 @@ func (e *entry) bind(claims jose.Values, keys bool) error {
 		}
 		print, err := base64.RawURLEncoding.Strict().DecodeString(string(c.Text))
 		if c.Kind != jose.String || err != nil || len(print) != sha256.Size || len(c.Text) != base64.RawURLEncoding.EncodedLen(sha256.Size) {
-			return errBound
+			return b, errBound
 		}
 		switch {
 		case c.Path == "cnf.x5t#S256":
-			e.certified, e.certificate = true, [sha256.Size]byte(print)
+			b.certified, b.certificate = true, [sha256.Size]byte(print)
 		case c.Path == "cnf.jkt" && keys:
-			e.keyed, e.key = true, [sha256.Size]byte(print)
+			b.keyed, b.key = true, [sha256.Size]byte(print)
 		default:
-			return errBound
+			return b, errBound
 		}
 	}
-	if e.bound = e.certified || e.keyed; !e.bound {
-		return errBound
+	if !b.bound() {
+		return b, errBound
 	}
-	return nil
+	return b, nil
 }
 
 // bound are the answers to those who come with DPoP.
@@ -79,19 +90,19 @@ func (g *Guard) saidTo(bound bool) *answers {
 
 // prove wants that the client has what its token is bound to. came says that it came with DPoP, which a token has to be made for: one that is
 // bound to no key proves nothing that way, and one that is would be anybody's as Bearer (RFC 9449 section 7.1).
-func (g *Guard) prove(x *proxy.Exchange, e *entry, token []byte, came bool) error {
+func (g *Guard) prove(x *proxy.Exchange, b *Binding, token []byte, came bool) error {
 	said := g.saidTo(came)
 	switch c := x.Client.Certificate; {
-	case e.certified && (c == nil || e.certificate != c.Fingerprint):
+	case b.certified && (c == nil || b.certificate != c.Fingerprint):
 		return said.invalid.With(errBound)
-	case e.keyed && !came:
+	case b.keyed && !came:
 		return said.invalid.With(errBearer)
-	case came && !e.keyed:
+	case came && !b.keyed:
 		return said.invalid.With(errUnbound)
 	case !came:
 		return nil
 	}
-	switch err := g.options.DPoP.Check(x, token, &e.key); err {
+	switch err := g.options.DPoP.Check(x, token, &b.key); err {
 	case nil:
 		return nil
 	case dpop.ErrNonce:

@@ -133,8 +133,8 @@ func (g *Guard) Check(x *proxy.Exchange) error {
 			return g.saidTo(bound).invalid.With(err)
 		}
 	}
-	if e.bound || bound {
-		if err := g.prove(x, e, token, bound); err != nil {
+	if bound || e.binding.bound() {
+		if err := g.prove(x, &e.binding, token, bound); err != nil {
 			return err
 		}
 	}

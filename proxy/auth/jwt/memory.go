@@ -24,9 +24,7 @@ type entry struct {
 	refused  *proxy.Error // why it does not allow what the policy is for; nil: it does
 	forward  [][]byte     // the values of Options.Forward; nil: the token has none
 
-	bound            bool // to something that the client has to show
-	certified, keyed bool // to what
-	certificate, key [sha256.Size]byte
+	binding Binding
 
 	id, subject       [sha256.Size]byte // of jti and sub, as a list of revoked tokens has them
 	hasID, hasSubject bool

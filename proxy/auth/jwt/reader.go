@@ -2,12 +2,13 @@ package jwt
 
 import (
 	"sluice/proxy"
+	"sluice/proxy/auth/dpop"
 	"sluice/proxy/auth/jose"
 )
 
 // Reader is the part of a Guard that has nothing to do with signatures, for policies that have proven in another way what is said about a
-// client: it finds tokens, judges claims by rules, and tells the service. Of its Options it uses Require, Cookie, Header, Strip and Forward.
-// Immutable.
+// client: it finds tokens, judges claims by rules, wants what tokens are bound to, and tells the service. Of its Options it uses Require, Cookie,
+// Header, Strip, Forward and DPoP. Immutable.
 type Reader struct{ guard *Guard }
 
 // NewReader returns a reader.
@@ -20,10 +21,36 @@ func NewReader(o Options) (*Reader, error) {
 // Prepare takes away the fields that say who the client is, for whoever has sent them.
 func (r *Reader) Prepare(x *proxy.Exchange) { r.guard.Prepare(x) }
 
-// Find returns the token of a request, ErrMissing or ErrAmbiguous.
-func (r *Reader) Find(x *proxy.Exchange) ([]byte, error) {
-	token, _, err := r.guard.find(x) // without DPoP, all come as Bearer
-	return token, err
+// Find returns the token of a request, and whether it came with DPoP, or ErrMissing or ErrAmbiguous, in the words of Refusal.
+func (r *Reader) Find(x *proxy.Exchange) (token []byte, came bool, err error) { return r.guard.find(x) }
+
+// Refusal returns ErrInvalid with a cause, as it is said to those who came in this way.
+func (r *Reader) Refusal(e *proxy.Error, came bool) error {
+	if r.guard.options.DPoP == nil {
+		return e
+	}
+	return r.guard.saidTo(came).invalid.With(e.Cause)
+}
+
+// Binding reads what claims say that a token is bound to. An error says that a client cannot prove that here.
+func (r *Reader) Binding(claims jose.Values) (Binding, error) {
+	return readBinding(claims, r.guard.options.DPoP != nil)
+}
+
+// Prove wants that the client has what its token is bound to, which came in this way.
+func (r *Reader) Prove(x *proxy.Exchange, b *Binding, token []byte, came bool) error {
+	if !came && !b.bound() {
+		return nil
+	}
+	return r.guard.prove(x, b, token, came)
+}
+
+// Proofs are what was proven; ok says that clients are asked to.
+func (r *Reader) Proofs() (counts dpop.Counts, ok bool) {
+	if j := r.guard.options.DPoP; j != nil {
+		return j.Counts(), true
+	}
+	return counts, false
 }
 
 // Claims are what is said about a client, judged. Immutable.
@@ -44,7 +71,9 @@ func (r *Reader) Judge(kind, issuer, subject string, claims jose.Values, proof [
 	}
 	for _, rule := range r.guard.rules {
 		if !rule.allows(claims) {
-			c.refused = rule.refused
+			if c.refused = rule.refused; claims.Get("cnf.jkt") != nil {
+				c.refused = rule.refusedBound
+			}
 			break
 		}
 	}

@@ -88,7 +88,7 @@ func (g *Guard) judge(e *entry, claims jose.Values) error {
 	case len(g.options.Audiences) > 0 && !g.isFor(claims.Get("aud")):
 		return errAudience
 	}
-	if err := e.bind(claims, g.options.DPoP != nil); err != nil {
+	if e.binding, err = readBinding(claims, g.options.DPoP != nil); err != nil {
 		return err
 	}
 	if id != "" {
@@ -102,7 +102,7 @@ func (g *Guard) judge(e *entry, claims jose.Values) error {
 	}
 	for _, r := range g.rules {
 		if !r.allows(claims) {
-			if e.refused = r.refused; e.keyed {
+			if e.refused = r.refused; e.binding.keyed {
 				e.refused = r.refusedBound
 			}
 			break

@@ -1,12 +1,16 @@
 package compile
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"sluice/proxy/auth/jwt/jwttest"
@@ -55,6 +59,54 @@ routes: { a: { match: /a, use: %s, to: s } }
 	f("[own, { cache: {} }]", "warning: routes.a.use: upstream_token stands before cache")
 	f("[signed-in, shared, for-client]", "behind a cache that gives to all what it keeps")
 	f("[shared, own]", "")
+}
+
+// TestUpstreamTokensOutlive tries that tokens outlive a reload for as long as their policy stays what it is, and that nothing runs on that nobody
+// uses.
+func TestUpstreamTokensOutlive(t *testing.T) {
+	running := func() int {
+		stacks := make([]byte, 4<<20)
+		return bytes.Count(stacks[:runtime.Stack(stacks, true)], []byte("created by sluice/proxy/auth/servicetoken."))
+	}
+	var asked atomic.Int64
+	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		fmt.Fprint(w, `{"access_token":"planted-token","token_type":"Bearer","expires_in":3600}`)
+	}))
+	defer provider.Close()
+	keys := filepath.Join(t.TempDir(), "keys.json")
+	if err := os.WriteFile(keys, jwttest.New().Set(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, others := newRuntime(t), running()
+	reload := func(scope, more string) {
+		t.Helper()
+		r.Commit(mustCompile(t, r, fmt.Sprintf(`
+services: { s: http://127.0.0.1:1 }
+policies:
+  signed-in: { jwt: { issuer: https://id.example, audience: a, jwks: %q } }
+  own: { upstream_token: { token_url: %q, client_id: shop, client_secret: planted-secret, scope: %s } }
+  for-client: { upstream_token: { grant: token_exchange, token_url: %[2]q, client_id: shop, client_secret: planted-secret } }
+routes: { a: { match: /a, use: [own], to: s }, b: { match: /b, use: [own], to: s }, c: { match: /c, use: [signed-in, for-client], to: s } }
+%[4]s`, keys, provider.URL, scope, more)))
+	}
+	reload("a", "")
+	eventually(t, "a token", func() bool { return len(r.OwnTokens()) == 1 && r.OwnTokens()[0].Fetched == 1 && r.Unready() == "" })
+	reload("a", "defaults: { errors: text }")
+	if s := r.OwnTokens(); asked.Load() != 1 || s[0].Name != "own" || s[0].Fetched != 1 || running() != others+2 {
+		t.Errorf("after a reload the provider was asked %d times, and %d goroutines run: %+v", asked.Load(), running()-others, s)
+	}
+	r.Discard(mustCompile(t, r, "services: { s: http://127.0.0.1:1 }\nroutes: { a: { match: /a, to: s } }"))
+	if running() != others+2 {
+		t.Errorf("after a plan was discarded %d goroutines run", running()-others)
+	}
+	reload("b", "")
+	eventually(t, "another token", func() bool { return asked.Load() == 2 && running() == others+2 && r.Unready() == "" })
+	r.Commit(mustCompile(t, r, "services: { s: http://127.0.0.1:1 }\nroutes: { a: { match: /a, to: s } }"))
+	eventually(t, "the end of both", func() bool { return running() == others })
+	if len(r.OwnTokens()) != 0 || len(r.ExchangedTokens()) != 0 || r.Unready() != "" {
+		t.Error("what is gone is still shown")
+	}
 }
 
 // TestUpstreamTokenExplained tries what is said of a token that is not fetched, and that no secret is shown.

@@ -42,7 +42,7 @@ func TestCheckAllocates(t *testing.T) {
 		f(fmt.Sprint(part, " let in"), mustGuard(t, mustRates(t, o), 1), x)
 		o = options(window(1, time.Hour, 1, Key{part}))
 		f(fmt.Sprint(part, " refused"), mustGuard(t, mustRates(t, o), 1), x)
-		o.Cost.Header = "X-Cost"
+		o.Cost.Header, o.Cost.Unit = "X-Cost", 1000
 		f(fmt.Sprint(part, " with a cost"), mustGuard(t, mustRates(t, o), 1), x)
 		for _, burst := range []int{1_000_000, 4} { // let in, and refused because the lease is used up
 			o = options(window(1_000_000, time.Second, burst, Key{part}))

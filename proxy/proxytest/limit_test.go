@@ -364,3 +364,56 @@ routes: { a: { match: /a, use: [daily], respond: { status: 204 } } }
 		t.Errorf("got %v", statuses)
 	}
 }
+
+// TestSizeOfThoseWhoLeave: a client that leaves in the middle of a download has paid for what it got, and not for what it did not.
+func TestSizeOfThoseWhoLeave(t *testing.T) {
+	t.Parallel()
+	const all, taken = 1_000_000, 200
+	f := func(t *testing.T, client http.RoundTripper) {
+		origin := Origin(t, func(w http.ResponseWriter, r *http.Request) {
+			for piece := make([]byte, 1<<10); r.Context().Err() == nil; {
+				if _, err := w.Write(piece); err != nil {
+					return
+				}
+			}
+		})
+		gw := Start(t, listen2(fmt.Sprintf(`
+services: { origin: { to: ["http://%s"] } }
+policies: { bytes: { rate_limit: { allow: %d/365d, cost: { size: 1KiB } } } }
+routes:
+  all: { match: /all, use: [bytes], to: origin }
+  left: { match: /left, use: [bytes], respond: { status: 204 } }
+`, origin, all)))
+		asked := 0
+		left := func() (n int) {
+			resp := askFor(t, t.Context(), client, gw, "/left", 204)
+			resp.Body.Close()
+			if _, err := fmt.Sscanf(resp.Header.Get("RateLimit"), `"bytes";r=%d`, &n); err != nil {
+				t.Fatal(resp.Header, err)
+			}
+			asked++
+			return n + asked
+		}
+		if n := left(); n != all {
+			t.Fatalf("%d are left of %d", n, all)
+		}
+		leaving, cancel := context.WithCancel(t.Context())
+		resp := askFor(t, leaving, client, gw, "/all", 200)
+		if _, err := io.ReadFull(resp.Body, make([]byte, taken<<10)); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		resp.Body.Close()
+		eventually(t, "the download to be paid", func() bool { return left() < all-1 })
+		// What lies in the buffers of two sockets was not wanted any more, and was sent.
+		if paid := all - 1 - left(); paid < taken || paid > taken+20<<10 {
+			t.Errorf("%d KiB were taken, and %d paid", taken, paid)
+		}
+	}
+	t.Run("h1", func(t *testing.T) {
+		tr := &http.Transport{DisableCompression: true}
+		t.Cleanup(tr.CloseIdleConnections)
+		f(t, tr)
+	})
+	t.Run("h2", func(t *testing.T) { f(t, client2(t, false)) })
+}

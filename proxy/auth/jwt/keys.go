@@ -244,12 +244,13 @@ func (k *Keys) await(x *proxy.Exchange, known *jose.Set, good func(*jose.Set) bo
 	defer t.Stop()
 	// Who comes while a fetch is under way waits for that one; what it brings may be from before the key was there, and then
 	// for the next. What the next does not bring is not there.
-	for last := false; !last; {
+	for seen, last := known, false; !last; {
 		var r *round
-		if r, last = k.join(); !k.waitFor(r, x, t.C) {
+		r, last = k.join(seen)
+		if r != nil && !k.waitFor(r, x, t.C) {
 			break
 		}
-		if set := k.current(); set != known && good(set) || known == nil && k.failing() {
+		if seen = k.current(); seen != known && good(seen) || known == nil && k.failing() {
 			break
 		}
 	}
@@ -263,10 +264,14 @@ func (k *Keys) failing() bool {
 	return k.set.Load() == nil && k.status.Problem != ""
 }
 
-// join returns the fetch that is under way, or, if none is, the next one: it makes sure that there is one.
-func (k *Keys) join() (r *round, next bool) {
+// join returns the fetch that is under way, or, if none is, the next one: it makes sure that there is one. It returns nil if one has brought other
+// keys than were seen: nobody needs to wait for those.
+func (k *Keys) join(seen *jose.Set) (r *round, next bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.set.Load() != seen {
+		return nil, false
+	}
 	if k.under != nil {
 		return k.under, false
 	}

@@ -67,6 +67,30 @@ func bubble(t *testing.T, f func(i *issuer, k *Keys, g *Guard)) {
 	})
 }
 
+// TestFetchedMeanwhile: who has looked a moment before the keys came waits for nothing more, and lets nobody be asked again.
+func TestFetchedMeanwhile(t *testing.T) {
+	one, two := newSigner("a"), newSigner("b")
+	bubble(t, func(i *issuer, k *Keys, _ *Guard) {
+		i.publish(one)
+		k.Start()
+		time.Sleep(time.Minute)
+		x := proxy.Acquire()
+		defer x.Release()
+		f := func(known *jose.Set, good func(*jose.Set) bool, waited bool, fetches int64) {
+			t.Helper()
+			begin, before := time.Now(), i.fetches.Load()
+			if k.await(x, known, good) != k.current() || (time.Since(begin) > 0) != waited || i.fetches.Load() != before+fetches {
+				t.Errorf("it waits for %s, and asks %d times", time.Since(begin), i.fetches.Load()-before)
+			}
+		}
+		f(nil, isThere, false, 0)
+		f(setOf(two), isThere, false, 0)
+		f(k.current(), isThere, true, 1) // nothing has come
+		time.Sleep(time.Minute)
+		f(setOf(two), func(*jose.Set) bool { return false }, true, 1) // what has come is not what is wanted
+	})
+}
+
 func TestRefresh(t *testing.T) {
 	one, two := newSigner("a"), newSigner("b")
 	bubble(t, func(i *issuer, k *Keys, _ *Guard) {

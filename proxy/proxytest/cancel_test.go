@@ -186,7 +186,7 @@ func testHalfClosedClient(t *testing.T) {
 		fmt.Fprintf(w, "%s %d %s", r.URL.Path, n, pattern(1, 1<<20))
 	})
 	gw := streamTo(t, origin, "")
-	f := func(request string, wants ...string) {
+	f := func(t *testing.T, request string, wants ...string) {
 		t.Helper()
 		c := gw.dialIn(t, 10*time.Second)
 		c.Send(request)
@@ -200,13 +200,20 @@ func testHalfClosedClient(t *testing.T) {
 			t.Errorf("got %v, want the end", err)
 		}
 	}
-	f("GET /a HTTP/1.1\r\nHost: a\r\n\r\n", "/a 0")
-	f("GET /a HTTP/1.0\r\n\r\n", "/a 0")
-	f("GET /a?late HTTP/1.1\r\nHost: a\r\n\r\n", "/a 0")
-	f("POST /a?late HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", "/a 5")
-	f("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\n"+pattern(1, 500_000), "/a 500000")
-	f("POST /a?late HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "/a 5")
-	f("GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n", "/a 0", "/b 0")
+	atOnce(t,
+		func(t *testing.T) { f(t, "GET /a HTTP/1.1\r\nHost: a\r\n\r\n", "/a 0") },
+		func(t *testing.T) { f(t, "GET /a HTTP/1.0\r\n\r\n", "/a 0") },
+		func(t *testing.T) { f(t, "GET /a?late HTTP/1.1\r\nHost: a\r\n\r\n", "/a 0") },
+		func(t *testing.T) { f(t, "POST /a?late HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", "/a 5") },
+		func(t *testing.T) {
+			f(t, "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\n"+pattern(1, 500_000), "/a 500000")
+		},
+		func(t *testing.T) {
+			f(t, "POST /a?late HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "/a 5")
+		},
+		func(t *testing.T) {
+			f(t, "GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n", "/a 0", "/b 0")
+		})
 }
 
 // testTruncatedUpload breaks uploads off, in all the places where that can happen. What reaches the origin must never be

@@ -108,7 +108,7 @@ func TestIdle(t *testing.T) {
 // testSlowUpload sends bodies below the minimum rate, and bodies that stall: they are cut, and the origin does not take
 // what came for whole.
 func testSlowUpload(t *testing.T) {
-	f := func(up framing, pause time.Duration) {
+	f := func(t *testing.T, up framing, pause time.Duration) {
 		t.Helper()
 		origin := make(chan error, 1)
 		addr := RawOrigin(t, func(c *net.TCPConn) {
@@ -150,10 +150,13 @@ func testSlowUpload(t *testing.T) {
 			t.Errorf("the origin's end of a cut upload: %v", err)
 		}
 	}
+	var cases []func(t *testing.T)
 	for _, up := range []framing{sized, inChunks} {
-		f(up, 10*time.Millisecond) // 100 B/s
-		f(up, time.Minute)         // one byte and no more
+		cases = append(cases,
+			func(t *testing.T) { f(t, up, 10*time.Millisecond) }, // 100 B/s
+			func(t *testing.T) { f(t, up, time.Minute) })         // one byte and no more
 	}
+	atOnce(t, cases...)
 }
 
 // testSteadyUpload sends a body slowly, but above the minimum rate: it survives although it takes longer than every
@@ -169,7 +172,7 @@ services: { origin: { to: ["http://%s"], timeouts: { try: 500ms, idle: 500ms, co
 defaults: { timeout: 500ms }
 routes: { all: { match: "/**", to: origin } }
 `, origin))
-	f := func(up framing) {
+	f := func(t *testing.T, up framing) {
 		t.Helper()
 		c := gw.dialIn(t, 20*time.Second)
 		const pieces, size = 100, 500
@@ -186,14 +189,15 @@ routes: { all: { match: "/**", to: origin } }
 		}
 		c.goesOn(t)
 	}
-	f(sized)
-	f(inChunks)
+	atOnce(t,
+		func(t *testing.T) { f(t, sized) },
+		func(t *testing.T) { f(t, inChunks) })
 }
 
 // testSlowReader reads downloads below the minimum rate: the origin is let go soon, and the client cannot take what it
 // got for whole.
 func testSlowReader(t *testing.T) {
-	f := func(down framing, proto string, stalls bool) {
+	f := func(t *testing.T, down framing, proto string, stalls bool) {
 		t.Helper()
 		released := make(chan struct{})
 		origin := RawOrigin(t, func(c *net.TCPConn) {
@@ -232,18 +236,19 @@ func testSlowReader(t *testing.T) {
 		}
 	}
 	for _, stalls := range []bool{false, true} {
-		f(sized, "HTTP/1.1", stalls)
-		f(inChunks, "HTTP/1.1", stalls)
-		f(untilClose, "HTTP/1.1", stalls)
-		f(inChunks, "HTTP/1.0", stalls)
-		f(untilClose, "HTTP/1.0", stalls)
+		atOnce(t,
+			func(t *testing.T) { f(t, sized, "HTTP/1.1", stalls) },
+			func(t *testing.T) { f(t, inChunks, "HTTP/1.1", stalls) },
+			func(t *testing.T) { f(t, untilClose, "HTTP/1.1", stalls) },
+			func(t *testing.T) { f(t, inChunks, "HTTP/1.0", stalls) },
+			func(t *testing.T) { f(t, untilClose, "HTTP/1.0", stalls) })
 	}
 }
 
 // testSteadyReader reads slowly, but above the minimum rate, and for longer than every timeout.
 func testSteadyReader(t *testing.T) {
 	const total = 8 << 20
-	f := func(down framing) error {
+	f := func(t *testing.T, down framing) error {
 		origin := RawOrigin(t, func(c *net.TCPConn) {
 			limitConn(t, c)
 			if _, err := http.ReadRequest(bufio.NewReader(c)); err != nil {
@@ -272,18 +277,19 @@ func testSteadyReader(t *testing.T) {
 		}
 		return nil
 	}
-	for _, down := range []framing{sized, inChunks} {
+	steadily := func(t *testing.T, down framing) {
 		// On a busy machine the reader may itself stand still for longer than it may.
 		var err error
 		for range 4 {
-			if err = f(down); err == nil {
-				break
+			if err = f(t, down); err == nil {
+				return
 			}
 		}
-		if err != nil {
-			t.Error(err)
-		}
+		t.Error(err)
 	}
+	atOnce(t,
+		func(t *testing.T) { steadily(t, sized) },
+		func(t *testing.T) { steadily(t, inChunks) })
 }
 
 // testTimeouts has origins that do not answer in time, in all the ways there are.
@@ -329,7 +335,7 @@ routes:
 		"POST %s HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
 		"POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + pattern(1, 100_000),
 	}
-	f := func(path string, status int, code string, requests ...string) {
+	f := func(t *testing.T, path string, status int, code string, requests ...string) {
 		t.Helper()
 		for _, request := range append(requests, get) {
 			c := gw.dialIn(t, 10*time.Second)
@@ -354,22 +360,23 @@ routes:
 			}
 		}
 	}
-	f("/try", 504, "upstream_timeout", uploads...)
-	f("/route", 504, "upstream_timeout", uploads...)
-	f("/head", 504, "upstream_timeout")
-	f("/interim", 504, "upstream_timeout")
-	f("/hidden", 504, "upstream_timeout")
+	atOnce(t,
+		func(t *testing.T) { f(t, "/try", 504, "upstream_timeout", uploads...) },
+		func(t *testing.T) { f(t, "/route", 504, "upstream_timeout", uploads...) },
+		func(t *testing.T) { f(t, "/head", 504, "upstream_timeout") },
+		func(t *testing.T) { f(t, "/interim", 504, "upstream_timeout") },
+		func(t *testing.T) { f(t, "/hidden", 504, "upstream_timeout") },
+		func(t *testing.T) { f(t, "/connect", 502, "upstream_unreachable", uploads...) })
 	holder := gw.dialIn(t, 10*time.Second)
 	holder.Send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n")
 	until(t, "the only connection is in use", func() bool { return inFlight(gw) == 1 })
-	f("/busy", 503, "upstream_busy", uploads...)
+	f(t, "/busy", 503, "upstream_busy", uploads...)
 	reset(t, holder.TCPConn)
-	f("/connect", 502, "upstream_unreachable", uploads...)
 }
 
 // testSilentBody has an origin that falls silent in the middle of its response: it is cut, and does not look whole.
 func testSilentBody(t *testing.T) {
-	f := func(down framing, request string) {
+	f := func(t *testing.T, down framing, request string) {
 		t.Helper()
 		const limit = 300 * time.Millisecond
 		origin := RawOrigin(t, func(c *net.TCPConn) {
@@ -405,11 +412,16 @@ func testSilentBody(t *testing.T) {
 			t.Errorf("ended after %v", took)
 		}
 	}
+	var cases []func(t *testing.T)
 	for _, down := range []framing{sized, inChunks, untilClose} {
-		f(down, "GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
-		f(down, "GET /x HTTP/1.0\r\nHost: a\r\n\r\n")
-		f(down, "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
+		cases = append(cases,
+			func(t *testing.T) { f(t, down, "GET /x HTTP/1.1\r\nHost: a\r\n\r\n") },
+			func(t *testing.T) { f(t, down, "GET /x HTTP/1.0\r\nHost: a\r\n\r\n") },
+			func(t *testing.T) {
+				f(t, down, "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
+			})
 	}
+	atOnce(t, cases...)
 }
 
 // TestStalledUploadEnds has an origin that stops reading an upload and says nothing: the idle timeout ends it.

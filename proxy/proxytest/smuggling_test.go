@@ -18,6 +18,7 @@ import (
 
 	"sluice/proxy"
 	"sluice/proxy/server"
+	"sluice/proxy/wire"
 )
 
 // TestSmuggling sends every hostile request of the table to a gateway and looks at what its client hears and what its
@@ -56,8 +57,8 @@ func TestSmugglingSplit(t *testing.T) {
 	read := newReaders(t)
 	each(t, hostileCases(), 0, func(t *testing.T, b *bench, c *hostileCase) {
 		for i := 1; i < len(c.raw); i++ {
-			if testing.Short() && i%7 != len(c.raw)%7 {
-				continue
+			if (testing.Short() || underRace || wire.Invariants) && i%7 != len(c.raw)%7 {
+				continue // the ordinary build makes all cuts
 			}
 			b.try(t, read, c, "cut at "+strconv.Itoa(i), c.raw[:i], c.raw[i:])
 			if t.Failed() {

@@ -166,8 +166,7 @@ func TestStalledClient(t *testing.T) {
 		}
 		taken := int64(before + c.R.Buffered())
 		pushing := <-conns
-		settled(t, &pushed)
-		held := pushed.Load() - unacknowledged(t, pushing) - taken - unread(t, c.TCPConn)
+		held := standing(t, &pushed, func() int64 { return pushed.Load() - unacknowledged(t, pushing) - taken - unread(t, c.TCPConn) })
 		if held > stallMax {
 			t.Errorf("a stalled client costs %d bytes in the gateway, want at most %d", held, stallMax)
 		}
@@ -180,7 +179,10 @@ func TestStalledClient(t *testing.T) {
 		}
 		c.goesOn(t)
 	}
-	const total = 256 << 20
+	total := 256 << 20
+	if underRace || wire.Invariants {
+		total = 64 << 20 // still more than kernels hold
+	}
 	for _, down := range []framing{sized, inChunks} {
 		f(down, total, 0, 64<<10)
 		f(down, total, total/2, 64<<10)
@@ -235,8 +237,7 @@ func TestStalledOrigin(t *testing.T) {
 			send(c.TCPConn, up, total, &pushed)
 		}()
 		stalled := <-conns
-		settled(t, &pushed)
-		held := pushed.Load() - unacknowledged(t, c.TCPConn) - taken.Load() - unread(t, stalled)
+		held := standing(t, &pushed, func() int64 { return pushed.Load() - unacknowledged(t, c.TCPConn) - taken.Load() - unread(t, stalled) })
 		if held > stallMax {
 			t.Errorf("a stalled origin costs %d bytes in the gateway, want at most %d", held, stallMax)
 		}
@@ -262,8 +263,8 @@ func TestStalledOrigin(t *testing.T) {
 func TestLongBody(t *testing.T) {
 	checkLeaks(t)
 	total := 1 << 30
-	if testing.Short() || wire.Invariants {
-		total = 64 << 20
+	if testing.Short() || underRace || wire.Invariants {
+		total = 64 << 20 // these builds look at how it goes on, not at what piles up
 	}
 	longBody(t, sized, inChunks, total)
 	longBody(t, inChunks, sized, total)
@@ -804,6 +805,19 @@ func sendPieces(c *net.TCPConn, f framing, total, size int, count *atomic.Int64)
 		count.Add(int64(size))
 	}
 	_, _ = io.WriteString(c, f.end())
+}
+
+// standing is how much is held when nothing is counted any more. Where that is too much, it looks again: on a busy machine the gateway may have
+// stood still between two reads for want of a processor.
+func standing(t testing.TB, count *atomic.Int64, held func() int64) (n int64) {
+	t.Helper()
+	for range 5 {
+		settled(t, count)
+		if n = held(); n <= stallMax {
+			break
+		}
+	}
+	return n
 }
 
 // settled waits until nothing more is counted: a stall is the absence of events, so that there is none to wait for.

@@ -7,7 +7,7 @@ import (
 )
 
 // parallel is how many tests run beside each other that say they may: most of them wait, for what a gateway does after a while.
-const parallel = "6"
+const parallel = "3"
 
 func TestMain(m *testing.M) {
 	given := false

@@ -199,19 +199,17 @@ func (v *visit) await(f *flight) (s state, err error) {
 	}
 	s, err = f.await(x, within(x, time.Duration(v.until-wire.Now())))
 	if err == nil && s == waiting && !expired(x) {
-		s, err = f.queue(x, waiting, within(x, forever))
+		s, err = f.queue(x, waiting, p.Wait)
 		v.late = s == ownTurn
 	}
 	if s == declined || s == failed {
 		v.failed++
 	}
 	if err == nil && (s == passed || s == declined && v.failed >= leadersMax) && !expired(x) {
-		s, err = f.queue(x, s, within(x, p.Wait))
+		s, err = f.queue(x, s, p.Wait)
 	}
 	return s, err
 }
-
-const forever = time.Duration(1<<63 - 1)
 
 // within is how long x may wait until its answer has to be there.
 func within(x *proxy.Exchange, wait time.Duration) time.Duration {

@@ -19,8 +19,9 @@
 //	5xx that is not to be kept, or none   the same, but after three all of them get the error: 503 service_failing in place of a 5xx,
 //	                                      which is not theirs to see. So ten thousand who miss the same cost an origin that is
 //	                                      down three requests
-//	none within Options.Wait              they ask by themselves, in turns, and go on waiting: whatever comes first, from the leader or from
-//	                                      one who had a turn, is theirs, too. Three failures in a row are everybody's here, too
+//	none within Options.Wait              they ask by themselves, in turns, of which eight more come with each further wait, and go on
+//	                                      waiting: whatever comes first, from the leader or from one who had a turn, is theirs, too, as are
+//	                                      three failures in a row
 //
 // A follower that may use what is stale if the origin fails does so at the first failure.
 package cache

@@ -53,6 +53,7 @@ type flight struct {
 	answered bool         // one of them has brought what others may have, too: look for it
 	failures int          // how many have failed, one after the other
 	spent    *proxy.Error // so many that the others need not try
+	moreAt   int64        // wire.Now when more turns are due; 0: nobody waits for one
 }
 
 // state is how far a flight is.

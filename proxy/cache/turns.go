@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"sluice/proxy"
+	"sluice/proxy/wire"
 )
 
 // leadersMax is how many may fail, one after the other, until all who wait for them are told what the last one was.
@@ -49,13 +50,33 @@ const (
 	hopeless                     // of those who had a turn so many have failed, one after the other, that nobody else need try: f.spent says how
 )
 
+// more lets a few more go, once in a while however many ask for it: those who went may hang, too.
+func (f *flight) more(now int64, while time.Duration) {
+	f.mu.Lock()
+	due := now >= f.moreAt
+	if due {
+		f.moreAt = now + int64(while)
+	}
+	f.mu.Unlock()
+	if due {
+		f.turns.give(atFirst)
+	}
+}
+
 // queue waits for a turn of those who follow f in vain, or until there is something better to do than to ask: the flight is in another state than
-// in; or one who went has brought an answer, which is refreshed. When patience runs out, ownTurn is the result if f is over, else in. It
-// fails when x is canceled.
-func (f *flight) queue(x *proxy.Exchange, in state, patience time.Duration) (state, error) {
+// in; or one who went has brought an answer, which is refreshed. As long as f waits for its head, a few more turns come with each wait, and
+// in is the result when x must be answered; else ownTurn is, after one wait. It fails when x is canceled.
+func (f *flight) queue(x *proxy.Exchange, in state, wait time.Duration) (state, error) {
 	t := &f.turns
 	t.init()
-	timer := time.NewTimer(patience)
+	if in == waiting {
+		f.mu.Lock()
+		if f.moreAt == 0 {
+			f.moreAt = wire.Now() + int64(wait) // the first have theirs now
+		}
+		f.mu.Unlock()
+	}
+	timer := time.NewTimer(within(x, wait))
 	defer timer.Stop()
 	for {
 		f.mu.Lock()
@@ -74,10 +95,14 @@ func (f *flight) queue(x *proxy.Exchange, in state, patience time.Duration) (sta
 		case <-t.free:
 			return ownTurn, nil
 		case <-timer.C:
-			if in == waiting {
+			switch {
+			case in != waiting:
+				return ownTurn, nil
+			case expired(x):
 				return waiting, nil
 			}
-			return ownTurn, nil
+			f.more(wire.Now(), wait)
+			timer.Reset(within(x, wait))
 		case <-changed:
 		case <-x.Done():
 			return in, x.Canceled()

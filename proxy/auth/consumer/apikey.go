@@ -3,10 +3,12 @@ package consumer
 import (
 	"bytes"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
 	"hash"
+	"math/big"
 	"strings"
 	"sync"
 	"time"
@@ -65,6 +67,8 @@ func (g *APIKey) Check(x *proxy.Exchange) error {
 		f.strip(&g.options) // also if it is refused: in mode report the request goes on
 	}
 	switch {
+	case g.options.Group.closed():
+		return ErrClosed
 	case f.differ:
 		return ErrKeys
 	case len(f.key) == 0:
@@ -94,9 +98,8 @@ func (g *APIKey) find(key []byte) *credential {
 		return nil
 	}
 	group := g.options.Group
-	if len(group.plain) > 0 {
-		sum := sha256.Sum256(key)
-		if c := group.plain[sum]; c != nil && subtle.ConstantTimeCompare(c.sum[:], sum[:]) == 1 {
+	if len(group.plain) > 0 || group.live != nil {
+		if c := group.key(sha256.Sum256(key)); c != nil {
 			return c
 		}
 	}
@@ -218,4 +221,17 @@ func (f *finding) strip(o *KeyOptions) {
 	if f.cookie {
 		f.x.StripCookie(o.Cookie)
 	}
+}
+
+// NewKey makes a key of 256 random bits, which begins with a prefix to tell it apart by. It is letters and digits: a double click selects it,
+// and no shell, URL or YAML file minds.
+func NewKey(prefix string) string { return prefix + "_" + RandomText() }
+
+// RandomText is 256 random bits in letters and digits.
+func RandomText() string {
+	var bits [32]byte
+	rand.Read(bits[:]) // it never fails: see crypto/rand.Read
+	text := new(big.Int).SetBytes(bits[:]).Text(62)
+	const digits = 43 // of base 62, for 256 bits
+	return strings.Repeat("0", digits-len(text)) + text
 }

@@ -48,26 +48,25 @@ func (g *Basic) Check(x *proxy.Exchange) error {
 			shown, found = credentials, true
 		}
 	}
-	if !found {
-		return ErrNoPassword
-	}
-	if !g.options.Keep { // also if it is refused: in mode report the request goes on
+	if found && !g.options.Keep { // also if it is refused: in mode report the request goes on
 		x.Request.Head.DelKnown(wire.Authorization.Bit())
 		x.Request.Decided = append(x.Request.Decided, "Authorization")
 	}
-	if err != nil {
+	switch {
+	case g.options.Group.closed():
+		return ErrClosed
+	case !found:
+		return ErrNoPassword
+	case err != nil:
 		return err
 	}
 	name, password, ok := parseBasic(x.Scratch(), shown)
 	if !ok {
 		return ErrPassword
 	}
-	u := g.options.Group.users[string(name)]
-	if u == nil {
-		u = g.options.Group.nobody
-	}
-	c, err := g.options.Passwords.find(x, u, name, password) // nobody asks for the scratch meanwhile
-	clear(password)                                          // it need not lie about in an exchange that is used again
+	u, pad := g.options.Group.user(name)
+	c, err := g.options.Passwords.find(x, u, pad, name, password) // nobody asks for the scratch meanwhile
+	clear(password)                                               // it need not lie about in an exchange that is used again
 	switch {
 	case err != nil:
 		return err

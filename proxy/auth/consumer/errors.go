@@ -23,6 +23,8 @@ var (
 		Detail: "There is more than one name and password in the request."}
 	ErrBusy = &proxy.Error{Status: 503, Code: "passwords_busy", Side: proxy.ByGateway, RetryAfter: 2,
 		Detail: "Too many passwords are being checked at the moment."}
+	ErrClosed = &proxy.Error{Status: 503, Code: "consumers_unavailable", Side: proxy.ByGateway, RetryAfter: 5,
+		Detail: "Nobody can be told apart here at the moment: the consumers cannot be read."}
 	ErrInsufficient = &proxy.Error{Status: 403, Code: "insufficient_scope", Side: proxy.ByClient,
 		Detail: "What was shown does not allow this."}
 )

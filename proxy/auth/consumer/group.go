@@ -3,6 +3,7 @@ package consumer
 import (
 	"cmp"
 	"crypto/sha256"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"math"
@@ -14,7 +15,7 @@ import (
 	"sluice/proxy"
 )
 
-// Consumer is a client that stands in the configuration.
+// Consumer is a client that stands in the configuration or in a store.
 type Consumer struct {
 	Name      string // unique in its group
 	Plan      string
@@ -34,6 +35,9 @@ type Key struct {
 	Prefix  string    // what the key begins with, to tell keys apart; no secret
 	Expires time.Time // zero: never
 	Scopes  []string  // in the place of the consumer's, if there are any
+
+	ID       string // of one in a store
+	LastUsed int64  // the same: Unix time, 0: never
 }
 
 // Password is what is known of a password: the sum of one that is as random as a key, or else what argon2id makes of it.
@@ -42,17 +46,24 @@ type Password struct {
 	Argon2  *Argon2
 	Expires time.Time
 	Scopes  []string
+
+	ID       string // of one in a store
+	LastUsed int64  // the same: Unix time, 0: never
 }
 
-// Group is a set of consumers. Immutable but for when something was used last; safe for concurrent use.
+// Group is a set of consumers: those of a configuration and perhaps, beside them, Live ones. It is immutable but for these and for when
+// something was used last; safe for concurrent use.
 type Group struct {
 	name      string
 	consumers []Consumer
-	used      [][]*atomic.Int64 // by consumer: of its keys, then of its passwords
+	used      [][]*usage // by consumer: of its keys, then of its passwords
 
 	plain, keyed map[[sha256.Size]byte]*credential
 	users        map[string]*user
-	nobody       *user // whom it takes as long to refuse as the costliest of the group
+	pad          padding
+
+	live  *Live
+	names map[string]bool // of the consumers above, which hide live ones of their name
 }
 
 // credential is what a client is known by.
@@ -62,8 +73,19 @@ type credential struct {
 	identity *proxy.Identity
 	plan     string
 	scopes   []string
-	expires  int64         // Unix time; 0: never
-	used     *atomic.Int64 // Unix time; 0: never
+	expires  int64 // Unix time; 0: never
+	used     *usage
+	id       string // of one in a store
+}
+
+// usage is when a credential was used last, in Unix time; 0: never.
+type usage struct{ at, saved atomic.Int64 }
+
+func usedSince(at int64) *usage {
+	u := new(usage)
+	u.at.Store(at)
+	u.saved.Store(at)
+	return u
 }
 
 // user is who may show a password.
@@ -73,25 +95,19 @@ type user struct{ passwords []*credential }
 func NewGroup(name string, consumers []Consumer, before *Group) (*Group, error) {
 	g := &Group{
 		name: name, consumers: consumers, plain: make(map[[sha256.Size]byte]*credential), keyed: make(map[[sha256.Size]byte]*credential),
-		users: make(map[string]*user), nobody: &user{},
+		users: make(map[string]*user), names: make(map[string]bool),
 	}
 	known := before.uses()
 	for i := range consumers {
 		c := &consumers[i]
-		var used []*atomic.Int64
+		g.names[c.Name] = true
+		var used []*usage
 		add := func(kind string, sum [sha256.Size]byte, a *Argon2, expires time.Time, scopes []string) *credential {
-			if len(scopes) == 0 {
-				scopes = c.Scopes
+			made := c.credential(kind, name, sum, a, expires, scopes)
+			if made.used = known[use{kind, c.Name, sum, a.text()}]; made.used == nil {
+				made.used = new(usage)
 			}
-			at := known[use{kind, c.Name, sum, a.text()}]
-			if at == nil {
-				at = new(atomic.Int64)
-			}
-			used = append(used, at)
-			made := &credential{sum: sum, argon2: a, plan: c.Plan, scopes: scopes, used: at, identity: c.identity(kind, name, scopes)}
-			if !expires.IsZero() {
-				made.expires = expires.Unix()
-			}
+			used = append(used, made.used)
 			return made
 		}
 		for _, k := range c.Keys {
@@ -112,14 +128,69 @@ func NewGroup(name string, consumers []Consumer, before *Group) (*Group, error) 
 			for _, p := range c.Passwords {
 				u.passwords = append(u.passwords, add(KindBasic, p.Sum, p.Argon2, p.Expires, p.Scopes))
 			}
-			// Of two that are the same, the one counts that is good for longer.
-			slices.SortStableFunc(u.passwords, func(a, b *credential) int { return cmp.Compare(b.until(), a.until()) })
+			u.sort()
 			g.users[c.Name] = u
+			g.pad = g.pad.over(u)
 		}
 		g.used = append(g.used, used)
 	}
-	g.pad()
 	return g, nil
+}
+
+// Join puts live consumers beside those of the configuration. It is for a group that nobody uses yet.
+func (g *Group) Join(l *Live) { g.live = l }
+
+// Has reports whether the configuration has a consumer of that name.
+func (g *Group) Has(name string) bool { return g != nil && g.names[name] }
+
+// closed reports whether nobody can tell who the group's consumers are.
+func (g *Group) closed() bool { return g.live != nil && g.live.content.Load() == nil }
+
+// key returns what the sum of a key stands for, nil for nothing.
+func (g *Group) key(sum [sha256.Size]byte) *credential {
+	if c := g.plain[sum]; c != nil && subtle.ConstantTimeCompare(c.sum[:], sum[:]) == 1 {
+		return c
+	}
+	if g.live == nil {
+		return nil
+	}
+	content := g.live.content.Load()
+	if content == nil {
+		return nil
+	}
+	c := content.key(sum)
+	if c != nil && len(g.names) > 0 && g.names[c.identity.Subject()] {
+		return nil // the consumer of the configuration has the name
+	}
+	return c
+}
+
+// user returns who has a name, nil for nobody, and what everybody is to cost.
+func (g *Group) user(name []byte) (*user, padding) {
+	u, pad := g.users[string(name)], g.pad
+	if g.live == nil {
+		return u, pad
+	}
+	content := g.live.content.Load()
+	if content == nil {
+		return u, pad
+	}
+	if u == nil && !g.names[string(name)] {
+		u = content.user(name)
+	}
+	return u, pad.with(*content.pad.Load())
+}
+
+// credential makes what one of a consumer's secrets is known by.
+func (c *Consumer) credential(kind, group string, sum [sha256.Size]byte, a *Argon2, expires time.Time, scopes []string) *credential {
+	if len(scopes) == 0 {
+		scopes = c.Scopes
+	}
+	made := &credential{sum: sum, argon2: a, plan: c.Plan, scopes: scopes, identity: c.identity(kind, group, scopes)}
+	if !expires.IsZero() {
+		made.expires = expires.Unix()
+	}
+	return made
 }
 
 // The kinds of identities.
@@ -145,43 +216,43 @@ func (c *Consumer) identity(kind, group string, scopes []string) *proxy.Identity
 	return proxy.NewIdentity(kind, group, c.Name, claims, distinct...)
 }
 
-// pad makes nobody cost what the costliest consumer does, and everybody as many computations as nobody.
-func (g *Group) pad() {
-	var costly *Argon2
-	most := 0
-	for _, u := range g.users {
-		n := 0
-		for _, p := range u.passwords {
-			if a := p.argon2; a != nil {
-				n++
-				if costly == nil || a.cost() > costly.cost() {
-					costly = a
-				}
-			}
-		}
-		most = max(most, n)
-	}
-	if costly == nil {
-		return
-	}
-	decoy := &credential{argon2: costly} // without an identity: it is computed, and never right
-	for _, u := range append([]*user{g.nobody}, usersOf(g.users)...) {
-		for n := u.computations(); n < most; n++ {
-			u.passwords = append(u.passwords, decoy)
-		}
-	}
+// padding is what is computed in vain, so that a name that nobody has takes as long as that of the costliest consumer.
+type padding struct {
+	argon2 *Argon2
+	most   int // computations
 }
 
-func usersOf(all map[string]*user) []*user {
-	list := make([]*user, 0, len(all))
-	for _, u := range all {
-		list = append(list, u)
+// over returns padding that is enough for a user, too.
+func (p padding) over(u *user) padding {
+	for _, c := range u.passwords {
+		if a := c.argon2; a != nil && (p.argon2 == nil || a.cost() > p.argon2.cost()) {
+			p.argon2 = a
+		}
 	}
-	return list
+	p.most = max(p.most, u.computations())
+	return p
 }
 
+// with returns padding that is enough where either is.
+func (p padding) with(q padding) padding {
+	if p.argon2 == nil || q.argon2 != nil && q.argon2.cost() > p.argon2.cost() {
+		p.argon2 = q.argon2
+	}
+	p.most = max(p.most, q.most)
+	return p
+}
+
+// sort puts first, of two passwords that are the same, the one that is good for longer.
+func (u *user) sort() {
+	slices.SortStableFunc(u.passwords, func(a, b *credential) int { return cmp.Compare(b.until(), a.until()) })
+}
+
+// computations is how many of the passwords argon2id has hashed; nobody has none.
 func (u *user) computations() int {
 	n := 0
+	if u == nil {
+		return n
+	}
 	for _, p := range u.passwords {
 		if p.argon2 != nil {
 			n++
@@ -197,8 +268,8 @@ type use struct {
 	argon2         string
 }
 
-func (g *Group) uses() map[use]*atomic.Int64 {
-	all := make(map[use]*atomic.Int64)
+func (g *Group) uses() map[use]*usage {
+	all := make(map[use]*usage)
 	if g == nil {
 		return all
 	}
@@ -226,8 +297,8 @@ func (c *credential) isGood(now int64) bool {
 	if c.expires != 0 && now >= c.expires {
 		return false
 	}
-	if c.used.Load() != now { // once a second: what every core reads is seldom written
-		c.used.Store(now)
+	if c.used.at.Load() != now { // once a second: what every core reads is seldom written
+		c.used.at.Store(now)
 	}
 	return true
 }
@@ -236,6 +307,7 @@ func (c *credential) isGood(now int64) bool {
 type Status struct {
 	Group     string       `json:"group"`
 	Name      string       `json:"name"`
+	Stored    bool         `json:"stored,omitempty"` // the admin listener edits it
 	Plan      string       `json:"plan,omitempty"`
 	Scopes    []string     `json:"scopes,omitempty"`
 	Keys      []Credential `json:"keys,omitempty"`
@@ -244,11 +316,12 @@ type Status struct {
 
 // Credential is what there is to know of a key or a password.
 type Credential struct {
+	ID       string     `json:"id,omitempty"` // of one in a store
 	Prefix   string     `json:"prefix,omitempty"`
 	Scopes   []string   `json:"scopes,omitempty"` // if they are not the consumer's
 	Expires  *time.Time `json:"expires,omitempty"`
 	Expired  bool       `json:"expired,omitempty"`
-	LastUsed *time.Time `json:"last_used,omitempty"` // since the gateway started
+	LastUsed *time.Time `json:"last_used,omitempty"` // of one in the configuration: since the gateway started
 }
 
 // Status lists the consumers by name.
@@ -263,7 +336,7 @@ func (g *Group) Status(now time.Time) []Status {
 				expires = expires.UTC()
 				made.Expires, made.Expired = &expires, !now.Before(expires)
 			}
-			if at := g.used[i][n].Load(); at != 0 {
+			if at := g.used[i][n].at.Load(); at != 0 {
 				used := time.Unix(at, 0).UTC()
 				made.LastUsed = &used
 			}

@@ -55,11 +55,12 @@ func NewPasswords() *Passwords {
 // Counts are what was done since the start: computations, and requests that could not wait for one.
 func (p *Passwords) Counts() (computed, refused uint64) { return p.computed.Load(), p.refused.Load() }
 
-// find returns which of a user's passwords was shown, nil for none. An error says that it could not be found out.
-func (p *Passwords) find(x *proxy.Exchange, u *user, name, password []byte) (*credential, error) {
+// find returns which of a user's passwords was shown, nil for none. An error says that it could not be found out. The user may be nil: then
+// the padding is all that is computed, and takes as long.
+func (p *Passwords) find(x *proxy.Exchange, u *user, pad padding, name, password []byte) (*credential, error) {
 	sum := sha256.Sum256(password)
 	var right *credential
-	for _, c := range u.passwords {
+	for _, c := range u.all() {
 		if c.argon2 == nil && hmac.Equal(c.sum[:], sum[:]) && right == nil {
 			right = c
 		}
@@ -67,7 +68,8 @@ func (p *Passwords) find(x *proxy.Exchange, u *user, name, password []byte) (*cr
 	if right != nil {
 		return right, nil
 	}
-	if c := p.recall(u, name, password); c != nil || u.computations() == 0 {
+	decoys := pad.most - u.computations()
+	if c := p.recall(u, pad, decoys, name, password); c != nil || pad.most == 0 && u.computations() == 0 {
 		return c, nil
 	}
 	if !p.enter(x) {
@@ -76,20 +78,31 @@ func (p *Passwords) find(x *proxy.Exchange, u *user, name, password []byte) (*cr
 	}
 	defer func() { <-p.slots }()
 	// Of many requests with the same password, one computes.
-	if c := p.recall(u, name, password); c != nil {
+	if c := p.recall(u, pad, decoys, name, password); c != nil {
 		return c, nil
 	}
-	for _, c := range u.passwords {
+	for _, c := range u.all() {
 		if c.argon2 == nil {
 			continue
 		}
 		p.computed.Add(1)
-		if c.argon2.isOf(password) && c.identity != nil {
-			p.remember(p.key(c, name, password))
+		if c.argon2.isOf(password) {
+			p.remember(p.key(c.argon2, name, password))
 			return c, nil
 		}
 	}
+	for range decoys {
+		p.computed.Add(1)
+		pad.argon2.isOf(password) // whatever comes of it
+	}
 	return nil, nil
+}
+
+func (u *user) all() []*credential {
+	if u == nil {
+		return nil
+	}
+	return u.passwords
 }
 
 // enter waits for a slot.
@@ -120,23 +133,26 @@ func (p *Passwords) enter(x *proxy.Exchange) bool {
 	return false
 }
 
-func (p *Passwords) recall(u *user, name, password []byte) *credential {
-	for _, c := range u.passwords { // also those that only take time
-		if c.argon2 != nil && p.remembers(p.key(c, name, password)) && c.identity != nil {
+func (p *Passwords) recall(u *user, pad padding, decoys int, name, password []byte) *credential {
+	for _, c := range u.all() {
+		if c.argon2 != nil && p.remembers(p.key(c.argon2, name, password)) {
 			return c
 		}
+	}
+	for range decoys {
+		p.remembers(p.key(pad.argon2, name, password)) // only takes time
 	}
 	return nil
 }
 
 // key is what a password is remembered by. The HMAC makes nothing of it, without its key: what is remembered is no second, cheap hash of
 // the passwords for somebody who gets hold of the process's memory and not of all of it.
-func (p *Passwords) key(c *credential, name, password []byte) [sha256.Size]byte {
+func (p *Passwords) key(a *Argon2, name, password []byte) [sha256.Size]byte {
 	m := p.macs.Get().(*mac)
 	m.hash.Reset()
 	writeSized(m.hash, m.sum, name)
-	writeSized(m.hash, m.sum, c.argon2.Salt)
-	writeSized(m.hash, m.sum, c.argon2.Sum)
+	writeSized(m.hash, m.sum, a.Salt)
+	writeSized(m.hash, m.sum, a.Sum)
 	writeSized(m.hash, m.sum, password)
 	key := [sha256.Size]byte(m.hash.Sum(m.sum))
 	p.macs.Put(m)

@@ -20,6 +20,9 @@ func TestChecksAllocateNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, stored, storedPassword := live(t, []Consumer{*withKeys("fixed", "k0")}, withKeys("acme", "k1"), withKeys("fixed", "hidden"),
+		&Consumer{Name: "bob", Passwords: []Password{{Sum: sumOf("random")}, {Argon2: quick("thought-up", "4")}}})
+	storedPassword.options.Keep, stored.options.Keep = true, true
 	f := func(g proxy.Guard, query, name, value string, want error) {
 		t.Helper()
 		x := request(t, query, name, value)
@@ -38,6 +41,11 @@ func TestChecksAllocateNothing(t *testing.T) {
 	f(key, "", "X-Api-Key", "sk_acme_gone", errKeyExpired)
 	f(key, "", "X-Api-Key", "sk_nobody_new", ErrKey)
 	f(key, "", "A", "", ErrNoKey)
+	f(stored, "", "X", "k0", nil)
+	f(stored, "", "X", "k1", nil)
+	f(stored, "", "X", "k2", ErrKey)
+	f(stored, "", "X", "hidden", ErrKey)
+	f(storedPassword, "", "Authorization", basic("bob", "thought-up"), nil)
 	f(password, "", "Authorization", basic("bob", "random"), nil)
 	f(password, "", "Authorization", basic("bob", "thought-up"), nil)
 	f(password, "", "Authorization", "Basic x", ErrPassword)

@@ -52,3 +52,34 @@ func BenchmarkCheck(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkLive is what a million stored consumers cost: a look-up, and an edit, which copies a small part of them.
+func BenchmarkLive(b *testing.B) {
+	const many = 1_000_000
+	one := withKeys("edited", "sk_edited")
+	l, guard, _ := live(b, nil)
+	l.Open(func(yield func(*Consumer) bool) {
+		for n := range many {
+			if !yield(withKeys(fmt.Sprint("c", n), fmt.Sprint("sk_live_", n))) {
+				return
+			}
+		}
+		yield(one)
+	})
+	guard.options.Keep = true
+	b.Run("key", func(b *testing.B) {
+		b.ReportAllocs()
+		x := request(b, "", "X", "sk_live_4711")
+		defer x.Release()
+		for b.Loop() {
+			if err := guard.Check(x); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("edit", func(b *testing.B) {
+		for b.Loop() {
+			l.Replace(one, one)
+		}
+	})
+}

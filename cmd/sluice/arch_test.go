@@ -49,6 +49,7 @@ var floors = map[string]int{
 	"sluice/proxy": 1,
 
 	"sluice/control/config": 0,
+	"sluice/control/roster": 0,
 	"sluice/proxy/wire":     0,
 	"sluice/router":         0,
 	"sluice/tlsterm":        0,

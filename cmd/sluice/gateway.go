@@ -17,7 +17,6 @@ import (
 	"sluice/control/compile"
 	"sluice/control/config"
 	"sluice/control/profiling"
-	"sluice/proxy/auth/consumer"
 	"sluice/proxy/cache/store"
 	"sluice/proxy/limit"
 	"sluice/proxy/observe"
@@ -495,8 +494,13 @@ func (g *gateway) ResetLimit(policy, id string, values []string) error {
 	return g.runtime.ResetLimit(policy, id, values)
 }
 
-// Consumers lists the clients that stand in the configuration.
-func (g *gateway) Consumers() []consumer.Status { return g.runtime.Consumers() }
+// Consumers lists consumers, those of the configuration and stored ones.
+func (g *gateway) Consumers(afterGroup, afterName string, n int) ([]compile.ConsumerInfo, bool, error) {
+	return g.runtime.Consumers(afterGroup, afterName, n)
+}
+
+// Members are the stored consumers, or nil.
+func (g *gateway) Members() *compile.Members { return g.runtime.Members() }
 
 // WriteMetrics writes every metric.
 func (g *gateway) WriteMetrics(w io.Writer) error { return g.metrics.WritePrometheus(w) }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"os"
 	"regexp"
 	"strings"
@@ -50,21 +49,12 @@ func (c *newKeyCommand) Run(t *terminal) error {
 	if !prefixes.MatchString(c.Prefix) {
 		return errors.New("--prefix wants 1 to 32 letters, digits, _ . or -")
 	}
-	key := c.Prefix + "_" + randomText()
+	key := consumer.NewKey(c.Prefix)
 	hash, err := c.hash(key)
 	if err != nil {
 		return err
 	}
 	return t.write(fmt.Sprintf("%s\n- { hash: %q, prefix: %s }\n", key, hash, c.Prefix))
-}
-
-// randomText is 256 random bits in letters and digits: a double click selects it, and no shell, URL or YAML file minds.
-func randomText() string {
-	var bits [32]byte
-	rand.Read(bits[:]) // it never fails: see crypto/rand.Read
-	text := new(big.Int).SetBytes(bits[:]).Text(62)
-	const digits = 43 // of base 62, for 256 bits
-	return strings.Repeat("0", digits-len(text)) + text
 }
 
 // pepperBytesMax is more than any secret has.

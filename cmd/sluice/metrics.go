@@ -2,6 +2,8 @@ package main
 
 import (
 	"iter"
+	"maps"
+	"slices"
 	"strings"
 
 	"sluice/control/compile"
@@ -536,4 +538,28 @@ func (g *gateway) registerConsumers() {
 		_, refused := g.runtime.PasswordCounts()
 		return float64(refused)
 	}))
+	stored := func(samples func(c compile.MembersCounts, yield func(string, float64) bool)) iter.Seq2[string, float64] {
+		return func(yield func(string, float64) bool) {
+			if m := g.runtime.Members(); m != nil {
+				samples(m.Counts(), yield)
+			}
+		}
+	}
+	m.Func("sluice_consumers_open", "1 if the stored consumers can be read; 0 while the routes that ask for them are closed.", stored(
+		func(c compile.MembersCounts, yield func(string, float64) bool) {
+			open := 0.0
+			if c.Open {
+				open = 1
+			}
+			yield("", open)
+		}))
+	m.Func("sluice_consumers_keys", "Keys of stored consumers, by group.", stored(func(c compile.MembersCounts, yield func(string, float64) bool) {
+		for _, group := range slices.Sorted(maps.Keys(c.Keys)) {
+			if !yield(observe.Labels("group", group), float64(c.Keys[group])) {
+				return
+			}
+		}
+	}))
+	m.Func("sluice_consumers_edits_total", "Edits of stored consumers that were acknowledged.", stored(
+		func(c compile.MembersCounts, yield func(string, float64) bool) { yield("", float64(c.Edits)) }))
 }

@@ -10,6 +10,9 @@
 //	GET  /v1/limits      the policies that limit, and the keys that use them most
 //	POST /v1/limits/reset  fills the bucket of a key; DELETE does the same
 //	GET  /v1/consumers   the consumers, their keys' prefixes and ends, and when they were used last; never what keys hash to
+//	GET, PUT, PATCH, DELETE /v1/consumers/GROUP/NAME  a stored consumer
+//	POST /v1/consumers/GROUP/NAME/keys  makes a key, which the answer shows once; .../keys/ID/rotate one in its place; DELETE .../keys/ID ends it
+//	POST /v1/consumers/GROUP/NAME/passwords  makes or takes a password; DELETE .../passwords/ID ends it
 //	POST /v1/reload      reads the configuration again; 422 and every problem if it is broken
 //	GET  /v1/cache       what the response cache holds, and how much memory it takes; 404 if no route uses it
 //	POST /v1/cache/purge forgets a URL, a prefix, a tag or everything, or makes it stale

@@ -8,7 +8,6 @@ import (
 	"sluice/control/compile"
 	"sluice/control/config"
 	"sluice/control/profiling"
-	"sluice/proxy/auth/consumer"
 	"sluice/proxy/cache/store"
 	"sluice/proxy/limit"
 	"sluice/proxy/server"
@@ -28,7 +27,11 @@ type Gateway interface {
 	QuotaUsage(policy string, values []string) ([]limit.QuotaUsage, error)
 	// ResetLimit fills the bucket of one key of a policy: of the one with this id, or with these values.
 	ResetLimit(policy, id string, values []string) error
-	Consumers() []consumer.Status
+	// Consumers returns up to n consumers by group and name that follow one; more says that there are others. An error says why stored
+	// ones are missing.
+	Consumers(afterGroup, afterName string, n int) (list []compile.ConsumerInfo, more bool, err error)
+	// Members are the stored consumers, or nil if no group has any.
+	Members() *compile.Members
 	// Reload reads the configuration again and serves from it. A configuration with errors changes nothing, and the
 	// error is a config.Problems; any other error is about this machine, such as an address that is in use.
 	Reload() (Reloaded, error)

@@ -48,6 +48,11 @@ func find(path string) (page, bool) {
 	if strings.HasPrefix(path, storedPath) {
 		return page{methods: reading, serve: (*Server).storedProfile}, true
 	}
+	if strings.HasPrefix(path, consumersPath) {
+		t := parseTarget(path)
+		methods := t.methods()
+		return page{methods: methods, serve: (*Server).consumer}, len(methods) > 0
+	}
 	p, ok := pages[path]
 	return p, ok
 }
@@ -82,10 +87,6 @@ func (s *Server) routes(ctx *fasthttp.RequestCtx) {
 
 func (s *Server) services(ctx *fasthttp.RequestCtx) {
 	answer(ctx, 200, map[string]any{"services": list(s.gateway.Services())})
-}
-
-func (s *Server) consumers(ctx *fasthttp.RequestCtx) {
-	answer(ctx, 200, map[string]any{"consumers": list(s.gateway.Consumers())})
 }
 
 func (s *Server) reload(ctx *fasthttp.RequestCtx) {
@@ -152,6 +153,7 @@ type problem struct {
 	Title    string    `json:"title"`
 	Status   int       `json:"status"`
 	Detail   string    `json:"detail"`
+	Field    string    `json:"field,omitempty"` // of what was sent, that is wrong
 	Problems []finding `json:"problems,omitempty"`
 	Code     string    `json:"-"` // ends Type
 }

@@ -41,6 +41,7 @@ type fake struct {
 	panicked bool
 	ring     *profiling.Ring
 	cache    *store.Store
+	members  *compile.Members
 }
 
 func (g *fake) Unready() string {
@@ -87,9 +88,10 @@ func (g *fake) ResetLimit(policy, id string, values []string) error {
 	}
 	return limit.ErrUnknownKey
 }
-func (g *fake) Consumers() []consumer.Status {
-	return []consumer.Status{{Group: "partners", Name: "acme", Keys: []consumer.Credential{{Prefix: "sk_acme"}}}}
+func (g *fake) Consumers(string, string, int) ([]compile.ConsumerInfo, bool, error) {
+	return []compile.ConsumerInfo{{Status: consumer.Status{Group: "partners", Name: "acme", Keys: []consumer.Credential{{Prefix: "sk_acme"}}}}}, false, nil
 }
+func (g *fake) Members() *compile.Members { return g.members }
 func (g *fake) Reload() (Reloaded, error) {
 	g.reloads.Add(1)
 	return g.reload()

@@ -1,6 +1,8 @@
 package compile
 
 import (
+	"cmp"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -18,15 +20,19 @@ func (b *builder) consumers() {
 	running := b.runtime.consumers
 	b.runtime.mu.Unlock()
 	b.plan.consumers = make(map[string]*consumer.Group, len(b.config.Consumers))
+	b.members()
 	for _, group := range b.config.Consumers {
 		var list []consumer.Consumer
-		for i := range group.Value {
-			list = append(list, consumerOf(group.Value[i].Name, &group.Value[i].Value))
+		for i := range group.Value.List {
+			list = append(list, consumerOf(group.Value.List[i].Name, &group.Value.List[i].Value))
 		}
 		g, err := consumer.NewGroup(group.Name, list, running[group.Name])
 		if err != nil {
 			b.fail(config.JoinPath("consumers", group.Name), err.Error())
 			g = new(consumer.Group) // the policies are looked at all the same
+		}
+		if group.Value.Stored {
+			g.Join(b.live(group.Name))
 		}
 		b.plan.consumers[group.Name] = g
 	}
@@ -124,17 +130,45 @@ func (b *builder) consumersInOrder(r *config.Route, path string) {
 	}
 }
 
-// Consumers lists the consumers by group and name. It has no key, no password, and nothing that they hash to.
-func (r *Runtime) Consumers() []consumer.Status {
+// Consumers lists up to n consumers by group and name, those that follow one of a group and a name. It has no key, no password, and nothing
+// that they hash to. While stored ones cannot be read it lists the others, and says why.
+func (r *Runtime) Consumers(afterGroup, afterName string, n int) (list []ConsumerInfo, more bool, err error) {
 	r.mu.Lock()
-	groups := maps.Clone(r.consumers)
+	groups, members := maps.Clone(r.consumers), r.members
 	r.mu.Unlock()
-	var list []consumer.Status
 	now := time.Now()
 	for _, name := range slices.Sorted(maps.Keys(groups)) {
-		list = append(list, groups[name].Status(now)...)
+		if name < afterGroup {
+			continue
+		}
+		after := ""
+		if name == afterGroup {
+			after = afterName
+		}
+		part, partErr := groupAfter(groups[name], members, name, after, n+1-len(list), now)
+		list, err = append(list, part...), errors.Join(err, partErr)
+		if len(list) > n {
+			return list[:n], true, err
+		}
 	}
-	return list
+	return list, false, err
+}
+
+func groupAfter(g *consumer.Group, members *Members, name, after string, n int, now time.Time) ([]ConsumerInfo, error) {
+	var list []ConsumerInfo
+	for _, s := range g.Status(now) {
+		if s.Name > after {
+			list = append(list, ConsumerInfo{Status: s})
+		}
+	}
+	stored, err := members.List(name, after, n, now)
+	if errors.Is(err, ErrNoMembers) {
+		err = nil
+	}
+	list = append(list, stored...)
+	// Of two with one name the configured one, which counts, comes first.
+	slices.SortStableFunc(list, func(a, b ConsumerInfo) int { return cmp.Compare(a.Name, b.Name) })
+	return list[:min(n, len(list))], err
 }
 
 // PasswordCounts are how many passwords were hashed since the start, and how many requests could not wait for that.

@@ -52,14 +52,14 @@ func TestUnenforcedConsumers(t *testing.T) {
 	if got := strings.Join(r.Unenforced(), " "); got != "basic_auth watched" {
 		t.Errorf("%q keep nobody out", got)
 	}
-	if got := r.Consumers(); len(got) != 2 || got[0].Name != "acme" || got[0].Group != "partners" || got[1].Name != "anne" {
+	if got, more, err := r.Consumers("", "", 10); err != nil || more || len(got) != 2 || got[0].Name != "acme" || got[0].Group != "partners" || got[1].Name != "anne" {
 		t.Errorf("the consumers are %+v", got)
 	}
 	r.Commit(mustCompile(t, r, "routes: { a: { match: /a, respond: { status: 204 } } }\n"))
 	if got := r.Unenforced(); len(got) != 0 {
 		t.Errorf("%q keep nobody out, and are gone", got)
 	}
-	if got := r.Consumers(); len(got) != 0 {
+	if got, _, err := r.Consumers("", "", 10); err != nil || len(got) != 0 {
 		t.Errorf("the consumers are %+v, and are gone", got)
 	}
 }

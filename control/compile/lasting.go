@@ -66,6 +66,9 @@ func (r *Runtime) Unready() string {
 			}
 		}
 	}
+	if why := r.Members().Unready(); why != "" {
+		reasons = append(reasons, why)
+	}
 	slices.Sort(reasons)
 	return strings.Join(slices.Compact(reasons), "; ")
 }

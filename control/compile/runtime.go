@@ -56,6 +56,7 @@ type Runtime struct {
 	lasting    map[string]lasting
 	passwords  *consumer.Passwords
 	consumers  map[string]*consumer.Group
+	members    *Members // nil: none are stored
 	unenforced []string
 	sets       map[[sha256.Size]byte]*address.Set
 }
@@ -97,6 +98,8 @@ type Plan struct {
 	lasting     map[string]lasting // by definition
 	unenforced  []string           // names of policies that refuse nobody and should
 	consumers   map[string]*consumer.Group
+	members     *Members
+	stored      []string // the groups of members
 }
 
 // Listener is where clients connect.
@@ -178,6 +181,7 @@ func (r *Runtime) Compile(c *config.Config) (*Plan, config.Problems) {
 		r.Discard(b.plan)
 		return nil, b.problems
 	}
+	b.openMembers()
 	b.startServices()
 	b.passages()
 	b.observe()
@@ -215,6 +219,7 @@ func (r *Runtime) Commit(p *Plan) {
 	r.passages = p.passages
 	r.options.Metrics.KeepPassages(r.passages...)
 	retired := r.useCache(p)
+	oldMembers := r.useMembers(p)
 	r.mu.Unlock()
 	if retired != nil {
 		retired.Store.Close()
@@ -233,6 +238,12 @@ func (r *Runtime) Commit(p *Plan) {
 	stopUnused(oldTLS, p.terminators)
 	for _, t := range p.terminators {
 		t.start()
+	}
+	if oldMembers != nil {
+		oldMembers.end()
+	}
+	if p.members != nil {
+		p.members.start(p.stored, p.consumers)
 	}
 	stopLasting(oldLasting, p.lasting)
 	for _, t := range p.lasting {
@@ -260,7 +271,11 @@ func (r *Runtime) Discard(p *Plan) {
 		}
 	}
 	r.options.Metrics.KeepPassages(r.passages...)
+	members := r.members
 	r.mu.Unlock()
+	if p.members != nil && p.members != members {
+		p.members.end()
+	}
 	for name, s := range p.services {
 		if running[name] != s {
 			s.retire()
@@ -329,13 +344,17 @@ func (r *Runtime) Close(ctx context.Context) error {
 		logs = append(logs, old)
 	}
 	stopUnused(r.tls, nil)
-	stopped := r.lasting
+	stopped, members := r.lasting, r.members
+	r.members = nil
 	r.services, r.tls, r.log, r.retiring, r.cache, r.lasting = map[string]*service{}, nil, nil, nil, nil, nil
 	r.mu.Unlock()
 	if used != nil {
 		used.Store.Close()
 	}
 	stopLasting(stopped, nil)
+	if members != nil {
+		members.end()
+	}
 	for _, s := range services {
 		s.retire()
 	}

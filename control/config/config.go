@@ -24,7 +24,7 @@ type Config struct {
 	Defaults Defaults        `cfg:"defaults" doc:"what applies to every route unless it says otherwise"`
 	Routes   Named[Route]    `cfg:"routes" doc:"which request goes where, by name; their order does not matter"`
 
-	Consumers Named[Named[Consumer]] `cfg:"consumers" doc:"clients that are known by a key or a password of their own, by group and name"`
+	Consumers Named[ConsumerGroup] `cfg:"consumers" doc:"clients that are known by a key or a password of their own, by group and name; stored: true in a group for more, which the admin listener edits"`
 
 	at          map[string]Pos
 	substituted map[Pos]bool

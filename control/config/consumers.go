@@ -282,14 +282,15 @@ func checkLabelName(s string) string {
 	return ""
 }
 
-func (v *validator) consumers(groups Named[Named[Consumer]]) {
+func (v *validator) consumers(groups Named[ConsumerGroup]) {
 	keys := map[KeyHash]Pos{}
 	for _, group := range groups {
 		path := joinPath("consumers", group.Name)
+		v.storedGroup(&group.Value, path)
 		var first *Argon2
 		same := true
-		for i := range group.Value {
-			c := &group.Value[i]
+		for i := range group.Value.List {
+			c := &group.Value.List[i]
 			where := joinPath(path, c.Name)
 			v.consumer(&c.Value, where)
 			for i, k := range c.Value.Keys {
@@ -347,9 +348,13 @@ func (v *validator) consumer(c *Consumer, path string) {
 
 // consumerText wants what may stand in a header field.
 func (v *validator) consumerText(t Text, path string) {
-	if len(t.Text) > consumerText || strings.ContainsFunc(t.Text, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+	if !isConsumerText(t.Text) {
 		v.failAt(t.Pos, path, fmt.Sprintf("wants a line of %d bytes at most", consumerText), "")
 	}
+}
+
+func isConsumerText(s string) bool {
+	return len(s) <= consumerText && !strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c == 0x7f })
 }
 
 func (v *validator) consumerKey(k *ConsumerKey, path string) {
@@ -420,10 +425,13 @@ func (v *validator) apiKey(a *APIKey, path string) {
 		}
 	}
 	keyed, any := false, false
-	for _, c := range group {
-		for _, k := range c.Value.Keys {
-			any = true
-			keyed = keyed || k.Hash.Keyed
+	if group != nil {
+		any = group.Stored
+		for _, c := range group.List {
+			for _, k := range c.Value.Keys {
+				any = true
+				keyed = keyed || k.Hash.Keyed
+			}
 		}
 	}
 	switch pepper := a.Pepper.Reveal(); {
@@ -450,12 +458,12 @@ func (v *validator) basicAuth(a *BasicAuth, path string) {
 	v.unenforced(a.Mode, path)
 	v.requirement(a.Require, path)
 	group := v.consumerGroup(a.Consumers, path)
-	if group != nil && !slices.ContainsFunc(group, func(c Entry[Consumer]) bool { return len(c.Value.Passwords) > 0 }) {
+	if group != nil && !group.Stored && !slices.ContainsFunc(group.List, func(c Entry[Consumer]) bool { return len(c.Value.Passwords) > 0 }) {
 		v.warn(path, "no consumer of the group has a password: everybody is refused", "")
 	}
 }
 
-func (v *validator) consumerGroup(name Text, path string) Named[Consumer] {
+func (v *validator) consumerGroup(name Text, path string) *ConsumerGroup {
 	if name.Text == "" {
 		return nil // reported
 	}
@@ -465,7 +473,7 @@ func (v *validator) consumerGroup(name Text, path string) Named[Consumer] {
 		return nil
 	}
 	v.groupUsed[name.Text] = true
-	return *group
+	return group
 }
 
 func (v *validator) requirement(r *ConsumerRequirement, path string) {

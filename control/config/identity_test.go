@@ -35,7 +35,7 @@ func TestExpiry(t *testing.T) {
 		t.Helper()
 		c := mustParse(t, contract+`
 consumers: { g: { a: { keys: [{ hash: "sha256:5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8", expires: `+text+` }] } } }`, Options{})
-		if got := c.Consumers[0].Value[0].Value.Keys[0].Expires.UTC().Format("2006-01-02T15:04:05"); got != want {
+		if got := c.Consumers[0].Value.List[0].Value.Keys[0].Expires.UTC().Format("2006-01-02T15:04:05"); got != want {
 			t.Errorf("%s is %s, want %s", text, got, want)
 		}
 	}

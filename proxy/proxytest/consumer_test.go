@@ -97,7 +97,11 @@ func TestKeyRotation(t *testing.T) {
 	}
 	stop.Store(true)
 	group.Wait()
-	for _, c := range gw.Runtime.Consumers() {
+	consumers, more, err := gw.Runtime.Consumers("", "", 10)
+	if err != nil || more || len(consumers) != 2 {
+		t.Errorf("there are %d consumers, more: %v, %v", len(consumers), more, err)
+	}
+	for _, c := range consumers {
 		for _, k := range append(c.Keys, c.Passwords...) {
 			if k.LastUsed == nil {
 				t.Errorf("%s was never used", c.Name)

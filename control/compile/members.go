@@ -1,0 +1,348 @@
+package compile
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/control/config"
+	"sluice/control/roster"
+	"sluice/proxy/auth/consumer"
+)
+
+// membersFile is the name of the file of stored consumers in the state folder.
+const membersFile = "consumers.db"
+
+// Times of last use are written this often, and this many at a time: what is on the disk is as old at most. Between two batches edits go on.
+const (
+	usesEvery = time.Minute
+	usesBatch = 4096
+)
+
+// Members are the consumers that the admin listener edits: their file, and what guards look for them in. They outlive configurations, since
+// the file is locked. Until the file is open, and when it is found broken, every group is closed.
+type Members struct {
+	path string
+
+	mu      sync.Mutex // of opening, closing and the groups
+	file    *roster.File
+	groups  map[string]*liveGroup
+	beside  map[string]*consumer.Group // what is served of the configuration
+	why     atomic.Pointer[string]     // the groups are closed; nil: they are not
+	edits   atomic.Uint64
+	stop    chan struct{} // not nil while times of use are written
+	stopped chan struct{}
+}
+
+// liveGroup is a group, and whether it was read from the file.
+type liveGroup struct {
+	*consumer.Live
+	read bool
+}
+
+// members finds what the plan needs for its groups, and opens nothing yet.
+func (b *builder) members() {
+	b.runtime.mu.Lock()
+	running := b.runtime.members
+	b.runtime.mu.Unlock()
+	for _, g := range b.config.Consumers {
+		if !g.Value.Stored {
+			continue
+		}
+		path := filepath.Join(string(b.config.State), membersFile)
+		if whole, err := filepath.Abs(path); err == nil {
+			path = whole // of two spellings of one file there is one lock
+		}
+		switch {
+		case b.plan.members != nil:
+		case running != nil && running.path == path:
+			b.plan.members = running
+		default:
+			closed := "the stored consumers were not read yet"
+			b.plan.members = &Members{path: path, groups: make(map[string]*liveGroup)}
+			b.plan.members.why.Store(&closed)
+		}
+		b.plan.stored = append(b.plan.stored, g.Name)
+	}
+}
+
+// live is what a group is looked up in, beside the configuration. A dry runtime reads no file: nobody is in it.
+func (b *builder) live(group string) *consumer.Live {
+	l := b.plan.members.live(group)
+	if b.runtime.options.Dry {
+		l.Open(func(func(*consumer.Consumer) bool) {})
+	}
+	return l.Live
+}
+
+func (m *Members) live(group string) *liveGroup {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.groups[group] == nil {
+		m.groups[group] = &liveGroup{Live: consumer.NewLive(group)}
+	}
+	return m.groups[group]
+}
+
+// openMembers opens the file if it is not open, and reads the groups that were not read. If that fails the routes of the groups are closed,
+// and another reload tries again.
+func (b *builder) openMembers() {
+	m := b.plan.members
+	if m == nil || b.runtime.options.Dry {
+		return
+	}
+	if err := m.open(); err != nil {
+		slog.Error("the stored consumers cannot be read: the routes that ask for them are closed", "error", err)
+		for _, group := range b.plan.stored {
+			b.warn(config.JoinPath("consumers", group)+".stored", "the routes of the group are closed: "+err.Error(), "repair the file, or put a copy in its place, and reload")
+		}
+		return
+	}
+	for _, group := range b.config.Consumers {
+		if !group.Value.Stored {
+			continue
+		}
+		for _, c := range group.Value.List {
+			if known, err := m.file.Get(group.Name, c.Name); err == nil && known != nil {
+				b.warn(config.JoinPath(config.JoinPath("consumers", group.Name), c.Name), "a stored consumer has the same name: only the one here counts",
+					"remove one of them; DELETE /v1/consumers/"+group.Name+"/"+c.Name+" the stored one")
+			}
+		}
+	}
+}
+
+func (m *Members) open() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.file != nil && m.file.Broken() != nil {
+		_ = m.file.Close() // it gives up the lock; what it says of a broken file is known
+		m.file = nil
+	}
+	if m.file == nil {
+		for _, g := range m.groups {
+			g.read = false
+		}
+		file, err := roster.Open(m.path)
+		if err != nil {
+			return m.closes(err)
+		}
+		m.file = file
+	}
+	for name, g := range m.groups {
+		if g.read {
+			continue
+		}
+		var err error
+		g.Open(m.all(name, &err))
+		if err != nil {
+			return m.closes(err)
+		}
+		g.read = true
+	}
+	m.why.Store(nil)
+	return nil
+}
+
+// all yields the consumers of a group in the file.
+func (m *Members) all(group string, err *error) iter.Seq[*consumer.Consumer] {
+	return func(yield func(*consumer.Consumer) bool) {
+		*err = m.file.All(group, func(one *roster.Member) { yield(consumerOfMember(one)) })
+	}
+}
+
+// closes closes every group.
+func (m *Members) closes(why error) error {
+	text := why.Error()
+	m.why.Store(&text)
+	for _, g := range m.groups {
+		g.Close()
+		g.read = false
+	}
+	return why
+}
+
+// start says that these groups are served, and begins to write times of use.
+func (m *Members) start(groups []string, beside map[string]*consumer.Group) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.beside = beside
+	kept := make(map[string]*liveGroup, len(groups))
+	for _, name := range groups {
+		kept[name] = m.groups[name]
+	}
+	m.groups = kept
+	if m.stop != nil {
+		return
+	}
+	m.stop, m.stopped = make(chan struct{}), make(chan struct{})
+	go m.keepUses(m.stop, m.stopped)
+}
+
+// end writes what is to be written, and closes the file.
+func (m *Members) end() {
+	m.mu.Lock()
+	stop, stopped := m.stop, m.stopped
+	m.stop = nil
+	m.mu.Unlock()
+	if stop != nil {
+		close(stop)
+		<-stopped
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.file == nil {
+		return
+	}
+	if err := m.file.Close(); err != nil {
+		slog.Error("the file of consumers was not closed as it should be", "error", err)
+	}
+	m.file = nil
+	text := "the stored consumers are closed"
+	m.why.Store(&text)
+	// Exchanges of the old configuration are judged by what was known last.
+}
+
+func (m *Members) keepUses(stop, stopped chan struct{}) {
+	defer close(stopped)
+	t := time.NewTicker(usesEvery)
+	defer t.Stop()
+	for done := false; !done; {
+		select {
+		case <-t.C:
+		case <-stop:
+			done = true
+		}
+		if err := m.saveUses(); err != nil {
+			slog.Error("when consumers were seen last was not written", "error", err)
+		}
+	}
+}
+
+// saveUses writes what was used since it was done last.
+func (m *Members) saveUses() error {
+	m.mu.Lock()
+	file, groups := m.file, make(map[string]*consumer.Live, len(m.groups))
+	for name, g := range m.groups {
+		groups[name] = g.Live
+	}
+	m.mu.Unlock()
+	if file == nil || file.Broken() != nil {
+		return nil
+	}
+	var uses []roster.Use
+	var marks []consumer.Use
+	save := func() error {
+		if len(uses) == 0 {
+			return nil
+		}
+		if err := m.checked(file.SaveUses(uses)); err != nil {
+			return err
+		}
+		for i := range marks {
+			marks[i].Saved()
+		}
+		uses, marks = uses[:0], marks[:0]
+		return nil
+	}
+	var errs error
+	for name, live := range groups {
+		live.Unsaved(func(u consumer.Use) {
+			uses, marks = append(uses, roster.Use{Group: name, Name: u.Consumer, ID: u.ID, At: u.At}), append(marks, u)
+			if len(uses) == usesBatch && errs == nil {
+				errs = save()
+			}
+			if errs != nil {
+				uses, marks = uses[:0], marks[:0] // they are tried again next time
+			}
+		})
+	}
+	return errors.Join(errs, save())
+}
+
+// checked closes the groups if an error says that the file is broken.
+func (m *Members) checked(err error) error {
+	if !errors.Is(err, roster.ErrBroken) {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.why.Load() == nil {
+		slog.Error("the stored consumers cannot be read any more: the routes that ask for them are closed", "error", err)
+	}
+	return m.closes(err)
+}
+
+// Unready says why the groups are closed, or is empty.
+func (m *Members) Unready() string {
+	if m == nil {
+		return ""
+	}
+	if why := m.why.Load(); why != nil {
+		return "consumers: " + *why
+	}
+	return ""
+}
+
+// MembersCounts are for metrics.
+type MembersCounts struct {
+	Open  bool
+	Keys  map[string]int // by group
+	Edits uint64         // that were acknowledged
+}
+
+// Counts returns the state of the groups.
+func (m *Members) Counts() MembersCounts {
+	c := MembersCounts{Open: m.why.Load() == nil, Keys: make(map[string]int), Edits: m.edits.Load()}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name, g := range m.groups {
+		c.Keys[name] = g.Len()
+	}
+	return c
+}
+
+// consumerOfMember makes of what is kept what guards look for. Nothing of it is shared.
+func consumerOfMember(m *roster.Member) *consumer.Consumer {
+	c := &consumer.Consumer{Name: m.Name, Plan: m.Plan, Scopes: m.Scopes, Labels: sortedLabels(m.Labels)}
+	for i := range m.Keys {
+		k := &m.Keys[i]
+		c.Keys = append(c.Keys, consumer.Key{
+			Sum: [32]byte(k.Sum), Prefix: k.Prefix, Expires: k.Expires, Scopes: k.Scopes, ID: k.ID, LastUsed: k.LastUsed,
+		})
+	}
+	for i := range m.Passwords {
+		p := &m.Passwords[i]
+		made := consumer.Password{Expires: p.Expires, Scopes: p.Scopes, ID: p.ID, LastUsed: p.LastUsed}
+		if a := p.Argon2; a != nil {
+			made.Argon2 = &consumer.Argon2{Memory: a.Memory, Time: a.Time, Threads: a.Threads, Salt: a.Salt, Sum: a.Sum}
+		} else {
+			made.Sum = [32]byte(p.Sum)
+		}
+		c.Passwords = append(c.Passwords, made)
+	}
+	return c
+}
+
+// Members returns the stored consumers, or nil if no group has any.
+func (r *Runtime) Members() *Members {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.members
+}
+
+// useMembers puts what a plan needs in the place of what ran. The old one is ended by the caller, without the lock.
+func (r *Runtime) useMembers(p *Plan) (old *Members) {
+	if r.members != p.members {
+		old = r.members
+	}
+	r.members = p.members
+	return old
+}
+
+// String names the file in messages.
+func (m *Members) String() string { return fmt.Sprintf("the consumers in %s", m.path) }

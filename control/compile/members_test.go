@@ -1,0 +1,208 @@
+package compile
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/control/config"
+)
+
+func stored(state, more string) string {
+	return "state: " + state + `
+consumers: { partners: { stored: true` + more + ` } }
+policies: { key: { api_key: { consumers: partners } } }
+routes: { a: { match: /a, use: [key], respond: { status: 204 } } }
+`
+}
+
+// TestMembersOutliveReloads keeps the file open while configurations come and go, and gives it up with the last one that uses it.
+func TestMembersOutliveReloads(t *testing.T) {
+	t.Parallel()
+	state := t.TempDir()
+	r, now := newRuntime(t), time.Unix(2e9, 0).UTC()
+	load := func(yaml string) config.Problems {
+		t.Helper()
+		plan, problems := r.Compile(parse(t, yaml))
+		if plan == nil {
+			t.Fatal(problems)
+		}
+		r.Commit(plan)
+		return problems
+	}
+	load(stored(state, ""))
+	first := r.Members()
+	if _, created, err := first.Put("partners", "acme", Wanted{}, MemberFields{Plan: "gold"}, now); err != nil || !created {
+		t.Fatal(created, err)
+	}
+	if _, _, key, err := first.AddKey("partners", "acme", Wanted{}, NewCredential{}, now); err != nil || !strings.HasPrefix(key, "sk_acme_") {
+		t.Fatal(key, err)
+	}
+	clash := load(stored(state, ", acme: { keys: [{ hash: 'sha256:5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8', prefix: p }] }"))
+	if r.Members() != first || !strings.Contains(clash.Error(), "a stored consumer has the same name") {
+		t.Errorf("a reload says %v", clash)
+	}
+	if _, _, err := first.Put("partners", "acme", Wanted{}, MemberFields{}, now); !errors.Is(err, ErrConfigured) {
+		t.Errorf("got %v", err)
+	}
+	if list, more, err := r.Consumers("", "", 1); err != nil || !more || list[0].Stored {
+		t.Errorf("%v %v %v", list, more, err)
+	}
+
+	// A plan that is dropped leaves what runs alone.
+	plan, problems := r.Compile(parse(t, stored(state, "")))
+	if plan == nil {
+		t.Fatal(problems)
+	}
+	r.Discard(plan)
+	if _, err := first.Get("partners", "acme", now); err != nil {
+		t.Error(err)
+	}
+	// Another folder is another file, and the old one is given up.
+	load(stored(t.TempDir(), ""))
+	if _, err := r.Members().Get("partners", "acme", now); !errors.Is(err, ErrNoMember) {
+		t.Errorf("got %v", err)
+	}
+	load(stored(state, ""))
+	if info, err := r.Members().Get("partners", "acme", now); err != nil || info.Plan != "gold" || len(info.Keys) != 1 {
+		t.Errorf("%+v, %v", info, err)
+	}
+	load("routes: { a: { match: /a, respond: { status: 204 } } }\n")
+	if r.Members() != nil || r.Unready() != "" {
+		t.Errorf("there are members still: %s", r.Unready())
+	}
+	if _, err := r.Members().Get("partners", "acme", now); !errors.Is(err, ErrNoMembers) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestMembersBroken: a file that cannot be read closes the routes and nothing else, and a reload looks again.
+func TestMembersBroken(t *testing.T) {
+	t.Parallel()
+	state := t.TempDir()
+	file := filepath.Join(state, membersFile)
+	if err := os.WriteFile(file, []byte(strings.Repeat("no such thing", 5000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := newRuntime(t)
+	plan, problems := r.Compile(parse(t, stored(state, "")))
+	if plan == nil || !strings.Contains(problems.Error(), "the routes of the group are closed: cannot open the file of consumers") {
+		t.Fatal(problems)
+	}
+	r.Commit(plan)
+	if got := r.Unready(); !strings.Contains(got, "cannot open the file of consumers") {
+		t.Errorf("it is unready because %q", got)
+	}
+	if _, _, err := r.Members().Put("partners", "acme", Wanted{}, MemberFields{}, time.Now()); !errors.Is(err, ErrMembersBusy) {
+		t.Errorf("got %v", err)
+	}
+	if c := r.Members().Counts(); c.Open {
+		t.Error("it counts as open")
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	r.Commit(mustCompile(t, r, stored(state, "")))
+	if got := r.Unready(); got != "" {
+		t.Errorf("it is unready because %q", got)
+	}
+
+	// It may break while it is used, too.
+	if _, _, err := r.Members().Put("partners", "acme", Wanted{}, MemberFields{}, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(file, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Members().Get("partners", "acme", time.Now()); err == nil {
+		t.Error("what is gone was found")
+	}
+	if got := r.Unready(); !strings.Contains(got, "is broken") {
+		t.Errorf("it is unready because %q", got)
+	}
+}
+
+// TestMembersUses writes when keys were used, and knows it after another start.
+func TestMembersUses(t *testing.T) {
+	t.Parallel()
+	state := t.TempDir()
+	yaml := stored(state, "")
+	r, now := newRuntime(t), time.Now().UTC()
+	r.Commit(mustCompile(t, r, yaml))
+	m := r.Members()
+	if _, _, err := m.Put("partners", "acme", Wanted{}, MemberFields{}, now); err != nil {
+		t.Fatal(err)
+	}
+	_, id, key, err := m.AddKey("partners", "acme", Wanted{}, NewCredential{Prefix: "p"}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := mustCompile(t, r, yaml)
+	e, err := plan.Explain("GET", "/a", [][2]string{{"X-Api-Key", key}}, nil, netip.MustParseAddr("192.0.2.1"))
+	r.Commit(plan)
+	if err != nil || e.Status != 204 {
+		t.Fatal(e, err)
+	}
+	r.Commit(mustCompile(t, r, "routes: { a: { match: /a, respond: { status: 204 } } }\n")) // which writes them
+	r.Commit(mustCompile(t, r, yaml))
+	info, err := r.Members().Get("partners", "acme", now)
+	if err != nil || len(info.Keys) != 1 || info.Keys[0].ID != id || info.Keys[0].LastUsed == nil {
+		t.Errorf("%+v, %v", info, err)
+	}
+}
+
+// TestMemberRotation overlaps keys, and bounds how many there are.
+func TestMemberRotation(t *testing.T) {
+	t.Parallel()
+	r, now := newRuntime(t), time.Unix(2e9, 0).UTC()
+	r.Commit(mustCompile(t, r, stored(t.TempDir(), "")))
+	m := r.Members()
+	if _, _, _, err := m.AddKey("partners", "acme", Wanted{}, NewCredential{}, now); !errors.Is(err, ErrNoMember) {
+		t.Errorf("got %v", err)
+	}
+	if _, _, err := m.Put("partners", "acme", Wanted{Absent: true}, MemberFields{}, now); err != nil {
+		t.Fatal(err)
+	}
+	_, old, _, err := m.AddKey("partners", "acme", Wanted{}, NewCredential{Expires: now.Add(time.Hour), Scopes: []string{"a"}}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rotate := func(id string, overlap time.Duration, at time.Time) ConsumerInfo {
+		t.Helper()
+		info, _, _, err := m.RotateKey("partners", "acme", id, Wanted{}, overlap, time.Time{}, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info
+	}
+	info := rotate(old, 48*time.Hour, now)
+	if len(info.Keys) != 2 || !info.Keys[0].Expires.Equal(now.Add(time.Hour)) || info.Keys[1].Expires != nil || strings.Join(info.Keys[1].Scopes, " ") != "a" {
+		t.Errorf("a longer overlap than the key had: %+v", info.Keys)
+	}
+	info = rotate(info.Keys[1].ID, 10*time.Minute, now)
+	if len(info.Keys) != 3 || !info.Keys[1].Expires.Equal(now.Add(10*time.Minute)) {
+		t.Errorf("an overlap of ten minutes: %+v", info.Keys)
+	}
+	if info = rotate(info.Keys[2].ID, 0, now.Add(time.Hour)); len(info.Keys) != 1 {
+		t.Errorf("what has expired is kept: %+v", info.Keys)
+	}
+	for len(info.Keys) < config.ConsumerKeysMax {
+		if info, _, _, err = m.AddKey("partners", "acme", Wanted{}, NewCredential{}, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var field *FieldError
+	if _, _, _, err := m.AddKey("partners", "acme", Wanted{}, NewCredential{}, now); !errors.As(err, &field) || field.Field != "keys" {
+		t.Errorf("got %v", err)
+	}
+	if _, err := m.RevokeKey("partners", "acme", "none", Wanted{}, now); !errors.Is(err, ErrNoCredential) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := m.RevokeKey("partners", "acme", info.Keys[0].ID, Wanted{Revision: info.Revision - 1}, now); !errors.Is(err, ErrRevision) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -56,7 +56,7 @@ func NewAPIKey(o KeyOptions) (*APIKey, error) {
 	o.isAuthorization = strings.EqualFold(o.Header, "Authorization")
 	g := &APIKey{options: o}
 	g.macs.New = func() any { return &mac{hmac.New(sha256.New, o.Pepper), make([]byte, 0, sha256.Size)} }
-	return g, o.Require.check()
+	return g, o.Require.Check()
 }
 
 // Check returns nil or one of the errors about keys.

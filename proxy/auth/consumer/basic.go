@@ -30,7 +30,7 @@ func NewBasic(o BasicOptions) (*Basic, error) {
 	if o.Passwords == nil {
 		return nil, errors.New("nothing computes what passwords hash to")
 	}
-	return &Basic{o}, o.Require.check()
+	return &Basic{o}, o.Require.Check()
 }
 
 // Check returns nil or one of the errors about passwords.

@@ -186,7 +186,7 @@ func (c *Consumer) credential(kind, group string, sum [sha256.Size]byte, a *Argo
 	if len(scopes) == 0 {
 		scopes = c.Scopes
 	}
-	made := &credential{sum: sum, argon2: a, plan: c.Plan, scopes: scopes, identity: c.identity(kind, group, scopes)}
+	made := &credential{sum: sum, argon2: a, plan: c.Plan, scopes: scopes, identity: c.Identity(kind, group, scopes)}
 	if !expires.IsZero() {
 		made.expires = expires.Unix()
 	}
@@ -199,7 +199,8 @@ const (
 	KindBasic = "basic"
 )
 
-func (c *Consumer) identity(kind, group string, scopes []string) *proxy.Identity {
+// Identity is who the consumer is for a policy of a kind, with these scopes.
+func (c *Consumer) Identity(kind, group string, scopes []string) *proxy.Identity {
 	var claims []proxy.Claim
 	var distinct [][]byte
 	add := func(name, value string) {
@@ -360,28 +361,32 @@ type Requirement struct {
 	Plans  []string   // one of these; empty: any
 }
 
-func (r *Requirement) check() error {
+// Check returns what is wrong with a requirement.
+func (r *Requirement) Check() error {
 	if slices.ContainsFunc(r.Scopes, func(set []string) bool { return len(set) == 0 || slices.Contains(set, "") }) || slices.Contains(r.Plans, "") {
 		return errors.New("an empty scope or plan is required, which nobody has")
 	}
 	return nil
 }
 
-func (r *Requirement) allows(c *credential) bool {
-	if len(r.Plans) > 0 && !slices.Contains(r.Plans, c.plan) {
+func (r *Requirement) allows(c *credential) bool { return r.Allows(c.plan, c.scopes) }
+
+// Allows reports whether a plan and scopes are enough.
+func (r *Requirement) Allows(plan string, scopes []string) bool {
+	if len(r.Plans) > 0 && !slices.Contains(r.Plans, plan) {
 		return false
 	}
 	for _, set := range r.Scopes {
-		if c.hasAll(set) {
+		if hasAll(scopes, set) {
 			return true
 		}
 	}
 	return len(r.Scopes) == 0
 }
 
-func (c *credential) hasAll(scopes []string) bool {
-	for _, s := range scopes {
-		if !slices.Contains(c.scopes, s) {
+func hasAll(has, wanted []string) bool {
+	for _, s := range wanted {
+		if !slices.Contains(has, s) {
 			return false
 		}
 	}

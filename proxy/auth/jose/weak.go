@@ -61,3 +61,6 @@ var rocaPrimes = func() (list []rocaPrime) {
 	}
 	return list
 }()
+
+// CheckRSA returns why a key of RSA protects nobody, or nil. It is for keys that were not read here.
+func CheckRSA(k *rsa.PublicKey) error { return weakRSA(k) }

@@ -25,6 +25,7 @@ var policyBuilders = []func(b *builder, name string, p *config.Policy, pattern *
 	(*builder).quotaPolicy,
 	(*builder).apiKeyPolicy,
 	(*builder).basicAuthPolicy,
+	(*builder).signaturePolicy,
 	(*builder).securityHeadersPolicy,
 	(*builder).cookiesPolicy,
 	(*builder).csrfPolicy,

@@ -19,7 +19,9 @@ type Consumer struct {
 	Plan      Text                   `cfg:"plan" doc:"the plan that it is on, such as gold"`
 	Scopes    List[Text]             `cfg:"scopes" doc:"what it may do, such as orders.read"`
 	Labels    Named[Text]            `cfg:"labels" names:"label" doc:"anything else that services are to know of it: $consumer.NAME"`
-	Pos       Pos
+
+	SigningKeys Named[SigningKey] `cfg:"signing_keys" names:"keyid" doc:"what it signs requests with, by the keyid that it sends"`
+	Pos         Pos
 }
 
 // ConsumerKey is what a key hashes to; the key itself is nowhere.
@@ -341,7 +343,8 @@ func (v *validator) consumer(c *Consumer, path string) {
 	for _, l := range c.Labels {
 		v.consumerText(l.Value, joinPath(path+".labels", l.Name))
 	}
-	if len(c.Keys)+len(c.Passwords) == 0 && v.written(path) && !v.report.touched[path+".keys"] && !v.report.touched[path+".passwords"] {
+	v.signingKeys(c, path)
+	if len(c.Keys)+len(c.Passwords)+len(c.SigningKeys) == 0 && v.written(path) && !v.report.touched[path+".keys"] && !v.report.touched[path+".passwords"] {
 		v.warn(path, "has neither keys nor passwords: nobody can be this consumer", "keys: [{ hash: ... }]")
 	}
 }

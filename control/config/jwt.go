@@ -114,6 +114,8 @@ func (p Policy) Identifies() bool {
 		return true
 	case p.Introspection != nil:
 		return p.Introspection.Mode == "enforce"
+	case p.Signature != nil:
+		return p.Signature.Mode == "enforce"
 	}
 	return false
 }

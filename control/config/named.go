@@ -83,6 +83,7 @@ var nameRules = map[string]nameRule{
 	"answer": {what: "status", pattern: "^[1-5]([0-9][0-9]|xx)$", check: checkAnswerStatus},
 	"sni":    {what: "name of a server", foldCase: true, pattern: `^(\*\.)?[A-Za-z0-9_.-]+$`, check: checkServerName},
 	"label":  {what: "name of a label", pattern: "^[A-Za-z0-9_-]{1,64}$", check: checkLabelName},
+	"keyid":  {what: "id of a signing key", pattern: `^[ !#-\[\]-~]{1,256}$`, check: checkKeyID},
 	"any":    {what: "name", pattern: "^.+$", check: checkAnyName},
 }
 

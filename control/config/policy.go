@@ -22,6 +22,7 @@ type Policy struct {
 	Compress        *Compress        `cfg:"compress" doc:"compresses responses"`
 	APIKey          *APIKey          `cfg:"api_key" doc:"admits consumers by a key that they bring"`
 	BasicAuth       *BasicAuth       `cfg:"basic_auth" doc:"admits consumers by their name and a password"`
+	Signature       *Signature       `cfg:"signature" doc:"admits consumers who sign their requests (RFC 9421)"`
 	Countries       *Countries       `cfg:"countries" doc:"admits clients by the country of their address"`
 	SecurityHeaders *SecurityHeaders `cfg:"security_headers" doc:"tells browsers to be careful"`
 	Cookies         *Cookies         `cfg:"cookies" doc:"completes the cookies of origins that forget Secure, HttpOnly or SameSite"`
@@ -81,7 +82,7 @@ func (p Policy) Kind() string {
 // Guards reports whether the policy refuses requests: it must see all of them.
 func (p Policy) Guards() bool {
 	return p.Addresses != nil || p.ClientCert != nil || p.JWT != nil || p.APIKey != nil || p.BasicAuth != nil ||
-		p.CSRF != nil || p.Countries != nil || p.Introspection != nil || p.OIDC != nil
+		p.CSRF != nil || p.Countries != nil || p.Introspection != nil || p.OIDC != nil || p.Signature != nil
 }
 
 func (p Policy) kinds() []string {
@@ -150,6 +151,7 @@ func (v *validator) policy(p Policy, path string) {
 	v.quota(p.Quota, path)
 	v.apiKey(p.APIKey, path)
 	v.basicAuth(p.BasicAuth, path)
+	v.signature(p.Signature, path)
 	v.securityHeaders(p.SecurityHeaders, joinPath(path, "security_headers"))
 	v.cookies(p.Cookies, joinPath(path, "cookies"))
 	v.countries(p.Countries, joinPath(path, "countries"))

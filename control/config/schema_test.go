@@ -54,6 +54,7 @@ func TestSchema(t *testing.T) {
 	f("cache: {}")
 	f("consumers: { g: { a: { keys: [{ hash: 'sha256:00', prefix: sk, expires: '2027-01-31', scopes: [a] }], passwords: '$argon2id$', plan: gold, labels: { x: y } } } }")
 	f("policies: { k: { api_key: { consumers: g, query: k, require: { scope: a b } } }, b: { basic_auth: { consumers: g, keep: true } } }")
+	f("policies: { s: { signature: { consumers: g, components: [\"@method\"], nonce: required, body_up_to: 1MiB } } }\nconsumers: { g: { a: { signing_keys: { \"key 1\": { secret: x, encoding: base64 } } } } }")
 	f("state: /tmp/s\nconsumers: { g: { stored: true, a: { plan: gold } }, h: { stored: { plan: gold } } }")
 	f("tls: { a: { certificates: self-signed, preset: modern, hsts: 365d } }")
 	f("tls: { a: { certificates: [{ acme: ops@a.example, hosts: [a.example] }, { acme: { email: ops@a.example, key: rsa }, hosts: a.example }], ocsp: off } }")

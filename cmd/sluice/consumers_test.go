@@ -226,6 +226,11 @@ func TestConsumersBroken(t *testing.T) {
 	f("http://"+second.address("web")+"/a", 503, "consumers_unavailable", "X-Api-Key", "password")
 	f("http://"+second.address("admin")+"/readyz", 503, "another process has it open")
 	f(web+"/a", 200, "", "X-Api-Key", "password")
+
+	// When the first one is gone, the second finds out by itself.
+	p.signal(os.Kill)
+	eventually(t, "the second gateway opens", func() bool { status, _ := get("http://" + second.address("admin") + "/readyz"); return status == 200 })
+	f("http://"+second.address("web")+"/a", 200, "", "X-Api-Key", "password")
 }
 
 // syncedBuffer is written by many.

@@ -24,6 +24,9 @@ const (
 	usesBatch = 4096
 )
 
+// retryEvery is how often a file that could not be opened is tried again: the gateway that has it may be one that is ending.
+const retryEvery = 2 * time.Second
+
 // Members are the consumers that the admin listener edits: their file, and what guards look for them in. They outlive configurations, since
 // the file is locked. Until the file is open, and when it is found broken, every group is closed.
 type Members struct {
@@ -89,8 +92,8 @@ func (m *Members) live(group string) *liveGroup {
 	return m.groups[group]
 }
 
-// openMembers opens the file if it is not open, and reads the groups that were not read. If that fails the routes of the groups are closed,
-// and another reload tries again.
+// openMembers opens the file if it is not open, and reads the groups that were not read. If that fails the routes of the groups are closed
+// until it works.
 func (b *builder) openMembers() {
 	m := b.plan.members
 	if m == nil || b.runtime.options.Dry {
@@ -99,7 +102,7 @@ func (b *builder) openMembers() {
 	if err := m.open(); err != nil {
 		slog.Error("the stored consumers cannot be read: the routes that ask for them are closed", "error", err)
 		for _, group := range b.plan.stored {
-			b.warn(config.JoinPath("consumers", group)+".stored", "the routes of the group are closed: "+err.Error(), "repair the file, or put a copy in its place, and reload")
+			b.warn(config.JoinPath("consumers", group)+".stored", "the routes of the group are closed: "+err.Error(), "end the other gateway, or put a copy in the place of a broken file")
 		}
 		return
 	}
@@ -180,7 +183,7 @@ func (m *Members) start(groups []string, beside map[string]*consumer.Group) {
 		return
 	}
 	m.stop, m.stopped = make(chan struct{}), make(chan struct{})
-	go m.keepUses(m.stop, m.stopped)
+	go m.keep(m.stop, m.stopped)
 }
 
 // end writes what is to be written, and closes the file.
@@ -207,19 +210,34 @@ func (m *Members) end() {
 	// Exchanges of the old configuration are judged by what was known last.
 }
 
-func (m *Members) keepUses(stop, stopped chan struct{}) {
+// keep writes when consumers were seen, and tries again to open what could not be.
+func (m *Members) keep(stop, stopped chan struct{}) {
 	defer close(stopped)
-	t := time.NewTicker(usesEvery)
-	defer t.Stop()
+	save, retry := time.NewTicker(usesEvery), time.NewTicker(retryEvery)
+	defer save.Stop()
+	defer retry.Stop()
 	for done := false; !done; {
 		select {
-		case <-t.C:
+		case <-retry.C:
+			m.retry()
+			continue
+		case <-save.C:
 		case <-stop:
 			done = true
 		}
 		if err := m.saveUses(); err != nil {
 			slog.Error("when consumers were seen last was not written", "error", err)
 		}
+	}
+}
+
+// retry opens the file if it is not open. One that was found broken waits for a reload: somebody has to look after it.
+func (m *Members) retry() {
+	m.mu.Lock()
+	absent := m.file == nil && m.why.Load() != nil
+	m.mu.Unlock()
+	if absent && m.open() == nil {
+		slog.Info("the stored consumers are there: the routes that ask for them are open")
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -147,6 +148,48 @@ func (c *adminClient) getJSON(ctx context.Context, path string, v any) error {
 		return err
 	}
 	if err := json.Unmarshal([]byte(b.String()), v); err != nil {
+		return fmt.Errorf("the answer of %s is not what an admin listener of Sluice sends: %w", c.shown, err)
+	}
+	return nil
+}
+
+// sendJSON sends body, if there is one, and reads the answer into v, if that is wanted.
+func (c *adminClient) sendJSON(ctx context.Context, method, path string, body, v any) error {
+	ctx, cancel := context.WithTimeout(ctx, adminAnswerMax)
+	defer cancel()
+	var content io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return fmt.Errorf("cannot ask %s: %w", c.shown, err)
+		}
+		content = bytes.NewReader(text)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, content)
+	if err != nil {
+		return fmt.Errorf("cannot ask %s: %w", c.shown, err)
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return c.unreachable(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode >= 300 {
+		return c.refused(res)
+	}
+	text, err := io.ReadAll(io.LimitReader(res.Body, adminJSONMax+1))
+	switch {
+	case err != nil:
+		return fmt.Errorf("the answer of %s broke off: %w", c.shown, err)
+	case len(text) > adminJSONMax:
+		return fmt.Errorf("the answer of %s is larger than %d bytes", c.shown, adminJSONMax)
+	case v == nil:
+		return nil
+	}
+	if err := json.Unmarshal(text, v); err != nil {
 		return fmt.Errorf("the answer of %s is not what an admin listener of Sluice sends: %w", c.shown, err)
 	}
 	return nil

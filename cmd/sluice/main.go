@@ -23,18 +23,19 @@ const (
 
 // commands is the command line.
 type commands struct {
-	Run     runCommand     `cmd:"" help:"Serve a configuration file."`
-	Proxy   proxyCommand   `cmd:"" help:"Serve as a reverse proxy, without a file."`
-	Demo    demoCommand    `cmd:"" help:"Serve an example with its own origins, to try things out."`
-	Init    initCommand    `cmd:"" help:"Write a commented configuration file to begin with."`
-	Check   checkCommand   `cmd:"" help:"Report everything that is wrong with configuration files."`
-	Fmt     fmtCommand     `cmd:"" help:"Lay configuration files out the one way."`
-	Schema  schemaCommand  `cmd:"" help:"Print the JSON Schema of configuration files, for editors."`
-	Explain explainCommand `cmd:"" help:"Say what would become of a request, and why."`
-	ECH     echCommand     `cmd:"" name:"ech" help:"Make keys for Encrypted Client Hello, and DNS records."`
-	Keys    keysCommand    `cmd:"" help:"Make API keys and passwords, or hash them, for the configuration."`
-	Profile profileCommand `cmd:"" help:"Fetch profiles from a running gateway."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Run       runCommand       `cmd:"" help:"Serve a configuration file."`
+	Proxy     proxyCommand     `cmd:"" help:"Serve as a reverse proxy, without a file."`
+	Demo      demoCommand      `cmd:"" help:"Serve an example with its own origins, to try things out."`
+	Init      initCommand      `cmd:"" help:"Write a commented configuration file to begin with."`
+	Check     checkCommand     `cmd:"" help:"Report everything that is wrong with configuration files."`
+	Fmt       fmtCommand       `cmd:"" help:"Lay configuration files out the one way."`
+	Schema    schemaCommand    `cmd:"" help:"Print the JSON Schema of configuration files, for editors."`
+	Explain   explainCommand   `cmd:"" help:"Say what would become of a request, and why."`
+	ECH       echCommand       `cmd:"" name:"ech" help:"Make keys for Encrypted Client Hello, and DNS records."`
+	Keys      keysCommand      `cmd:"" help:"Make API keys and passwords, or hash them, for the configuration."`
+	Consumers consumersCommand `cmd:"" help:"Edit the stored consumers of a running gateway, and their keys."`
+	Profile   profileCommand   `cmd:"" help:"Fetch profiles from a running gateway."`
+	Version   versionCommand   `cmd:"" help:"Print the version."`
 }
 
 // errFailed ends a command that has said itself what is wrong.

@@ -473,6 +473,8 @@ func failEdit(ctx *fasthttp.RequestCtx, err error) {
 		fail(ctx, problem{Status: 412, Code: "changed_meanwhile", Detail: "Nothing was changed: the consumer is not what If-Match or If-None-Match say."})
 	case errors.Is(err, roster.ErrFull):
 		fail(ctx, problem{Status: 507, Code: "group_full", Detail: "Nothing was changed: " + err.Error() + "."})
+	case errors.Is(err, compile.ErrMembersBusy): // which is logged once
+		fail(ctx, problem{Status: 503, Code: "consumers_unavailable", Detail: "The stored consumers cannot be read or written: " + err.Error() + "."})
 	default:
 		slog.Error("the stored consumers cannot be read or written", "error", err)
 		fail(ctx, problem{Status: 503, Code: "consumers_unavailable", Detail: "The stored consumers cannot be read or written: " + err.Error() + "."})

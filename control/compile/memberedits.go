@@ -23,7 +23,7 @@ var (
 	ErrNoCredential = errors.New("the consumer has no key or password of that id")
 	ErrConfigured   = errors.New("the configuration has a consumer of that name, which counts instead")
 	ErrRevision     = errors.New("the consumer has changed meanwhile")
-	ErrMembersBusy  = errors.New("the stored consumers cannot be read or written at the moment")
+	ErrMembersBusy  = errors.New("they are closed")
 )
 
 // FieldError says what is wrong with one field of what was sent.
@@ -324,8 +324,8 @@ func (m *Members) opened(group string) (*roster.File, *consumer.Live, error) {
 	switch {
 	case g == nil:
 		return nil, nil, ErrNoMembers
-	case m.file == nil || m.why.Load() != nil:
-		return nil, nil, ErrMembersBusy
+	case m.why.Load() != nil:
+		return nil, nil, fmt.Errorf("%w: %s", ErrMembersBusy, *m.why.Load())
 	}
 	return m.file, g.Live, nil
 }

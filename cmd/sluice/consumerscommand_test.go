@@ -13,6 +13,7 @@ func TestConsumersCommand(t *testing.T) {
 	dir := t.TempDir()
 	p := launch(t, "run", "-c", writeFile(t, filepath.Join(dir, "sluice.yaml"), storing(filepath.Join(dir, "state"))))
 	web, admin := "http://"+p.address("web"), p.address("admin")
+	eventually(t, "the gateway is ready", func() bool { status, _ := get("http://" + admin + "/readyz"); return status == 200 })
 	run := func(want int, wantErr string, args ...string) string {
 		t.Helper()
 		out, errs, code := sluice(t, dir, append(append([]string{"consumers"}, args...), "--admin", admin)...)

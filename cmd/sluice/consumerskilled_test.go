@@ -56,6 +56,7 @@ func killConsumers(t *testing.T, rounds int) {
 	for round := range rounds + 1 {
 		p := launch(t, "run", "-c", config)
 		web, admin := "http://"+p.address("web"), "http://"+p.address("admin")
+		eventually(t, "the gateway is ready", func() bool { status, _ := get(admin + "/readyz"); return status == 200 })
 		for _, e := range editors {
 			e.admin, e.web = admin, web
 			e.compare()

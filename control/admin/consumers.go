@@ -99,6 +99,10 @@ func parseTarget(path string) (t target) {
 func (s *Server) consumer(ctx *fasthttp.RequestCtx) {
 	t := parseTarget(string(ctx.Path()))
 	members := s.gateway.Members()
+	if members == nil && s.gateway.Status().Generation == 0 {
+		fail(ctx, problem{Status: 503, Code: "starting", Detail: "The gateway is starting: the consumers will be there in a moment."})
+		return
+	}
 	now := time.Now().UTC().Truncate(time.Second)
 	if ctx.IsGet() || ctx.IsHead() {
 		info, err := members.Get(t.group, t.name, now)

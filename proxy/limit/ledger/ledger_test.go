@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -178,6 +179,46 @@ func TestTogether(t *testing.T) {
 	wg.Wait()
 	if total > 2000 || total < 1998 {
 		t.Errorf("%d were given of 2000", total)
+	}
+}
+
+// TestSlow: while the file is being written nobody waits for it. What is reserved is given, and no more; and afterwards all of it.
+func TestSlow(t *testing.T) {
+	var stuck atomic.Bool
+	goOn := make(chan struct{})
+	_, m := started(t, t.TempDir(), func() time.Time {
+		if stuck.Load() {
+			<-goOn // the writer asks before it writes
+		}
+		return time.Now()
+	}, perDay)
+	limit := &Limit{Text: "100/day", Most: 100, Batch: 10}
+	a, b := enter(t, m, 1), enter(t, m, 2)
+	total := use(t, a, limit, 1, time.Now)
+	stuck.Store(true)
+	f := func(a *Account) (given int) {
+		t.Helper()
+		for {
+			switch v := a.Take(1, limit, time.Now().UnixNano()); {
+			case v.OK:
+				given++
+			case v.Closed:
+				return given
+			default:
+				t.Fatalf("got %+v after %d", v, given)
+			}
+		}
+	}
+	if total += f(a); total > 20 {
+		t.Errorf("%d were given without a word in the file", total)
+	}
+	if n := f(b); n != 10 {
+		t.Errorf("%d were given to a newcomer, want a batch", n)
+	}
+	stuck.Store(false)
+	close(goOn)
+	if total += use(t, a, limit, 1000, time.Now); total != 100 {
+		t.Errorf("%d were given of 100", total)
 	}
 }
 

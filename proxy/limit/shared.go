@@ -84,8 +84,8 @@ func (w *Window) Lease() int {
 
 func newShared(t *table, accounts []account, w *Window, a *Across) *Shared {
 	return &Shared{
-		Local: *newLocal(t, w), across: a, lease: int64(w.Lease()),
-		wants: newBitmap(len(accounts)), accounts: accounts,
+		Local:  Local{table: t, interval: w.interval, burst: w.interval * int64(w.Burst), keep: settleTime},
+		across: a, lease: int64(w.Lease()), wants: newBitmap(len(accounts)), accounts: accounts,
 	}
 }
 
@@ -111,7 +111,7 @@ func (s *Shared) Look(key uint64, n, now int64) Verdict {
 		slot := s.table.find(key)
 		if slot == nil {
 			state := uint64(0)
-			if !s.table.hasRoom(key, uint64(now-settleTime)) {
+			if !s.table.hasRoom(key, uint64(now-s.keep)) {
 				state = s.spill.Load()
 			}
 			_, v := s.decide(state, n, now)
@@ -144,7 +144,7 @@ func (s *Shared) Take(key uint64, n, now int64) Verdict {
 				return v // it asks for more than a full bucket holds
 			}
 			entered := false
-			if slot, entered = s.table.enter(key, uint64(now-settleTime), first); entered {
+			if slot, entered = s.table.enter(key, uint64(now-s.keep), first); entered {
 				at := s.table.index(slot)
 				s.accounts[at].taken.Add(n)
 				s.settle(at)

@@ -76,7 +76,7 @@ func (h *history) over() int64 { return (h.most+h.w.interval-1)/h.w.interval - i
 // in between, and one lease for each host at the most. Nor does it give much less, if it is asked for more.
 func TestSharedWithinBound(t *testing.T) {
 	t.Parallel()
-	seeds := uint64(10)
+	seeds := uint64(6)
 	if os.Getenv("SLUICE_SOAK") != "" {
 		seeds = 500
 	}
@@ -149,11 +149,10 @@ func TestSharedSteady(t *testing.T) {
 			ledger.delay = func() time.Duration { return delay }
 			nodes, stop := newNodes(t, hosts, ledger, DownLocal, w)
 			defer stop()
-			given, began := 0, time.Now()
-			var since time.Time
-			for i := 0; time.Since(began) < 12*time.Second; i++ {
+			given, since := 0, time.Now()
+			for i := range 14_000 {
 				time.Sleep(time.Duration(float64(time.Second) / rate))
-				if since.IsZero() && time.Since(began) > 6*time.Second {
+				if i == 6000 {
 					since, given = time.Now(), 0 // the burst is gone
 				}
 				if nodes[spread(i)].Take(2, 1, wire.Now()).OK {
@@ -161,7 +160,7 @@ func TestSharedSteady(t *testing.T) {
 				}
 			}
 			want := time.Since(since).Seconds() * float64(w.Count) / w.Per.Seconds()
-			if off := math.Abs(float64(given) - want); off > max(0.02*want, 1) {
+			if off := math.Abs(float64(given) - want); off > max(0.05*want, 1) {
 				t.Errorf("%+v on %d hosts, with %v: %d were given, want %.0f", w, hosts, delay, given, want)
 			}
 		})
@@ -235,7 +234,7 @@ func TestSharedStoreAway(t *testing.T) {
 				}
 			}
 			ask(3 * time.Second)
-			within("together", ask(3*time.Second), 194, 206)
+			within("together", ask(2*time.Second), 194, 206)
 			ledger.set(func() { away(ledger) })
 			ask(500 * time.Millisecond)
 			for i, n := range nodes {
@@ -243,11 +242,11 @@ func TestSharedStoreAway(t *testing.T) {
 					t.Errorf("%s: host %d has not noticed within 500 ms", name, i)
 				}
 			}
-			within("each by itself", ask(3*time.Second), hosts*194, hosts*206)
+			within("each by itself", ask(2*time.Second), hosts*194, hosts*206)
 			ledger.set(func() { back(ledger) })
 			// Each may be by itself for a moment, and what they gave meanwhile is not forgotten.
 			within("as the ledger comes back", ask(2*time.Second), 194, 200+(hosts-1)*200*0.3/2)
-			within("together again", ask(3*time.Second), 194, 206)
+			within("together again", ask(2*time.Second), 194, 206)
 			for i, n := range nodes {
 				if !n.fleet.Up() {
 					t.Errorf("%s: host %d has not noticed that the ledger is back", name, i)
@@ -449,7 +448,7 @@ func TestSharedEvicted(t *testing.T) {
 		ledger.set(func() {
 			ledger.judge = func(list []Entry) {
 				for _, e := range list {
-					taken[e.Key] += e.taken
+					taken[e.Key] += e.taken + e.charged
 				}
 			}
 		})
@@ -458,7 +457,11 @@ func TestSharedEvicted(t *testing.T) {
 		sum := int64(0)
 		for i := range 6000 {
 			k := clean(random.Uint64())
-			if n.Take(k, 1, wire.Now()).OK {
+			if i%2 == 0 { // what a response costs
+				n.Charge(k, 1, wire.Now())
+				given[k]++
+				sum++
+			} else if n.Take(k, 1, wire.Now()).OK {
 				given[k]++
 				sum++
 			}

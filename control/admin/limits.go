@@ -55,6 +55,8 @@ func (s *Server) resetLimit(ctx *fasthttp.RequestCtx) {
 		fail(ctx, problem{Status: 404, Code: "no_limit", Detail: "There is no such policy: " + err.Error() + "."})
 	case errors.Is(err, limit.ErrUnknownKey):
 		fail(ctx, problem{Status: 404, Code: "unknown_key", Detail: "There is nothing to reset: " + err.Error() + "."})
+	case errors.Is(err, limit.ErrStoreAway):
+		fail(ctx, problem{Status: 503, Code: "store_down", Detail: "Only half is done: " + err.Error() + "."})
 	default:
 		fail(ctx, problem{Status: 400, Code: "bad_key", Detail: "The key cannot be reset: " + err.Error() + "."})
 	}

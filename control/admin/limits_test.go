@@ -22,6 +22,7 @@ func TestLimits(t *testing.T) {
 	f("POST", "/v1/limits/reset?policy=fair-use&id=0-f00", 200, `"reset": true`)
 	f("DELETE", "/v1/limits/reset?policy=fair-use&key=192.0.2.7", 200, `"reset": true`)
 	f("POST", "/v1/limits/reset?policy=fair-use&key=192.0.2.8", 404, "unknown_key")
+	f("POST", "/v1/limits/reset?policy=fair-use&key=192.0.2.9", 503, "store_down")
 	f("POST", "/v1/limits/reset?policy=fair-use&key=a&key=b", 400, "so many values")
 	f("POST", "/v1/limits/reset?policy=other&id=0-f00", 404, "no_limit")
 	f("POST", "/v1/limits/reset?policy=fair-use", 400, "bad_key")

@@ -83,6 +83,8 @@ func (g *fake) ResetLimit(policy, id string, values []string) error {
 		return compile.ErrNoLimit
 	case id == "0-f00" || len(values) == 1 && values[0] == "192.0.2.7":
 		return nil
+	case len(values) == 1 && values[0] == "192.0.2.9":
+		return limit.ErrStoreAway
 	case len(values) > 1:
 		return errors.New("no limit has a key of so many values")
 	}

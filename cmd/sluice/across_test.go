@@ -19,18 +19,18 @@ import (
 // itself and nobody waits; when it is there again, empty, they have one budget again.
 func TestAcrossHosts(t *testing.T) {
 	t.Parallel()
-	across(t, time.Second)
+	across(t, time.Second, "killed")
 }
 
-// TestSoakAcrossHosts is the same for longer.
+// TestSoakAcrossHosts is the same for longer, and with a store that is slow, or does not answer at all.
 func TestSoakAcrossHosts(t *testing.T) {
 	if os.Getenv("SLUICE_SOAK") == "" {
 		t.Skip("make soak runs it")
 	}
-	across(t, 10*time.Second)
+	across(t, 10*time.Second, "killed", "slow", "silent")
 }
 
-func across(t *testing.T, d time.Duration) {
+func across(t *testing.T, d time.Duration, ways ...string) {
 	server := redistest.Start(t)
 	const hosts, rate, burst = 4, 1000, 400
 	var urls, admin [hosts]string
@@ -76,28 +76,43 @@ routes:
 	offer(t, urls[:], 2*rate, 500*time.Millisecond, one) // and what was too much of it is made up for
 	steady("at first")
 
-	server.Kill()
-	up(false)
-	if status, text := get(admin[0] + "/readyz"); status != 503 || !strings.Contains(text, "no answer of the store redis") {
-		t.Errorf("/readyz says %d %q", status, text)
+	for _, way := range ways {
+		fails[way].begin(server)
+		up(false)
+		alone(t, way, urls[:], admin[0], one)
+		fails[way].end(server)
+		back := time.Now()
+		up(true)
+		if took := time.Since(back); took > 5*time.Second { // two are promised, and the machine may be busy
+			t.Errorf("%s: the store was missed for %v", way, took)
+		}
+		if status, text := get(admin[0] + "/readyz"); status != 200 {
+			t.Errorf("%s: /readyz says %d %q", way, status, text)
+		}
+		offer(t, urls[:], 2*rate, 500*time.Millisecond, one)
+		steady("after it was " + way)
+	}
+}
+
+// fails are the ways in which a store can fail.
+var fails = map[string]struct{ begin, end func(*redistest.Server) }{
+	"killed": {(*redistest.Server).Kill, (*redistest.Server).Revive},
+	"slow":   {func(s *redistest.Server) { s.Delay(time.Second) }, func(s *redistest.Server) { s.Delay(0) }},
+	"silent": {(*redistest.Server).Swallow, (*redistest.Server).Pass},
+}
+
+// alone tries what gateways do without the store, once they have noticed: each would let in twice as many as come.
+func alone(t *testing.T, way string, urls []string, admin string, one *single) {
+	t.Helper()
+	if status, text := get(admin + "/readyz"); status != 503 || !strings.Contains(text, "no answer of the store redis") {
+		t.Errorf("%s: /readyz says %d %q", way, status, text)
 	}
 	if status, text := get(urls[0] + "/strict"); status != 503 || !strings.Contains(text, "limit_unavailable") {
-		t.Errorf("a policy that fails closed answers %d %s", status, text)
+		t.Errorf("%s: a policy that fails closed answers %d %s", way, status, text)
 	}
-	if o := offer(t, urls[:], 2*rate, 300*time.Millisecond, one); o.admitted < o.sent*9/10 {
-		t.Errorf("each by itself has let in %d of %d", o.admitted, o.sent) // each would let in twice as many
+	if o := offer(t, urls, 2000, 300*time.Millisecond, one); o.admitted < o.sent*9/10 {
+		t.Errorf("%s: each by itself has let in %d of %d", way, o.admitted, o.sent)
 	}
-	server.Revive()
-	back := time.Now()
-	up(true)
-	if took := time.Since(back); took > 5*time.Second { // two are promised, and the machine may be busy
-		t.Errorf("the store was missed for %v", took)
-	}
-	if status, text := get(admin[0] + "/readyz"); status != 200 {
-		t.Errorf("/readyz says %d %q", status, text)
-	}
-	offer(t, urls[:], 2*rate, 500*time.Millisecond, one)
-	steady("afterwards")
 }
 
 // single is a limit as one gateway would apply it.

@@ -120,6 +120,9 @@ func (o *Own) join(none bool) (*round, time.Duration) {
 	if o.ended == nil || o.life.Err() != nil || none && o.problem != "" {
 		return nil, 0
 	}
+	if h := o.good(); h != nil && !h.doubted.Load() {
+		return nil, 0 // it has come since somebody looked
+	}
 	if !o.under {
 		o.stir()
 	}

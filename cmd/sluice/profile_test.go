@@ -320,7 +320,6 @@ func TestChoose(t *testing.T) {
 
 // TestCaptureEndToEnd: requests become slow, and what the gateway did then is on its disk, in its log and in its metrics.
 func TestCaptureEndToEnd(t *testing.T) {
-	t.Parallel()
 	slow := make(chan struct{})
 	var slowly atomic.Bool
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -24,8 +24,7 @@ type target struct {
 	cores   string
 	scratch string // a folder for files
 	proxy   *running
-	held    *holder  // connections that wait, or nil
-	store   *process // of limits that hosts share, or nil
+	held    *holder // connections that wait, or nil
 }
 
 // outcome is what a load generator has seen.

@@ -94,6 +94,13 @@ type running struct {
 	listen, admin string
 	dir           string
 	words         settings // With alone
+	store         *process // of limits that hosts share, or nil
+}
+
+// stop ends it, and what was started for it.
+func (r *running) stop() {
+	r.process.stop()
+	r.store.stop()
 }
 
 func (r *running) has(word string) bool { return r.words.Has(word) }

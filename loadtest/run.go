@@ -132,16 +132,15 @@ func (p plan) launch(ctx context.Context, e entrant, origin, dir string) (target
 		store.stop()
 		return target{}, err
 	}
+	r.store = store
 	if err := e.does.verify(ctx, r); err != nil {
 		r.stop()
-		store.stop()
 		return target{}, err
 	}
-	t := target{url: r.base() + e.does.path, path: e.does.path, seconds: p.seconds, cores: p.load, scratch: own, proxy: r, store: store}
+	t := target{url: r.base() + e.does.path, path: e.does.path, seconds: p.seconds, cores: p.load, scratch: own, proxy: r}
 	if e.idle > 0 {
 		if t.held, err = startHolder(ctx, t, e.idle); err != nil {
 			r.stop()
-			store.stop()
 			return target{}, err
 		}
 	}
@@ -154,7 +153,6 @@ func (t target) stop() {
 		_, _ = t.held.release() // another error led here
 	}
 	t.proxy.stop()
-	t.store.stop()
 }
 
 // startStore starts what hosts share limits in.

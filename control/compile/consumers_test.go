@@ -11,10 +11,13 @@ consumers:
   partners:
     acme: { keys: [{ hash: "sha256:5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8", prefix: sk }] }
     anne: { passwords: "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21l$c29tZWhhc2hzb21laGFzaHNvbWU" }
+  signers: { bravo: { signing_keys: { k: { secret: "0123456789abcdef0123456789abcdef" } } } }
 policies:
   limit: { rate_limit: { allow: 10/s per consumer } }
   key: { api_key: { consumers: partners } }
   staff: { basic_auth: { consumers: partners } }
+  signed: { signature: { consumers: signers } }
+  status: { signature: { consumers: signers, components: ["@status"] } }
   watched: { api_key: { consumers: partners, mode: report } }
   tell: { headers: { request: { set: { X-User: $consumer, X-Plan: $consumer.plan } } } }
 `
@@ -35,6 +38,10 @@ func TestConsumerOrder(t *testing.T) {
 	f("use: [key, tell], to: s", "")
 	f("use: [staff, tell], to: s", "")
 	f("use: [key, limit], to: s", "")
+	f("use: [signed, limit, tell], to: s", "")
+	f("use: [limit, signed], to: s", "counts per consumer, and no policy before it")
+	f("use: [{ cache: { for: 1m } }, signed], to: s", "the policy signature stands behind cache")
+	f("use: [status], to: s", `"@status" is no component of a request that can be signed`)
 	f("use: [limit, key], to: s", "counts per consumer, and no policy before it")
 	f("use: [watched, limit], to: s", "counts per consumer, and no policy before it")
 	f("use: [tell, key], to: s", "names the consumer before any policy")
@@ -52,7 +59,7 @@ func TestUnenforcedConsumers(t *testing.T) {
 	if got := strings.Join(r.Unenforced(), " "); got != "basic_auth watched" {
 		t.Errorf("%q keep nobody out", got)
 	}
-	if got, more, err := r.Consumers("", "", 10); err != nil || more || len(got) != 2 || got[0].Name != "acme" || got[0].Group != "partners" || got[1].Name != "anne" {
+	if got, more, err := r.Consumers("", "", 10); err != nil || more || len(got) != 3 || got[0].Name != "acme" || got[0].Group != "partners" || got[1].Name != "anne" {
 		t.Errorf("the consumers are %+v", got)
 	}
 	r.Commit(mustCompile(t, r, "routes: { a: { match: /a, respond: { status: 204 } } }\n"))

@@ -12,6 +12,14 @@ type Guard interface {
 	Check(x *Exchange) error
 }
 
+// Answer is a guard's no that the client is told in words of its own, such as a redirect to where people log in: it is the response, and not an
+// Error that is rendered.
+type Answer interface {
+	error
+	// Answer makes the response of x. An error is what the client gets instead.
+	Answer(x *Exchange) error
+}
+
 // Preparer is a guard that does something to every request before it judges, whatever its mode: a field that says who the client is
 // must not come from the client, also where nobody is refused.
 type Preparer interface {
@@ -117,10 +125,19 @@ func (g *guarded) Serve(x *Exchange, next *Chain) error {
 				g.refusals(x, g.mode == Report)
 			}
 			if g.mode == Enforce {
-				return err
+				return g.refuse(x, err)
 			}
 			x.WouldRefuse = g.name
 		}
 	}
 	return next.Serve(x)
+}
+
+func (g *guarded) refuse(x *Exchange, err error) error {
+	answer, ok := err.(Answer)
+	if !ok {
+		return err
+	}
+	x.FailedAt = g.name // for the log; it is no error that the chain would say so of
+	return answer.Answer(x)
 }

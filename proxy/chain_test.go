@@ -138,3 +138,32 @@ func TestAsError(t *testing.T) {
 		t.Fatal("With changed the error that everybody shares")
 	}
 }
+
+// ownAnswer is a no that is an answer.
+type ownAnswer struct{ err error }
+
+func (ownAnswer) Error() string { return "no" }
+func (a ownAnswer) Answer(x *Exchange) error {
+	x.Response.Status = 302
+	return a.err
+}
+
+// TestGuardAnswers: a guard may refuse with an answer of its own, which nobody is told who is admitted.
+func TestGuardAnswers(t *testing.T) {
+	f := func(mode Mode, err, want error, status int, failedAt, wouldRefuse string) {
+		t.Helper()
+		x := Acquire()
+		defer x.Release()
+		g := Guarded("login", guardFunc(func(*Exchange) error { return ownAnswer{err} }), mode, nil)
+		if got := NewChain(Link{"login", g}, Link{"answer", answers}).Serve(x); got != want {
+			t.Errorf("%s: %v", mode, got)
+		}
+		if x.Response.Status != status || x.FailedAt != failedAt || x.WouldRefuse != wouldRefuse {
+			t.Errorf("%s: status %d, failed at %q, would refuse %q", mode, x.Response.Status, x.FailedAt, x.WouldRefuse)
+		}
+	}
+	f(Enforce, nil, nil, 302, "login", "")
+	f(Enforce, ErrDraining, ErrDraining, 302, "login", "")
+	f(Report, nil, nil, 200, "", "login")
+	f(Off, nil, nil, 200, "", "")
+}

@@ -170,7 +170,8 @@ func (x *Exchange) Peek(b *Body, max int) ([]byte, error) {
 	return b.prefix, err
 }
 
-// Gather makes the body whole, reading at most max bytes; a longer one is ErrBodyTooLarge.
+// Gather makes the body whole, reading at most max bytes; a longer one is ErrBodyTooLarge. The head of a response may lie in memory of the
+// connection that the body comes over, which has it back at the body's end: take what is needed of it before.
 func (x *Exchange) Gather(b *Body, max int) ([]byte, error) {
 	if b.limit > 0 {
 		max = int(min(int64(max), b.limit))

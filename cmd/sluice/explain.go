@@ -134,6 +134,9 @@ func facts(e *compile.Explanation) [][]string {
 		add("policy "+strconv.Itoa(i+1), policy)
 	}
 	add("client", e.Client)
+	for _, asks := range e.Asks {
+		add("asks", asks)
+	}
 	for _, cache := range e.Caches {
 		add("cached", cache)
 	}

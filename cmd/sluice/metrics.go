@@ -279,6 +279,22 @@ func (g *gateway) registerTokens() {
 			}
 		}
 	})
+	m.Func("sluice_forward_auth_asked_total", "Questions whether a request may go on, by what the service has answered; failed: no decision. What is remembered is not asked.",
+		func(yield func(string, float64) bool) {
+			for _, p := range g.runtime.DecisionPolicies() {
+				label := func(result string) string { return observe.Labels("policy", p.Name, "result", result) }
+				if !yield(label("admitted"), float64(p.Admitted)) || !yield(label("refused"), float64(p.Refused)) || !yield(label("failed"), float64(p.Failed)) {
+					return
+				}
+			}
+		})
+	m.Func("sluice_forward_auth_remembered", "Decisions that are remembered.", func(yield func(string, float64) bool) {
+		for _, p := range g.runtime.DecisionPolicies() {
+			if !yield(observe.Labels("policy", p.Name), float64(p.Remembered)) {
+				return
+			}
+		}
+	})
 	m.Func("sluice_identity_unenforced", "1 for each policy that should keep clients out and does not, because of its mode.", func(yield func(string, float64) bool) {
 		for _, name := range g.runtime.Unenforced() {
 			if !yield(observe.Labels("policy", name), 1) {

@@ -153,13 +153,16 @@ func (b *builder) explainCache(name string, c *config.CachePolicy) {
 // whoseCopy says who gets what the cache that is being built keeps.
 func (b *builder) whoseCopy(c *config.CachePolicy) string {
 	mayKnow := slices.ContainsFunc(b.at.before, func(p *config.Policy) bool {
-		return p.JWT != nil || p.ClientCert != nil || p.APIKey != nil || p.BasicAuth != nil || p.Introspection != nil || p.OIDC != nil || p.Signature != nil
+		return p.JWT != nil || p.ClientCert != nil || p.APIKey != nil || p.BasicAuth != nil || p.Introspection != nil || p.OIDC != nil || p.Signature != nil || p.ForwardAuth != nil
 	})
+	asked := slices.ContainsFunc(b.at.before, func(p *config.Policy) bool { return p.ForwardAuth != nil && p.ForwardAuth.Mode == "enforce" })
 	switch {
 	case c.Share:
 		return "one copy for all clients, whoever they are"
 	case b.identified():
 		return "each client has a copy of its own"
+	case asked:
+		return "whoever shows and wants the same before the service that decides has one copy"
 	case mayKnow:
 		return "each client that is known has a copy of its own, all others have one"
 	}

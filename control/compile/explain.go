@@ -27,6 +27,7 @@ type Explanation struct {
 	Limits     []string           `json:"limits,omitempty"`          // that the request meets, and what it is counted by
 	Doors      []string           `json:"listener_limits,omitempty"` // that its connection meets before, on each listener
 	Caches     []string           `json:"caches,omitempty"`          // what each cache tells requests apart by, and whose its answers are
+	Asks       []string           `json:"asks,omitempty"`            // which services decide, and what they are told; here they admit everything
 	Candidates []router.Candidate `json:"candidates,omitempty"`
 	// Coding is what a policy of the route would compress the answer with, if that is of its types and not too small; identity if the
 	// client accepts none.
@@ -172,7 +173,7 @@ func (p *Plan) explainRoute(e *Explanation, x *proxy.Exchange, route *proxy.Rout
 	if route.Pages == nil || x.Preflight() == nil { // a browser that asks is answered before the policies
 		p.explainPolicies(e, x, route)
 	}
-	e.Caches = p.caching[route]
+	e.Caches, e.Asks = p.caching[route], p.asking[route]
 	err := route.Chain.Serve(x)
 	if x.Identity != nil && len(e.Limits) > 0 {
 		e.Limits = p.explainLimits(x, route, e.Limits)
@@ -211,6 +212,13 @@ func (p *Plan) explainRoute(e *Explanation, x *proxy.Exchange, route *proxy.Rout
 		e.Status = x.Response.Status
 		e.Response = fields(&x.Response.Head, nil)
 		e.Outcome = fmt.Sprintf("Route %s is taken; the gateway answers %d by itself.", route.Name, x.Response.Status)
+	}
+	switch {
+	case len(e.Asks) == 0:
+	case err != nil:
+		e.Outcome += " The service that decides is not asked here: what it would say of the client is missing."
+	default:
+		e.Outcome += " That is if the service admits it that is asked before: nobody is asked here."
 	}
 }
 

@@ -197,7 +197,7 @@ func (b *builder) claimsInOrder(r *config.Route, path string) {
 		if p == nil {
 			p, _ = b.config.Policies.Get(u.Name)
 		}
-		known = known || p.JWT != nil || p.Introspection != nil || p.OIDC != nil
+		known = known || p.JWT != nil || p.Introspection != nil || p.OIDC != nil || p.ForwardAuth != nil
 		if p.Headers != nil && asks(p.Headers.Request) && !known {
 			b.warn(path+".use", "asks for claims of a token that no policy before it has verified: they are empty", "put the jwt policy in front")
 		}

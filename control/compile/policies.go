@@ -30,6 +30,7 @@ var policyBuilders = []func(b *builder, name string, p *config.Policy, pattern *
 	(*builder).cookiesPolicy,
 	(*builder).csrfPolicy,
 	(*builder).countriesPolicy,
+	(*builder).forwardAuthPolicy,
 }
 
 // policy builds the link for one use of a policy.

@@ -88,6 +88,7 @@ type Plan struct {
 	doors       []string
 	explained   map[*proxy.Route][]limitOnRoute // in the order of the chains
 	caching     map[*proxy.Route][]string       // a line for each cache
+	asking      map[*proxy.Route][]string       // a line for each policy that asks a service
 	passages    []*observe.PassageMetrics
 	log         *accessLog
 	sets        map[[sha256.Size]byte]*address.Set // out of files, by what these hold

@@ -116,6 +116,8 @@ func (p Policy) Identifies() bool {
 		return p.Introspection.Mode == "enforce"
 	case p.Signature != nil:
 		return p.Signature.Mode == "enforce"
+	case p.ForwardAuth != nil:
+		return p.ForwardAuth.Mode == "enforce" && p.ForwardAuth.Identity.Text != ""
 	}
 	return false
 }

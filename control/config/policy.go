@@ -26,9 +26,10 @@ type Policy struct {
 	Countries       *Countries       `cfg:"countries" doc:"admits clients by the country of their address"`
 	SecurityHeaders *SecurityHeaders `cfg:"security_headers" doc:"tells browsers to be careful"`
 	Cookies         *Cookies         `cfg:"cookies" doc:"completes the cookies of origins that forget Secure, HttpOnly or SameSite"`
+	ForwardAuth     *ForwardAuth     `cfg:"forward_auth" doc:"admits what another service admits that is asked"`
 	CSRF            *CSRF            `cfg:"csrf" doc:"refuses requests that pages of other sites make browsers send"`
 	Pos             Pos
-	_               struct{} `later:"waf,anomalies,forward_auth,ip_reputation,validate"`
+	_               struct{} `later:"waf,anomalies,ip_reputation,validate"`
 }
 
 // Headers is the policy that changes header fields.
@@ -82,7 +83,7 @@ func (p Policy) Kind() string {
 // Guards reports whether the policy refuses requests: it must see all of them.
 func (p Policy) Guards() bool {
 	return p.Addresses != nil || p.ClientCert != nil || p.JWT != nil || p.APIKey != nil || p.BasicAuth != nil ||
-		p.CSRF != nil || p.Countries != nil || p.Introspection != nil || p.OIDC != nil || p.Signature != nil
+		p.CSRF != nil || p.Countries != nil || p.Introspection != nil || p.OIDC != nil || p.Signature != nil || p.ForwardAuth != nil
 }
 
 func (p Policy) kinds() []string {
@@ -156,6 +157,7 @@ func (v *validator) policy(p Policy, path string) {
 	v.cookies(p.Cookies, joinPath(path, "cookies"))
 	v.countries(p.Countries, joinPath(path, "countries"))
 	v.csrf(p.CSRF, joinPath(path, "csrf"))
+	v.forwardAuth(p.ForwardAuth, joinPath(path, "forward_auth"))
 }
 
 // uses checks a list of policies. A default list may hold the word route, once.

@@ -184,18 +184,23 @@ func (v *validator) targets(to *Split, path string) {
 		if whole := joinPath(path, t.Service); v.written(whole) {
 			where = whole
 		}
-		if strings.Contains(t.Service, "://") || strings.HasPrefix(t.Service, "unix:") {
-			v.failAt(t.Pos, where, "wants the name of a service, not an address", "services: { origin: http://... } gives it the name origin; then write to: origin")
-			continue
-		}
-		if _, ok := v.serviceUsed[t.Service]; !ok {
-			v.unknown("service", "services", Text{t.Service, t.Pos}, where, v.config.Services.Names())
-			continue
-		}
-		v.serviceUsed[t.Service] = true
-		if s, ok := v.config.Services.Get(t.Service); ok && s.TCP() {
-			v.failAt(t.Pos, where, "requests cannot be sent to a service with addresses of tcp://", "write http://, or pass its connections on: listen.*.tcp, listen.*.passthrough")
-		}
+		v.askedService(Text{t.Service, t.Pos}, where, "to")
+	}
+}
+
+// askedService wants the name of a service that requests can be sent to. key is where it stands.
+func (v *validator) askedService(name Text, path, key string) {
+	if strings.Contains(name.Text, "://") || strings.HasPrefix(name.Text, "unix:") {
+		v.failAt(name.Pos, path, "wants the name of a service, not an address", "services: { origin: http://... } gives it the name origin; then write "+key+": origin")
+		return
+	}
+	if _, ok := v.serviceUsed[name.Text]; !ok {
+		v.unknown("service", "services", name, path, v.config.Services.Names())
+		return
+	}
+	v.serviceUsed[name.Text] = true
+	if s, ok := v.config.Services.Get(name.Text); ok && s.TCP() {
+		v.failAt(name.Pos, path, "requests cannot be sent to a service with addresses of tcp://", "write http://, or pass its connections on: listen.*.tcp, listen.*.passthrough")
 	}
 }
 

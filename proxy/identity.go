@@ -19,6 +19,7 @@ type Identity struct {
 type Claim struct {
 	Path  string
 	Value []byte // the content of a string, the JSON text of anything else
+	JSON  bool   // it is that of anything else
 }
 
 // NewIdentity returns an identity. kind is the policy's ("jwt"), issuer who vouches for it, if that is somebody else than the
@@ -88,6 +89,31 @@ func (i *Identity) Claim(path string) []byte {
 		}
 	}
 	return nil
+}
+
+// Look returns the claim at a path. Its bytes must not be changed.
+func (i *Identity) Look(path string) (c Claim, there bool) {
+	if i == nil {
+		return c, false
+	}
+	for n := range i.claims {
+		if i.claims[n].Path == path {
+			return i.claims[n], true
+		}
+	}
+	return c, false
+}
+
+// Paths are those of all claims.
+func (i *Identity) Paths() []string {
+	if i == nil {
+		return nil
+	}
+	paths := make([]string, len(i.claims))
+	for n := range i.claims {
+		paths[n] = i.claims[n].Path
+	}
+	return paths
 }
 
 // Key returns opaque bytes, of one length, that differ between any two clients that are not the same: what is kept for one of

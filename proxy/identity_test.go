@@ -27,7 +27,7 @@ func TestIdentityKey(t *testing.T) {
 	f("distinct", NewIdentity("jwt", "https://id.example", "a", nil, []byte("scope"), []byte("x y")))
 	f("distinct, other boundary", NewIdentity("jwt", "https://id.example", "a", nil, []byte("scopex"), []byte(" y")))
 
-	one := NewIdentity("jwt", "https://id.example", "a", []Claim{{"sub", []byte("a")}})
+	one := NewIdentity("jwt", "https://id.example", "a", []Claim{{Path: "sub", Value: []byte("a")}})
 	two := NewIdentity("jwt", "https://id.example", "a", nil)
 	if !bytes.Equal(one.Key(), two.Key()) {
 		t.Error("the same client has two keys")
@@ -60,7 +60,7 @@ func TestTemplateClaims(t *testing.T) {
 	}
 	f("[$jwt.sub]", "[]")
 	x.Identity = NewIdentity("jwt", "", "7", []Claim{
-		{"sub", []byte("7")}, {"realm_access", []byte(`{"roles":["a"]}`)}, {"realm_access.roles", []byte(`["a"]`)}})
+		{Path: "sub", Value: []byte("7")}, {Path: "realm_access", Value: []byte(`{"roles":["a"]}`), JSON: true}, {Path: "realm_access.roles", Value: []byte(`["a"]`), JSON: true}})
 	f("$jwt.sub", "7")
 	f("$jwt.sub.", "7.")
 	f("$jwt.sub..", "7..")

@@ -265,7 +265,7 @@ func TestConsumerVariables(t *testing.T) {
 		}
 	}
 	f("$consumer of $consumer.group, $consumer.plan", " of , ")
-	x.Identity = NewIdentity("api_key", "partners", "acme", []Claim{{"plan", []byte("gold")}, {"region-2", []byte("eu")}})
+	x.Identity = NewIdentity("api_key", "partners", "acme", []Claim{{Path: "plan", Value: []byte("gold")}, {Path: "region-2", Value: []byte("eu")}})
 	f("$consumer of $consumer.group, $consumer.plan.", "acme of partners, gold.")
 	f("$consumer.region-2/$consumer.none", "eu/")
 }

@@ -173,7 +173,7 @@ func identity(kind, issuer, subject string, claims jose.Values, compact []byte) 
 	var list []proxy.Claim
 	var distinct [][]byte
 	for _, c := range slices.SortedFunc(slices.Values(claims), func(a, b jose.Value) int { return strings.Compare(a.Path, b.Path) }) {
-		list = append(list, proxy.Claim{Path: c.Path, Value: c.Text})
+		list = append(list, proxy.Claim{Path: c.Path, Value: c.Text, JSON: c.Kind != jose.String})
 		if !slices.Contains(changing, c.Path) {
 			distinct = append(distinct, []byte(c.Path), []byte{byte(c.Kind)}, c.Text)
 		}

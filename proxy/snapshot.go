@@ -14,6 +14,8 @@ type Snapshot struct {
 	// Fallback serves what no route takes; its name is a label in metrics and logs. Its chain is not run.
 	Fallback *Route
 	Limits   Limits
+	// Countries knows the country of an address; nil: nothing asks.
+	Countries Countries
 }
 
 // Limits are what a request may cost before a route is known. Zero means no limit unless a field says otherwise.

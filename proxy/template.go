@@ -38,6 +38,7 @@ const (
 	consumerName
 	consumerGroup
 	clientIP
+	clientCountry
 	clientPort
 	requestID
 	requestMethod
@@ -59,7 +60,7 @@ const (
 
 // plainVariables are those that take no name of their own.
 var plainVariables = map[string]variable{
-	"client.ip": clientIP, "client.port": clientPort, "request.id": requestID, "request.method": requestMethod,
+	"client.ip": clientIP, "client.port": clientPort, "client.country": clientCountry, "request.id": requestID, "request.method": requestMethod,
 	"request.path": requestPath, "request.host": requestHost, "request.scheme": requestScheme, "request.uri": requestURI,
 	"request.query": requestQuery, "route": routeName, "service": serviceName, "endpoint": endpointName,
 	"response.status": responseStatus, "response.bytes": responseBytes, "error.code": errorCode, "error.status": errorStatus,
@@ -263,7 +264,7 @@ func (p *part) appendValue(dst []byte, x *Exchange) []byte {
 	case queryParam:
 		// Decoded straight into dst, which may lie in the exchange's scratch already.
 		v, _ := x.rawQuery(p.name)
-		return appendUnescaped(dst, v)
+		return AppendUnescaped(dst, v)
 	case requestHeader:
 		v, _ := x.Header(p.name)
 		return append(dst, v...)
@@ -280,6 +281,8 @@ func (p *part) appendValue(dst []byte, x *Exchange) []byte {
 		return append(dst, x.Identity.Issuer()...)
 	case clientIP:
 		return append(dst, x.Client.Text...)
+	case clientCountry:
+		return append(dst, x.Country()...)
 	case clientPort:
 		return wire.AppendUint(dst, uint64(x.Client.Peer.Port()))
 	case requestID:

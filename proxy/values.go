@@ -32,7 +32,7 @@ func (x *Exchange) HeaderOnce(name string) ([]byte, bool) {
 func (x *Exchange) Query(name string) ([]byte, bool) {
 	value, ok := x.rawQuery(name)
 	if ok && needsUnescape(value) {
-		value = x.KeepScratch(appendUnescaped(x.Scratch(), value))
+		value = x.KeepScratch(AppendUnescaped(x.Scratch(), value))
 	}
 	return value, ok
 }
@@ -75,7 +75,7 @@ func (x *Exchange) QueryOnce(name string) (value []byte, ok bool) {
 		value, ok = of, true
 	}
 	if ok && needsUnescape(value) {
-		value = x.KeepScratch(appendUnescaped(x.Scratch(), value))
+		value = x.KeepScratch(AppendUnescaped(x.Scratch(), value))
 	}
 	return value, ok
 }
@@ -101,7 +101,8 @@ func UnescapesTo(b []byte, s string) bool {
 	return i == len(s)
 }
 
-func appendUnescaped(dst, b []byte) []byte {
+// AppendUnescaped appends a part of a query, decoded.
+func AppendUnescaped(dst, b []byte) []byte {
 	for len(b) > 0 {
 		c, n := unescapeByte(b)
 		dst = append(dst, c)

@@ -105,7 +105,7 @@ func keyWants(c *config.CachePolicy, variable string) (hint string, apart bool) 
 	q := c.Key.Query
 	wholeQuery := q == nil || q.All
 	switch {
-	case variable == "client.ip" || variable == "client.port":
+	case variable == "client.ip" || variable == "client.port" || variable == "client.country":
 		return "put it into the access log, or leave the cache out", true
 	case variable == "request.uri" || variable == "request.query":
 		return "key: { query: all }", !wholeQuery

@@ -74,6 +74,30 @@ func (b *builder) countrySets(c *config.Countries) (listed, known *address.Set, 
 	return listed, known, nil
 }
 
+// countryOf is a database that somebody asks for the country of a client.
+type countryOf struct{ *address.Database }
+
+func (countryOf) Start() {}
+func (countryOf) Stop()  {}
+
+// countryDatabase returns what knows the country of a client, or nil if nobody asks. It is read anew only if it has changed.
+func (b *builder) countryDatabase() proxy.Countries {
+	asked := b.config.Mentions("client.country")
+	file, one := b.config.CountryDatabase()
+	if !asked || !one {
+		return nil
+	}
+	d, err := lastingOf(b, fmt.Sprintf("countries %x", sha256.Sum256(file.Data)), func() (countryOf, error) {
+		d, err := address.OpenDatabase(file.Data)
+		return countryOf{d}, err
+	})
+	if err != nil {
+		b.problems = append(b.problems, config.Problem{Pos: file.Pos, Message: fmt.Sprintf("cannot use the database of countries: %v", err)})
+		return nil
+	}
+	return d
+}
+
 // readCountries reads a database in MaxMind's format: the networks of each of the countries in list, and of all that have one.
 func readCountries(data []byte, list []string) (in map[string][]netip.Prefix, all []netip.Prefix, err error) {
 	db, err := maxminddb.OpenBytes(data)

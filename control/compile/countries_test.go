@@ -141,3 +141,54 @@ func FuzzCountries(f *testing.F) {
 		}
 	})
 }
+
+// TestClientCountry: whoever asks for the country of a client is told by the database that a policy names, and the database is read if
+// somebody asks, and again only if it has changed.
+func TestClientCountry(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "countries.mmdb")
+	if err := os.WriteFile(file, countryDatabase(t, 6, testCountries...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := newRuntime(t)
+	compiled := func(yaml string) *Plan {
+		t.Helper()
+		p := mustCompile(t, r, "policies: { home: { countries: { database: "+file+", allow: [DE] } } }\n"+yaml)
+		r.Commit(p)
+		return p
+	}
+	if p := compiled("routes: { a: { match: /a, use: [home], respond: {} } }\n"); p.Snapshot.Countries != nil {
+		t.Error("a database is read that nobody asks")
+	}
+	const told = "routes: { a: { match: /a, respond: { status: 204, headers: { X-Country: \"$client.country.\" } } } }\n"
+	p := compiled(told)
+	if compiled(told).Snapshot.Countries != p.Snapshot.Countries {
+		t.Error("the same database is read again")
+	}
+	f := func(p *Plan, client, want string) {
+		t.Helper()
+		e, err := p.Explain("GET", "/a", nil, nil, netip.MustParseAddr(client))
+		if err != nil || len(e.Response) == 0 || e.Response[0] != [2]string{"X-Country", want + "."} {
+			t.Errorf("%s: %q, %v, want %q", client, e.Response, err, want)
+		}
+	}
+	f(p, "192.0.2.1", "DE")
+	f(p, "192.0.2.129", "AT")
+	f(p, "::ffff:192.0.2.129", "AT")
+	f(p, "203.0.113.1", "")
+	f(p, "10.0.0.1", "")
+	f(p, "2001:db8:2::1", "FR")
+	f(p, "2001:db8:3::1", "")
+	if err := os.WriteFile(file, countryDatabase(t, 4, "192.0.2.0/24 IT"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p = mustCompile(t, r, "policies: { home: { countries: { database: "+file+", allow: [IT] } } }\n"+told)
+	f(p, "192.0.2.1", "IT")
+	f(p, "2001:db8:2::1", "") // it knows IPv4 alone
+
+	x := proxy.Acquire()
+	defer x.Release()
+	x.Snapshot, x.Client.Addr = p.Snapshot, netip.MustParseAddr("192.0.2.1")
+	if n := testing.AllocsPerRun(100, func() { _ = x.Country() }); n != 0 || x.Country() != "IT" {
+		t.Errorf("%q costs %v allocations", x.Country(), n)
+	}
+}

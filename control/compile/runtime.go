@@ -182,6 +182,11 @@ func (r *Runtime) Compile(c *config.Config) (*Plan, config.Problems) {
 		r.Discard(b.plan)
 		return nil, b.problems
 	}
+	countries := b.countryDatabase()
+	if b.problems.HasErrors() {
+		r.Discard(b.plan)
+		return nil, b.problems
+	}
 	b.openMembers()
 	b.startServices()
 	b.passages()
@@ -191,6 +196,7 @@ func (r *Runtime) Compile(c *config.Config) (*Plan, config.Problems) {
 		Table:      b.plan.table,
 		Fallback:   b.fallback,
 		Limits:     limits(c),
+		Countries:  countries,
 	}
 	return b.plan, b.problems
 }

@@ -49,6 +49,7 @@ var Variables = []Variable{
 	{"consumer.group", "the group of the consumer, or who else vouches for the client", PhaseRequest},
 	{"consumer.", "the plan or a label of the consumer, or its scope", PhaseRequest},
 	{"client.ip", "the address of the client", PhaseRequest},
+	{"client.country", "the country of the client's address, after the database of a countries policy", PhaseRequest},
 	{"client.port", "the port of the client", PhaseRequest},
 	{"request.id", "the id of the request", PhaseRequest},
 	{"request.method", "the method", PhaseRequest},
@@ -244,6 +245,11 @@ func (v *validator) variable(name, path string, rules templateRules) {
 		if name == candidate.Name || family && strings.HasPrefix(name, candidate.Name) {
 			if candidate.Phase > rules.phase {
 				v.fail(path, fmt.Sprintf("$%s is not known here", name), phaseHint(candidate.Phase))
+			}
+			if name == "client.country" {
+				if why := v.config.NoCountry(); why != "" {
+					v.fail(path, "$client.country is not known: "+why, "policies: { home: { countries: { database: FILE, ... } } }, used or not")
+				}
 			}
 			return
 		}

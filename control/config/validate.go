@@ -92,6 +92,9 @@ func (v *validator) unused() {
 		}
 	}
 	for _, p := range v.config.Policies {
+		if p.Value.Countries != nil && v.config.Mentions("client.country") {
+			continue // it names the database, whether a route uses it or not
+		}
 		if !v.policyUsed[p.Name] {
 			v.report.warn(p.Pos, joinPath("policies", p.Name), "nothing uses the policy", "")
 		}

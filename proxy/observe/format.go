@@ -22,7 +22,7 @@ type segment struct {
 // plainVariables are the variables of every template (proxy.ParseTemplate) that a format may hold. The list is closed:
 // what comes new has to be looked at for secrets first.
 var plainVariables = []string{
-	"client.ip", "client.port", "request.id", "request.method", "request.path", "request.host", "request.scheme",
+	"client.ip", "client.country", "client.port", "request.id", "request.method", "request.path", "request.host", "request.scheme",
 	"request.uri", "request.query", "response.status", "response.bytes", "error.code", "error.status", "error.title",
 	"error.detail", "consumer", "consumer.group",
 }

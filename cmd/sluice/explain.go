@@ -137,6 +137,9 @@ func facts(e *compile.Explanation) [][]string {
 	for _, asks := range e.Asks {
 		add("asks", asks)
 	}
+	for _, condition := range e.Conditions {
+		add("only if", condition)
+	}
 	for _, cache := range e.Caches {
 		add("cached", cache)
 	}

@@ -295,6 +295,15 @@ func (g *gateway) registerTokens() {
 			}
 		}
 	})
+	m.Func("sluice_authorize_denied_total", "Requests that an expression was not true for: it was false, or could not be evaluated; in report mode they were admitted.",
+		func(yield func(string, float64) bool) {
+			for _, p := range g.runtime.AuthorizationPolicies() {
+				label := func(result string) string { return observe.Labels("policy", p.Name, "result", result) }
+				if !yield(label("refused"), float64(p.Refused)) || !yield(label("failed"), float64(p.Failed)) {
+					return
+				}
+			}
+		})
 	m.Func("sluice_identity_unenforced", "1 for each policy that should keep clients out and does not, because of its mode.", func(yield func(string, float64) bool) {
 		for _, name := range g.runtime.Unenforced() {
 			if !yield(observe.Labels("policy", name), 1) {

@@ -83,6 +83,9 @@ func (countryOf) Stop()  {}
 // countryDatabase returns what knows the country of a client, or nil if nobody asks. It is read anew only if it has changed.
 func (b *builder) countryDatabase() proxy.Countries {
 	asked := b.config.Mentions("client.country")
+	for _, p := range b.programs {
+		asked = asked || p.Uses("client.country")
+	}
 	file, one := b.config.CountryDatabase()
 	if !asked || !one {
 		return nil

@@ -185,6 +185,12 @@ func TestClientCountry(t *testing.T) {
 	f(p, "192.0.2.1", "IT")
 	f(p, "2001:db8:2::1", "") // it knows IPv4 alone
 
+	p = mustCompile(t, r, "policies: { home: { countries: { database: "+file+", allow: [IT] } } }\n"+`routes: { a: { match: /a, use: [{ authorize: { when: 'client.country in ["IT", "DE"]' } }], respond: { status: 204 } } }`+"\n")
+	for client, want := range map[string]int{"192.0.2.1": 204, "192.0.3.1": 403} {
+		if e, err := p.Explain("GET", "/a", nil, nil, netip.MustParseAddr(client)); err != nil || e.Status != want {
+			t.Errorf("%s: %+v", client, e)
+		}
+	}
 	x := proxy.Acquire()
 	defer x.Release()
 	x.Snapshot, x.Client.Addr = p.Snapshot, netip.MustParseAddr("192.0.2.1")

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"sluice/proxy"
+	"sluice/proxy/auth/expression"
 	"sluice/proxy/auth/introspect"
 	"sluice/proxy/auth/jwt"
 	"sluice/proxy/auth/oidc"
@@ -28,6 +29,7 @@ type Explanation struct {
 	Doors      []string           `json:"listener_limits,omitempty"` // that its connection meets before, on each listener
 	Caches     []string           `json:"caches,omitempty"`          // what each cache tells requests apart by, and whose its answers are
 	Asks       []string           `json:"asks,omitempty"`            // which services decide, and what they are told; here they admit everything
+	Conditions []string           `json:"conditions,omitempty"`      // the expressions that have to be true
 	Candidates []router.Candidate `json:"candidates,omitempty"`
 	// Coding is what a policy of the route would compress the answer with, if that is of its types and not too small; identity if the
 	// client accepts none.
@@ -173,7 +175,7 @@ func (p *Plan) explainRoute(e *Explanation, x *proxy.Exchange, route *proxy.Rout
 	if route.Pages == nil || x.Preflight() == nil { // a browser that asks is answered before the policies
 		p.explainPolicies(e, x, route)
 	}
-	e.Caches, e.Asks = p.caching[route], p.asking[route]
+	e.Caches, e.Asks, e.Conditions = p.caching[route], p.asking[route], p.authorizing[route]
 	err := route.Chain.Serve(x)
 	if x.Identity != nil && len(e.Limits) > 0 {
 		e.Limits = p.explainLimits(x, route, e.Limits)
@@ -191,6 +193,9 @@ func (p *Plan) explainRoute(e *Explanation, x *proxy.Exchange, route *proxy.Rout
 		refusal := proxy.AsError(err)
 		e.Status, e.Code, e.RefusedBy = refusal.Status, refusal.Code, x.FailedAt
 		e.Outcome = fmt.Sprintf("Route %s is taken; its policy %s refuses with %d %s.", route.Name, x.FailedAt, refusal.Status, refusal.Code)
+		if refusal.Code == expression.ErrRefused.Code && refusal.Cause != nil {
+			e.Outcome = strings.TrimSuffix(e.Outcome, ".") + fmt.Sprintf(": %v.", refusal.Cause)
+		}
 		switch refusal {
 		case oidc.ErrUnavailable:
 			e.Outcome = fmt.Sprintf("Route %s is taken; its policy %s would let the browser sign in, and nobody is asked here.", route.Name, x.FailedAt)

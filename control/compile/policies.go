@@ -31,6 +31,7 @@ var policyBuilders = []func(b *builder, name string, p *config.Policy, pattern *
 	(*builder).csrfPolicy,
 	(*builder).countriesPolicy,
 	(*builder).forwardAuthPolicy,
+	(*builder).authorizePolicy,
 }
 
 // policy builds the link for one use of a policy.

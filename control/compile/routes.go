@@ -10,6 +10,7 @@ import (
 	"sluice/control/config"
 	"sluice/proxy"
 	"sluice/proxy/address"
+	"sluice/proxy/auth/expression"
 	"sluice/proxy/browser"
 	"sluice/proxy/observe"
 	"sluice/proxy/transcode"
@@ -36,8 +37,9 @@ type builder struct {
 
 	guards    map[*config.Addresses]*address.Guard
 	countries map[*config.Countries]*address.Countries
-	routes    []*proxy.Route // in the order of the configuration
-	extra     []*proxy.Route // that no pattern leads to
+	programs  map[string]*expression.Program // by what was compiled
+	routes    []*proxy.Route                 // in the order of the configuration
+	extra     []*proxy.Route                 // that no pattern leads to
 	fallback  *proxy.Route
 	uses      []use
 	logins    []loginUse

@@ -89,6 +89,7 @@ type Plan struct {
 	explained   map[*proxy.Route][]limitOnRoute // in the order of the chains
 	caching     map[*proxy.Route][]string       // a line for each cache
 	asking      map[*proxy.Route][]string       // a line for each policy that asks a service
+	authorizing map[*proxy.Route][]string       // a line for each expression
 	passages    []*observe.PassageMetrics
 	log         *accessLog
 	sets        map[[sha256.Size]byte]*address.Set // out of files, by what these hold
@@ -160,6 +161,7 @@ func (r *Runtime) Compile(c *config.Config) (*Plan, config.Problems) {
 	b.runningLasting, b.runningLimiters = r.lasting, r.limiters
 	r.mu.Unlock()
 	b.consumers()
+	b.expressions()
 	b.patterns()
 	b.chains()
 	b.loginsReachable()

@@ -27,6 +27,7 @@ func TestKeysGuard(t *testing.T) {
 	f(Policy{ForwardAuth: &ForwardAuth{Mode: "enforce"}}, true, false)
 	f(Policy{ForwardAuth: &ForwardAuth{Mode: "enforce", Identity: Text{Text: "X-User"}}}, true, true)
 	f(Policy{ForwardAuth: &ForwardAuth{Mode: "report", Identity: Text{Text: "X-User"}}}, true, false)
+	f(Policy{Authorize: &Authorize{Mode: "enforce"}}, true, false)
 	f(Policy{Headers: &Headers{}}, false, false)
 	f(Policy{SecurityHeaders: &SecurityHeaders{}}, false, false)
 	f(Policy{Cookies: &Cookies{}}, false, false)

@@ -27,6 +27,7 @@ type Policy struct {
 	SecurityHeaders *SecurityHeaders `cfg:"security_headers" doc:"tells browsers to be careful"`
 	Cookies         *Cookies         `cfg:"cookies" doc:"completes the cookies of origins that forget Secure, HttpOnly or SameSite"`
 	ForwardAuth     *ForwardAuth     `cfg:"forward_auth" doc:"admits what another service admits that is asked"`
+	Authorize       *Authorize       `cfg:"authorize" doc:"admits requests that an expression is true for"`
 	CSRF            *CSRF            `cfg:"csrf" doc:"refuses requests that pages of other sites make browsers send"`
 	Pos             Pos
 	_               struct{} `later:"waf,anomalies,ip_reputation,validate"`
@@ -83,7 +84,7 @@ func (p Policy) Kind() string {
 // Guards reports whether the policy refuses requests: it must see all of them.
 func (p Policy) Guards() bool {
 	return p.Addresses != nil || p.ClientCert != nil || p.JWT != nil || p.APIKey != nil || p.BasicAuth != nil ||
-		p.CSRF != nil || p.Countries != nil || p.Introspection != nil || p.OIDC != nil || p.Signature != nil || p.ForwardAuth != nil
+		p.CSRF != nil || p.Countries != nil || p.Introspection != nil || p.OIDC != nil || p.Signature != nil || p.ForwardAuth != nil || p.Authorize != nil
 }
 
 func (p Policy) kinds() []string {
@@ -158,6 +159,7 @@ func (v *validator) policy(p Policy, path string) {
 	v.countries(p.Countries, joinPath(path, "countries"))
 	v.csrf(p.CSRF, joinPath(path, "csrf"))
 	v.forwardAuth(p.ForwardAuth, joinPath(path, "forward_auth"))
+	v.authorize(p.Authorize, joinPath(path, "authorize"))
 }
 
 // uses checks a list of policies. A default list may hold the word route, once.

@@ -24,3 +24,23 @@ routes:
 	checkAllocations(t, gw, 200, "hello", "GET /a HTTP/1.1\r\n"+fields+"X-User: admin\r\n\r\n")
 	checkAllocations(t, gw, 302, "move", "GET /b?c=d HTTP/1.1\r\n"+fields+"\r\n")
 }
+
+// TestAuthorizeAllocates bounds what a request costs that an expression decides about: a few values of 16 bytes, one for each that it compares.
+func TestAuthorizeAllocates(t *testing.T) {
+	origin := Canned(t, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+	gw := Start(t, fmt.Sprintf(`
+services: { origin: { to: ["http://%s"] } }
+routes:
+  a: { match: /a, use: [{ authorize: { when: 'request.method == "GET" && request.path == "/a" && request.host == "shop.example"' } }], to: origin }
+`, origin))
+	r := gw.Repeat(200, "GET /a HTTP/1.1\r\nHost: shop.example\r\n\r\n")
+	warm(t, r)
+	const n, most = 2000, 4
+	got := mallocs(t, n, r)
+	for round := 1; round < 4 && got > most*n; round++ {
+		got = mallocs(t, n, r)
+	}
+	if got > most*n {
+		t.Errorf("%v allocations per request", float64(got)/n)
+	}
+}

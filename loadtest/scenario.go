@@ -60,6 +60,8 @@ var scenarios = []scenario{
 		without: []string{"varnishd", "nginx", "haproxy"}},
 	{name: "forward-auth", about: "1 KiB, a browser's fields, a decision of another service remembered", path: "/1k", load: wrk{fields: browser}, with: "forward-auth",
 		without: []string{"varnishd", "nginx", "haproxy"}, slow: true},
+	{name: "authorize", about: "1 KiB, a browser's fields, a token verified, an expression over method, path and claims", path: "/1k", load: wrk{fields: signedIn},
+		needs: "jwt", with: "jwt+authorize", without: []string{"varnishd", "nginx", "haproxy"}, slow: true},
 	{name: "limits", about: "1 KiB, three limits of rates", path: "/1k", with: "limits", without: []string{"varnishd"}, slow: true},
 	{name: "limits-across", about: "1 KiB, three limits of rates that hosts share", path: "/1k", with: "limits+across", without: []string{"varnishd", "nginx", "haproxy"}, slow: true},
 	{name: "guarded", about: "1 KiB, a browser's fields, a token, three limits and an access log, beside proxies without", path: "/1k", load: wrk{fields: signedIn},

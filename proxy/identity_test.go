@@ -24,6 +24,8 @@ func TestIdentityKey(t *testing.T) {
 	f("other issuer", NewIdentity("jwt", "https://id2.example", "a", nil))
 	f("other kind", NewIdentity("api_key", "https://id.example", "a", nil))
 	f("moved boundary", NewIdentity("jwt", "https://id.examplea", "", nil))
+	f("apart", NewIdentity("jwt", "https://id.example", "a", nil).Apart([]byte("x")))
+	f("apart by something else", NewIdentity("jwt", "https://id.example", "a", nil).Apart([]byte("y")))
 	f("distinct", NewIdentity("jwt", "https://id.example", "a", nil, []byte("scope"), []byte("x y")))
 	f("distinct, other boundary", NewIdentity("jwt", "https://id.example", "a", nil, []byte("scopex"), []byte(" y")))
 

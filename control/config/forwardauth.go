@@ -83,6 +83,9 @@ func (v *validator) forwardAuth(f *ForwardAuth, path string) {
 	case refused != nil && *refused > f.Remember:
 		v.fail(joinPath(path, "remember_refused"), "is longer than remember", "who has just been given a right is to get it")
 	}
+	if fields, cookies := f.Sent(); f.Remember > 0 && f.Key != nil && len(f.Key)+len(fields)+len(cookies) == 0 {
+		v.fail(joinPath(path, "key"), "holds nothing, and nothing is sent: the first decision would be everybody's", "key: [ip], for example")
+	}
 	if f.Remember == 0 {
 		for _, key := range []string{"key", "decisions"} {
 			if v.written(joinPath(path, key)) {

@@ -4,5 +4,5 @@
 // reports: the guard itself believes no header.
 //
 // Read guard.go first, then set.go (what a list becomes), index.go (how an address is found in a million networks), read.go (lists in
-// files) and countries.go.
+// files), countries.go, and database.go (which country an address belongs to, for those who want to know).
 package address

@@ -146,13 +146,16 @@ func (d *decision) size() int {
 }
 
 // apply lets the request go on as the service wants it. An identity that somebody before has proven stays, unless the service has proven
-// another.
+// another; what the origin is told beside it tells clients apart for caches.
 func (d *decision) apply(x *proxy.Exchange, identifies bool) {
 	for i := range d.forward {
 		x.Request.Head.Add(d.forward[i].name, d.forward[i].value)
 	}
-	if identifies || x.Identity == nil {
+	switch {
+	case identifies || x.Identity == nil:
 		x.Identity, x.ByAuthorization = d.identity, false
+	case len(d.forward) > 0:
+		x.Identity = x.Identity.Apart(d.key[:])
 	}
 	if len(d.respond) > 0 {
 		x.OnHead(d)

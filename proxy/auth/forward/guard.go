@@ -132,6 +132,9 @@ func (g *Guard) decide(x *proxy.Exchange, key *[sha256.Size]byte) (*decision, er
 // decideAlone asks for x and nobody else.
 func (g *Guard) decideAlone(x *proxy.Exchange, key *[sha256.Size]byte) (*decision, error) {
 	c := g.question(x)
+	if x.Deadline != 0 {
+		c.Deadline = min(c.Deadline, x.Deadline)
+	}
 	x.CancelFork(c, nil)
 	defer func() {
 		x.CancelFork(nil, nil)
@@ -166,7 +169,7 @@ var errLate = &proxy.Error{Status: 504, Code: "auth_late", Side: proxy.ByUpstrea
 func (g *Guard) ask(c *proxy.Exchange, key *[sha256.Size]byte) (d *decision, err error) {
 	m := g.options.Memory
 	ended := make(chan struct{})
-	late := time.AfterFunc(g.options.Timeout, func() {
+	late := time.AfterFunc(time.Duration(c.Deadline-wire.Now()), func() {
 		defer close(ended)
 		c.Cancel(errLate)
 	})

@@ -162,8 +162,13 @@ func TestIdentity(t *testing.T) {
 		t.Errorf("it is %q, of %q", one.Subject(), one.Claim("x-groups"))
 	}
 	before := proxy.NewIdentity("jwt", "shop", "anne", nil)
+	after, other := identity("1", before), identity("2", before)
+	if after.Subject() != "anne" || after.Kind() != "jwt" || string(after.Key()) == string(before.Key()) || string(after.Key()) == string(other.Key()) {
+		t.Error("who was known is not any more, or is one for all that the origin is told")
+	}
+	g = guard(says(200, ""), Options{})
 	if identity("1", before) != before {
-		t.Error("who was known is not any more")
+		t.Error("somebody is another client whose origin is told nothing")
 	}
 }
 

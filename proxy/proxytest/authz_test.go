@@ -13,6 +13,24 @@ import (
 	"time"
 )
 
+// TestForwardAuthLoop: a service that is reached through the route that asks it is a mistake, which ends.
+func TestForwardAuthLoop(t *testing.T) {
+	t.Parallel()
+	origin := Canned(t, "HTTP/1.1 204 No Content\r\n\r\n")
+	first := Start(t, "routes: { a: { match: /, respond: { status: 204 } } }\n")
+	first.Reload(fmt.Sprintf(`
+services: { origin: { to: "http://%s" }, itself: { to: "http://%s" } }
+routes: { a: { match: "/**", use: [{ forward_auth: { service: itself, timeout: 20s } }], to: origin } }
+`, origin, first.Addr))
+	if status, _ := asked(t, first.Addr, "/", ""); status != 503 {
+		t.Errorf("the answer is %d", status)
+	}
+	status := first.Runtime.DecisionPolicies()
+	if n := status[0].Failed; len(status) != 1 || n == 0 || n > 20 || status[0].Admitted+status[0].Refused > 0 {
+		t.Errorf("it was asked: %+v", status)
+	}
+}
+
 // TestForwardAuthDoors lets many clients come, good and bad ones, while the service that decides answers, breaks off, falls silent or says
 // nonsense, clients leave in the middle, and the configuration is read again: nobody gets in who is not admitted, nobody is taken for
 // somebody else, and who is refused is refused with a decision or with 503.

@@ -108,6 +108,9 @@ func nowOf(x *proxy.Exchange) int64 {
 // decide asks, alone or with those who want to know the same.
 func (g *Guard) decide(x *proxy.Exchange, key *[sha256.Size]byte) (*decision, error) {
 	x.Waited = true
+	if x.Request.Head.CountKnown(wire.Via) > hopsMax {
+		return nil, ErrUnavailable.With(errLoop)
+	}
 	if g.options.Remember == 0 {
 		return g.decideAlone(x, key)
 	}
@@ -178,14 +181,16 @@ func (g *Guard) ask(c *proxy.Exchange, key *[sha256.Size]byte) (d *decision, err
 			<-ended // Cancel is at work, or was: it must not meet another exchange
 		}
 	}()
+	ill := c.Deadline-c.Started >= int64(g.options.Timeout) // else it had less time than it may take, because a client has taken it
 	if err = g.options.Service.Serve(c, nil); err == nil {
+		ill = ill && c.Response.Status >= 500
 		d, err = g.read(c, key)
 	}
 	if err != nil {
 		if why := c.Canceled(); why != nil && why != errLate {
 			return nil, why // nobody wants to know any more, which says nothing about the service
 		}
-		m.failed(err)
+		m.failed(err, ill)
 		return nil, ErrUnavailable.With(err)
 	}
 	m.decided(d)
@@ -206,5 +211,11 @@ func (g *Guard) keep(d *decision) {
 		g.options.Memory.add(d)
 	}
 }
+
+// hopsMax is through how many proxies a request may have come that the service is asked about. A service that is reached through a route
+// which asks it would be asked about its questions, until there are no connections left.
+const hopsMax = 16
+
+var errLoop = errors.New("the request has come through too many proxies: the service that decides seems to be asked about its own questions")
 
 var errIdentity = errors.New("the answer does not say, in one field, who the client is")

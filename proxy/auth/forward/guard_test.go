@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sluice/proxy"
+	"sluice/proxy/wire"
 )
 
 // TestKey: whatever the service is told, and may decide by, makes another key, and nothing else does.
@@ -314,6 +315,40 @@ func TestLate(t *testing.T) {
 		if err := g.Check(request(t, "")); err == nil || g.options.Memory.Down() != "" {
 			t.Errorf("after an answer: %v, %q", err, g.options.Memory.Down())
 		}
+	}
+}
+
+// TestHealth: what a client can bring a service to answer does not make it ill.
+func TestHealth(t *testing.T) {
+	f := func(s service, down bool) {
+		t.Helper()
+		g := guard(s, Options{Identity: "X-User"})
+		for range downAfter {
+			_ = g.Check(request(t, ""))
+		}
+		if got := g.options.Memory.Down() != ""; got != down || g.options.Memory.Status().Failed != downAfter {
+			t.Errorf("it is down: %v, after %d failures", got, g.options.Memory.Status().Failed)
+		}
+	}
+	f(says(400, ""), false)
+	f(says(431, ""), false)
+	f(says(304, ""), false)
+	f(says(200, ""), false) // it names nobody
+	f(says(500, ""), true)
+	f(says(503, ""), true)
+	f(func(*proxy.Exchange) error { return proxy.ErrTimeout }, true)
+
+	// A client that has spent the time of its route with its head leaves none for the question.
+	g := guard(service(func(c *proxy.Exchange) error { <-c.Done(); return c.Canceled() }), Options{})
+	for range downAfter {
+		x := request(t, "")
+		x.Deadline = wire.Now() - 1
+		if err := g.Check(x); proxy.AsError(err).Code != ErrUnavailable.Code {
+			t.Error(err)
+		}
+	}
+	if why := g.options.Memory.Down(); why != "" {
+		t.Error(why)
 	}
 }
 

@@ -144,8 +144,13 @@ func (m *Memory) decided(d *decision) {
 	m.asked[askedRefused].Add(1)
 }
 
-func (m *Memory) failed(err error) {
+// failed counts an answer that is no decision. Only an ill service is held against it: a client can bring a well one to answer 400, and must
+// not bring the host to say that it is not ready.
+func (m *Memory) failed(err error, ill bool) {
 	m.asked[askedFailed].Add(1)
+	if !ill {
+		return
+	}
 	m.runAt.Store(wire.Now())
 	m.run.Add(1)
 	m.mu.Lock()

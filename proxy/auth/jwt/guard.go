@@ -41,6 +41,7 @@ type Forward struct{ Header, Claim string }
 type Guard struct {
 	options  Options
 	rules    []rule
+	spoken   []string // the fields of options.Forward
 	memory   *memory
 	verified atomic.Uint64
 	unbound  answers // what is said to those who bring a token as Bearer, or none
@@ -66,53 +67,17 @@ func New(o Options) (*Guard, error) {
 		}
 		g.rules = append(g.rules, compiled)
 	}
+	for _, f := range o.Forward {
+		g.spoken = append(g.spoken, f.Header)
+	}
 	if o.Remember > 0 {
 		g.memory = newMemory(o.Remember)
 	}
 	return g, nil
 }
 
-// Prepare takes away the fields that say who the client is, for whoever has sent them. Origins behind CGI or WSGI cannot tell X_User
-// from X-User, so both go.
-func (g *Guard) Prepare(x *proxy.Exchange) {
-	if len(g.options.Forward) == 0 {
-		return
-	}
-	head := &x.Request.Head
-	for name := range head.All() {
-		for i := range g.options.Forward {
-			if sameField(name, g.options.Forward[i].Header) {
-				head.DelFold(name)
-				break
-			}
-		}
-	}
-	for i := range g.options.Forward {
-		x.Request.Decided = append(x.Request.Decided, g.options.Forward[i].Header)
-	}
-}
-
-func sameField(a []byte, b string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i, c := range a {
-		if plainByte(c) != plainByte(b[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-func plainByte(c byte) byte {
-	switch {
-	case 'A' <= c && c <= 'Z':
-		return c + 'a' - 'A'
-	case c == '_':
-		return '-'
-	}
-	return c
-}
+// Prepare takes away the fields that say who the client is, for whoever has sent them.
+func (g *Guard) Prepare(x *proxy.Exchange) { x.StripFields(g.spoken) }
 
 // Check returns nil, or one of this package's errors: 503 without keys, 401 without a valid token, 403 if the token does not allow this.
 func (g *Guard) Check(x *proxy.Exchange) error {

@@ -69,7 +69,8 @@ func (b *builder) oidcPolicy(name string, p *config.Policy, _ *router.Pattern) (
 	return policy.Policy, true, nil
 }
 
-// sessions returns those of a policy, and a text that is the same exactly if they are. Policies with the same provider and cookie share them.
+// sessions returns those of a policy, and a text that is the same exactly if they are. Policies with the same provider and cookie share them,
+// and what has become of sessions also if something else of them differs.
 func (b *builder) sessions(o *config.OIDC) (*oidc.Sessions, string, error) {
 	client, definition, err := b.oauthClient(oauth.ProviderOptions{Issuer: o.Issuer.Text}, o.CA, o.ClientID.Text, o.ClientSecret, o.ClientKey, o.ClientAuth)
 	if err != nil {
@@ -80,6 +81,11 @@ func (b *builder) sessions(o *config.OIDC) (*oidc.Sessions, string, error) {
 		Lifetime: time.Duration(o.Session.Lifetime), Idle: time.Duration(o.Session.Idle),
 	}
 	if so.Keys, err = b.issuerKeys(o.Issuer.Text, o.CA); err != nil {
+		return nil, "", err
+	}
+	// What has ended stays so, whatever else of this is changed: when a secret is put in front, above all.
+	history := fmt.Sprintf("logins %q %q %q", so.Issuer, client.ID(), so.Cookie)
+	if so.History, err = lastingOf(b, history, func() (*oidc.History, error) { return oidc.NewHistory(), nil }); err != nil {
 		return nil, "", err
 	}
 	sums := ""

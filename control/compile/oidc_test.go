@@ -99,6 +99,19 @@ func TestLoginsOutlive(t *testing.T) {
 			t.Error("a policy that has not changed begins anew")
 		}
 	}
+	// What has ended is known to all whose cookies are the same, and over a reload that changes anything but that.
+	changed := strings.NewReplacer(`secrets: ["planted`, `idle: 2h, secrets: ["planted-secret-0123456789abcdef-4567", "planted`, "client_id: shop,", "client_id: shop, scopes: [email],")
+	p := mustCompile(t, r, loginPolicies+"routes:\n  a: { match: /**, use: [signed-in], respond: { text: a } }\n")
+	r.Commit(p)
+	history := lastingAll[*login](r)[0].Sessions().History
+	p = mustCompile(t, r, changed.Replace(loginPolicies)+"routes:\n  a: { match: /**, use: [signed-in], respond: { text: a } }\n  o: { match: o.example/**, use: [other], respond: { text: a } }\n  w: { match: www.shop.example/**, use: [other], respond: { text: a } }\n")
+	r.Commit(p)
+	for _, l := range lastingAll[*login](r) {
+		if l.Sessions() == before[0].Sessions() || (l.Sessions().History == history) != (l.name == "signed-in") {
+			t.Errorf("%s after a change: the same sessions %t, the same history %t", l.name, l.Sessions() == before[0].Sessions(), l.Sessions().History == history)
+		}
+	}
+	commit("")
 	if list := r.LoginPolicies(); len(list) != 2 || list[0].Name != "boss" || list[1].Name != "signed-in" {
 		t.Errorf("%+v", list)
 	}

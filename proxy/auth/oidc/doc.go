@@ -7,5 +7,5 @@
 //
 // Nothing that comes from a browser is believed before it was opened: seal.go. Read policy.go for the way of a request, login.go for that of an
 // attempt and of its callback, idtoken.go for what a provider has to say, session.go for what a session is and cookies.go for how it travels,
-// refresh.go for how it goes on and logout.go for how it ends.
+// refresh.go for how it goes on, logout.go for how it ends, and history.go for what is known of that.
 package oidc

@@ -70,6 +70,43 @@ func TestLogin(t *testing.T) {
 	}
 }
 
+// TestEndedForAll: a session that was ended, and a login that is over, stay so when the secret is rotated or anything else of sessions changes.
+func TestEndedForAll(t *testing.T) {
+	t.Parallel()
+	p := startProvider(t)
+	history := NewHistory()
+	g := p.gateway(t, func(so *SessionsOptions, _ *Options) { so.History = history })
+	b := newBrowser()
+	begun := b.get(g, "/a")
+	attempt := b.clone()
+	callback := p.authorize(begun.to)
+	b.get(g, callback)
+	kept := b.clone()
+	if a := kept.get(g, "/a"); a.status != 200 {
+		t.Fatalf("signed in: %d %s", a.status, a.why)
+	}
+	b.get(g, "/oauth2/logout")
+	f := func(name string, change func(*SessionsOptions)) {
+		t.Helper()
+		other := p.gateway(t, func(so *SessionsOptions, _ *Options) { so.History = history; change(so) })
+		if a := kept.clone().get(other, "/a"); a.status != 303 {
+			t.Errorf("%s: a session that was ended opens again: %d", name, a.status)
+		}
+		if a := attempt.clone().get(other, callback); a.status != 400 || !strings.Contains(a.why, errUsed.Error()) {
+			t.Errorf("%s: a callback comes twice: %d %s", name, a.status, a.why)
+		}
+		c := newBrowser()
+		c.signIn(t, p, other, "/a")
+		if a := c.get(g, "/a"); (a.status == 200) != (string(other.s.options.Secrets[0]) == string(secret1)) {
+			t.Errorf("%s: another session is good before: %d", name, a.status)
+		}
+	}
+	f("a secret in front", func(so *SessionsOptions) { so.Secrets = [][]byte{secret2, secret1} })
+	f("scopes", func(so *SessionsOptions) { so.Scopes = []string{"email"} })
+	f("idle", func(so *SessionsOptions) { so.Idle = 2 * time.Hour })
+	f("lifetime", func(so *SessionsOptions) { so.Lifetime = time.Hour })
+}
+
 // TestWhoIsLed: only browsers that load a page are led anywhere, over https alone.
 func TestWhoIsLed(t *testing.T) {
 	t.Parallel()

@@ -21,21 +21,17 @@ type SessionsOptions struct {
 	Secrets  [][]byte // the first one seals, all of them open
 	Lifetime time.Duration
 	Idle     time.Duration // how long a session may be left alone; 0: as long as it lasts
+	History  *History      // of the issuer, the client and the cookie; nil: one of their own
 }
 
 // Sessions are what policies share that sign people in at one provider with one cookie: whoever is signed in for one of them is for all, and
-// whoever signs out does so for all. All methods are safe for concurrent use.
+// whoever signs out does so for all. Those that differ in something else only, as before and after a reload, share their History. All methods
+// are safe for concurrent use.
 type Sessions struct {
+	*History
 	options SessionsOptions
 	seal    *seal
 	names   names
-	sums    *oauth.Sums
-	used    *oauth.Answers[struct{}] // states whose callback has come
-	renewed *oauth.Answers[*renewal] // by the cookie that was there before
-	held    *oauth.Answers[struct{}] // sessions whose refresh has failed a moment ago
-	trades  oauth.Flights[*session]  // of codes
-	renews  oauth.Flights[*renewal]
-	ended   ended
 
 	logins, failed, refreshed, unrefreshed, logouts atomic.Uint64
 
@@ -44,22 +40,12 @@ type Sessions struct {
 	now func() time.Time // the wall clock; tests replace it
 }
 
-// Bounds of what is remembered beside sessions, and of questions to the provider that are under way.
-const (
-	usedMax      = 10000
-	renewedMax   = 10000
-	heldMax      = 10000
-	questionsMax = 256
-	renewedBytes = 8 << 10
-)
-
 // NewSessions returns sessions; what they ask is started and stopped by whoever has made it.
 func NewSessions(o SessionsOptions) (*Sessions, error) {
-	s := &Sessions{
-		options: o, names: newNames(o.Cookie), sums: oauth.NewSums(), now: time.Now, ended: ended{max: endedMax},
-		used: oauth.NewAnswers[struct{}](usedMax, 256), renewed: oauth.NewAnswers[*renewal](renewedMax, renewedBytes), held: oauth.NewAnswers[struct{}](heldMax, 256),
+	if o.History == nil {
+		o.History = NewHistory()
 	}
-	s.trades.Max, s.renews.Max = questionsMax, questionsMax
+	s := &Sessions{History: o.History, options: o, names: newNames(o.Cookie), now: time.Now}
 	var err error
 	s.seal, err = newSeal(o.Secrets, fmt.Sprintf("sluice oidc %q %q %q", o.Issuer, o.Client.ID(), o.Cookie))
 	return s, err

@@ -80,6 +80,11 @@ func (b *builder) sessions(o *config.OIDC) (*oidc.Sessions, string, error) {
 		Client: client, Issuer: o.Issuer.Text, Scopes: texts(o.Scopes), Cookie: o.Session.Cookie.Text,
 		Lifetime: time.Duration(o.Session.Lifetime), Idle: time.Duration(o.Session.Idle),
 	}
+	refresher, err := lastingOf(b, "refreshing "+definition, func() (*oauthClient, error) { return &oauthClient{client.Apart()}, nil })
+	if err != nil {
+		return nil, "", err
+	}
+	so.Refresher = refresher.Client
 	if so.Keys, err = b.issuerKeys(o.Issuer.Text, o.CA); err != nil {
 		return nil, "", err
 	}

@@ -50,6 +50,9 @@ func NewClient(p *Provider, c Credentials) *Client {
 	return &Client{provider: p, credentials: c, status: Status{Source: p.Status().Source}}
 }
 
+// Apart returns a client with the same credentials that goes by its own questions alone: it asks a provider that c leaves alone for a moment.
+func (c *Client) Apart() *Client { return NewClient(c.provider, c.credentials) }
+
 // Provider is whom the client asks.
 func (c *Client) Provider() *Provider { return c.provider }
 

@@ -649,28 +649,100 @@ func TestRefresh(t *testing.T) {
 	if last := p.asked[2].Get("refresh_token"); last != "planted-refresh-2" {
 		t.Errorf("asked with %q", last)
 	}
-	somebody := p.gateway(t, func(so *SessionsOptions, _ *Options) { so.Scopes = []string{"offline_access"} })
-	somebody.s.now = g.s.now
-	p.change(func() { p.broken, p.claims = nil, []any{"sub", "user-8"} })
-	c := b.clone()
-	if a := c.get(somebody, "/a"); a.status != 200 || a.head.Get("X-Seen-User") != "user-7" {
-		t.Errorf("a refresh that is about somebody else: %d %v", a.status, a.head)
+}
+
+// TestRefused: what the provider says about a session when it is asked ends it, or does not; and what says nothing ends it after a while.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	p := startProvider(t)
+	begun := time.Now()
+	signed := newBrowser()
+	signed.signIn(t, p, p.gateway(t, func(so *SessionsOptions, _ *Options) { so.Scopes = []string{"offline_access"} }), "/a")
+	const life = 5 * time.Minute // of the access token
+	// now and late are what somebody gets who comes when the access token has ended, and when the grace is over, too.
+	f := func(name string, now, late int, broken http.HandlerFunc) {
+		t.Helper()
+		p.change(func() { p.broken = broken })
+		for _, at := range []struct {
+			after time.Duration
+			want  int
+		}{{life + 10*time.Second, now}, {life + graceFor - 10*time.Second, now}, {life + graceFor + 10*time.Second, late}} {
+			g := p.gateway(t, func(so *SessionsOptions, o *Options) {
+				so.Scopes, so.Idle, o.Remember = []string{"offline_access"}, 0, 0
+			})
+			g.s.now = func() time.Time { return begun.Add(at.after) }
+			b := signed.clone()
+			for range 2 {
+				if a := b.get(g, "/a"); a.status != at.want || at.want == 200 && a.head.Get("X-Seen-User") != "user-7" {
+					t.Errorf("%s, %s after signing in: %d %s", name, at.after, a.status, a.why)
+				}
+			}
+			if over := b.cookies["__Host-s"] == ""; over != (now == 303) {
+				t.Errorf("%s: the session is over: %t", name, over)
+			}
+			if again := signed.clone().get(g, "/a"); again.status != at.want {
+				t.Errorf("%s, with a cookie that was kept: %d", name, again.status)
+			}
+		}
 	}
+	says := func(status int, text string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status); fmt.Fprint(w, text) }
+	}
+	long := time.Now().Add(3 * time.Hour).Unix()
+	p.claims = []any{"exp", long}
+	f("yes", 200, 200, nil)
+	f("no", 303, 303, says(400, `{"error":"invalid_grant"}`))
+	f("locked out", 303, 303, says(400, `{"error":"access_denied"}`))
+	f("locked out", 303, 303, says(403, `{"error":"user_blocked"}`))
+	f("to be asked", 303, 303, says(400, `{"error":"interaction_required"}`))
+	f("a token of another form", 303, 303, says(400, `{"error":"invalid_request"}`))
+
+	f("the gateway is not known", 200, 303, says(401, `{"error":"invalid_client"}`))
+	f("the gateway may not", 200, 303, says(400, `{"error":"unauthorized_client"}`))
+	f("too many", 200, 303, says(429, `{"error":"access_denied"}`))
+	f("slower", 200, 303, says(400, `{"error":"slow_down"}`))
+	f("not there", 200, 303, says(404, ``))
+	f("a firewall", 200, 303, says(403, `<html>`))
+	f("broken", 200, 303, says(500, ``))
+	f("away", 200, 303, says(503, ``))
+	f("nonsense", 200, 303, says(200, `{}`))
+
+	p.change(func() { p.claims = []any{"exp", long, "sub", "user-8"} })
+	f("about somebody else", 303, 303, nil)
+	p.change(func() { p.claims = []any{"exp", long, "aud", "other"} })
+	f("for somebody else", 200, 303, nil)
+}
+
+// TestAngered: callbacks that make the provider refuse to answer do not keep the gateway from asking it about sessions.
+func TestAngered(t *testing.T) {
+	t.Parallel()
+	p := startProvider(t)
+	g := p.gateway(t, func(so *SessionsOptions, o *Options) {
+		so.Scopes, so.Refresher, o.Remember = []string{"offline_access"}, so.Client.Apart(), 0
+	})
+	begun := time.Now()
+	b := newBrowser()
+	b.signIn(t, p, g, "/a")
 	p.change(func() {
-		p.broken = func(w http.ResponseWriter, _ *http.Request) {
+		p.broken = func(w http.ResponseWriter, r *http.Request) {
+			if r.PostForm.Get("grant_type") == "authorization_code" {
+				w.WriteHeader(503)
+				return
+			}
 			w.WriteHeader(400)
 			fmt.Fprint(w, `{"error":"invalid_grant"}`)
 		}
 	})
-	over := p.gateway(t, func(so *SessionsOptions, _ *Options) { so.Scopes = []string{"offline_access"} })
-	over.s.now = g.s.now
-	c = b.clone()
-	if a := c.get(over, "/a"); a.status != 303 || c.cookies["__Host-s"] != "" {
-		t.Errorf("a session that the provider has ended: %d %s", a.status, a.why)
+	attacker := newBrowser()
+	if a := attacker.get(g, p.authorize(attacker.get(g, "/a").to)); a.status != 503 {
+		t.Fatalf("a callback that the provider does not answer: %d %s", a.status, a.why)
 	}
-	c = b.clone()
-	if a := c.get(over, "/a"); a.status != 303 {
-		t.Errorf("then: %d %s", a.status, a.why)
+	if _, err := g.s.options.Client.Token(t.Context(), nil); err != oauth.ErrCooling {
+		t.Fatalf("the provider is not left alone: %v", err)
+	}
+	g.s.now = func() time.Time { return begun.Add(6 * time.Minute) }
+	if a := b.get(g, "/a"); a.status != 303 {
+		t.Errorf("a session that the provider has ended: %d %s", a.status, a.why)
 	}
 }
 

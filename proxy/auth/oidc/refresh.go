@@ -3,6 +3,7 @@ package oidc
 import (
 	"context"
 	"errors"
+	"net/http"
 	"net/url"
 	"time"
 
@@ -21,21 +22,24 @@ const (
 	renewedFor = time.Minute
 	// heldFor is how long a provider is not asked again about a session, when it has not answered. The session goes on meanwhile.
 	heldFor = 10 * time.Second
+	// graceFor is how long a session goes on at most after its access token has ended, while the provider does not say whether it does. Clients
+	// can have a part in that, with requests that make the provider refuse to answer the gateway; and who was locked out there has a reason to.
+	graceFor = time.Hour
 )
 
-// goOn returns what a session becomes whose access token has ended. Those who come with the same cookie ask once. A provider that does not
-// answer ends no session; one that says no does.
+// goOn returns what a session becomes whose access token has ended. Those who come with the same cookie ask once. A provider that says no ends
+// the session; one that does not answer is waited for until graceFor has passed.
 func (p *Policy) goOn(x *proxy.Exchange, sum oauth.Sum, o *opened, f *found) *opened {
 	r, ok := p.s.renewed.Find(sum, wire.Now())
 	if !ok {
 		if _, held := p.s.held.Find(sum, wire.Now()); held {
-			return o
+			return p.unanswered(o)
 		}
 		p.s.options.Client.Provider().Await(x)
 		old := o.session
 		var err error
 		if r, err = p.s.renews.Do(x, sum, func(ctx context.Context) (*renewal, error) { return p.s.renew(ctx, sum, old) }); err != nil {
-			return o
+			return p.unanswered(o)
 		}
 	}
 	if r.session == nil {
@@ -50,6 +54,15 @@ func (p *Policy) goOn(x *proxy.Exchange, sum oauth.Sum, o *opened, f *found) *op
 	return p.judge(r.session)
 }
 
+// unanswered returns what a session is that the provider says nothing about: itself, or, after too long, none. It is not over then: once there is
+// an answer it goes on with the same cookie, unless its user has signed in anew.
+func (p *Policy) unanswered(o *opened) *opened {
+	if p.s.now().Unix() >= o.access+int64(graceFor/time.Second) {
+		return nil
+	}
+	return o
+}
+
 // renew asks the provider whether a session goes on (RFC 6749 section 6, OpenID Connect Core 1.0 section 12).
 func (s *Sessions) renew(ctx context.Context, sum oauth.Sum, old *session) (*renewal, error) {
 	// Somebody may have asked, and have had the answer, between looking for that and coming here.
@@ -59,11 +72,10 @@ func (s *Sessions) renew(ctx context.Context, sum oauth.Sum, old *session) (*ren
 	one, err := s.refresh(ctx, old)
 	now := wire.Now()
 	r := &renewal{one}
-	var refusal *oauth.Refusal
 	switch {
 	case err == nil:
 		s.refreshed.Add(1)
-	case errors.As(err, &refusal) && refusal.Code == "invalid_grant":
+	case isNo(err):
 		s.refreshed.Add(1)
 		s.ended.add(old.id, old.expires, s.now().Unix())
 		r.session = nil
@@ -81,8 +93,26 @@ func (s *Sessions) renew(ctx context.Context, sum oauth.Sum, old *session) (*ren
 	return r, nil
 }
 
+// isNo reports whether an answer says that a session does not go on: it is a refusal of this session (RFC 6749 section 5.2, and the words that
+// providers have beside it), or about somebody else (OpenID Connect Core 1.0 section 12.2). What the gateway is refused for itself, and what
+// is no answer of a token endpoint, as that of a proxy in front of it, says nothing about anybody's session.
+func isNo(err error) bool {
+	if errors.Is(err, errOther) {
+		return true
+	}
+	var refusal *oauth.Refusal
+	if !errors.As(err, &refusal) || refusal.Status < 400 || refusal.Status >= 500 || refusal.Status == http.StatusTooManyRequests {
+		return false
+	}
+	switch refusal.Code {
+	case "", "invalid_client", "unauthorized_client", "unsupported_grant_type", "slow_down", "temporarily_unavailable", "server_error":
+		return false
+	}
+	return true
+}
+
 func (s *Sessions) refresh(ctx context.Context, old *session) (*session, error) {
-	t, err := s.options.Client.Token(ctx, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {old.refresh}})
+	t, err := s.options.Refresher.Token(ctx, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {old.refresh}})
 	if err != nil {
 		return nil, err
 	}

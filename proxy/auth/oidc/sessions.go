@@ -13,15 +13,18 @@ import (
 
 // SessionsOptions say where people sign in, and what their sessions are.
 type SessionsOptions struct {
-	Client   *oauth.Client
-	Keys     *jwt.Keys // of the issuer
-	Issuer   string
-	Scopes   []string // beside openid
-	Cookie   string   // the name of the cookie
-	Secrets  [][]byte // the first one seals, all of them open
-	Lifetime time.Duration
-	Idle     time.Duration // how long a session may be left alone; 0: as long as it lasts
-	History  *History      // of the issuer, the client and the cookie; nil: one of their own
+	Client *oauth.Client
+	// Refresher asks whether sessions go on. It is the same client at the same provider, apart from Client: a provider that was angered by
+	// callbacks with codes that somebody has made up is left alone by Client for a moment, and must be asked about sessions all the same. nil: Client.
+	Refresher *oauth.Client
+	Keys      *jwt.Keys // of the issuer
+	Issuer    string
+	Scopes    []string // beside openid
+	Cookie    string   // the name of the cookie
+	Secrets   [][]byte // the first one seals, all of them open
+	Lifetime  time.Duration
+	Idle      time.Duration // how long a session may be left alone; 0: as long as it lasts
+	History   *History      // of the issuer, the client and the cookie; nil: one of their own
 }
 
 // Sessions are what policies share that sign people in at one provider with one cookie: whoever is signed in for one of them is for all, and
@@ -44,6 +47,9 @@ type Sessions struct {
 func NewSessions(o SessionsOptions) (*Sessions, error) {
 	if o.History == nil {
 		o.History = NewHistory()
+	}
+	if o.Refresher == nil {
+		o.Refresher = o.Client
 	}
 	s := &Sessions{History: o.History, options: o, names: newNames(o.Cookie), now: time.Now}
 	var err error

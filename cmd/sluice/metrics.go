@@ -201,10 +201,11 @@ func (g *gateway) registerTokens() {
 			}
 		}
 	})
-	m.Func("sluice_dpop_proofs_total", "Proofs of possession that were good; replayed are those that had been used before.", func(yield func(string, float64) bool) {
+	m.Func("sluice_dpop_proofs_total", "Proofs of possession that were good; replayed are those that had been used before, excess those of keys that had used more than may be remembered of one.", func(yield func(string, float64) bool) {
 		sample := func(name string, asked bool, c dpop.Counts) bool {
 			return !asked || yield(observe.Labels("policy", name, "result", "accepted"), float64(c.Accepted)) &&
-				yield(observe.Labels("policy", name, "result", "replayed"), float64(c.Replayed))
+				yield(observe.Labels("policy", name, "result", "replayed"), float64(c.Replayed)) &&
+				yield(observe.Labels("policy", name, "result", "excess"), float64(c.Excess))
 		}
 		for _, p := range g.runtime.TokenPolicies() {
 			if !sample(p.Name, p.DPoP, p.Proofs) {

@@ -116,8 +116,7 @@ func (r *Runtime) IntrospectionPolicies() []IntrospectionPolicy {
 		list[i].Failed += s.Failed
 		list[i].Remembered += s.Remembered
 		list[i].DPoP = list[i].DPoP || s.DPoP
-		list[i].Proofs.Accepted += s.Proofs.Accepted
-		list[i].Proofs.Replayed += s.Proofs.Replayed
+		list[i].Proofs.Add(s.Proofs)
 	}
 	return list
 }

@@ -251,8 +251,7 @@ func (r *Runtime) TokenPolicies() []TokenPolicy {
 		list[i].Verified += s.Verified
 		list[i].Remembered += s.Remembered
 		list[i].DPoP = list[i].DPoP || s.DPoP
-		list[i].Proofs.Accepted += s.Proofs.Accepted
-		list[i].Proofs.Replayed += s.Proofs.Replayed
+		list[i].Proofs.Add(s.Proofs)
 	}
 	return list
 }

@@ -29,8 +29,9 @@ func (o Options) Life() time.Duration { return o.Window + 2*o.Leeway }
 
 // Judge judges proofs. Immutable but for its counts; safe for concurrent use.
 type Judge struct {
-	options            Options
-	accepted, replayed atomic.Uint64
+	options Options
+
+	accepted, replayed, excess atomic.Uint64
 
 	now func() time.Time // the wall clock; tests replace it
 }
@@ -52,6 +53,8 @@ var (
 	ErrNonce = errors.New("the proof has no nonce of ours, or an old one")
 	// ErrFull says that no more proofs can be remembered: none can be accepted, because any could be sent again.
 	ErrFull = errors.New("there are more proofs than can be remembered")
+	// ErrShare says that no more proofs of this key can be remembered: others need the room.
+	ErrShare = errors.New("there are more proofs of this key than can be remembered of one")
 )
 
 // Why a proof is not good.
@@ -106,8 +109,11 @@ func (j *Judge) Check(x *proxy.Exchange, token []byte, key *[sha256.Size]byte) e
 		return errSignature
 	}
 	if err := j.options.Seen.use(x, key, p.id); err != nil {
-		if err == errReplayed {
+		switch err {
+		case errReplayed:
 			j.replayed.Add(1)
+		case ErrShare:
+			j.excess.Add(1)
 		}
 		return err
 	}
@@ -137,8 +143,18 @@ func find(x *proxy.Exchange) (value []byte, err error) {
 // Field is where the proof is.
 const Field = "DPoP"
 
-// Counts are of what a judge has done, and of what its memory holds.
-type Counts struct{ Accepted, Replayed uint64 }
+// Counts are of what a judge has done.
+type Counts struct {
+	Accepted, Replayed uint64
+	Excess             uint64 // of keys that have had their share
+}
 
 // Counts returns what the judge has done.
-func (j *Judge) Counts() Counts { return Counts{j.accepted.Load(), j.replayed.Load()} }
+func (j *Judge) Counts() Counts { return Counts{j.accepted.Load(), j.replayed.Load(), j.excess.Load()} }
+
+// Add adds the counts of another judge.
+func (c *Counts) Add(o Counts) {
+	c.Accepted += o.Accepted
+	c.Replayed += o.Replayed
+	c.Excess += o.Excess
+}

@@ -12,39 +12,51 @@ import (
 )
 
 // Memory remembers the proofs that were accepted, for as long as they could be accepted again. It holds no more than it was made for: when
-// it is full, new proofs are refused, because one that is forgotten early could be sent a second time by whoever has seen it. Safe for concurrent use.
+// it is full, new proofs are refused, because one that is forgotten early could be sent a second time by whoever has seen it. No key may have more
+// than a share of it, so that a single client does not shut out the others. Safe for concurrent use.
 //
 // It holds hashes of 64 bits under a random seed. That one proof is taken for another happens to one of some 10^12, and cannot be aimed
 // at; a proof that was seen is always recognised.
 type Memory struct {
 	seed   maphash.Seed
 	life   int64
-	shards [64]shard
-	max    int // of one shard
+	shards [64]shard // of proofs, by their hash
+	keys   [64]tally // of keys, by theirs
+	max    int       // of one shard
+	share  uint32    // of one key, in all shards
 	full   atomic.Uint64
 }
 
-// shard is a part of the proofs, those of two generations: what came in the last life, and in the one before, which is forgotten as a whole.
+// shares is how many keys it takes to fill a memory.
+const shares = 8
+
+// shard is a part of the proofs.
 type shard struct {
-	mu         sync.Mutex
-	young, old map[uint64]struct{}
-	began      int64 // wire.Now when the young generation did
-	_          [64]byte
+	mu     sync.Mutex
+	proofs generations[struct{}]
+	_      [64]byte
+}
+
+// tally counts the proofs of a part of the keys. It lags behind the shards by a generation at most, so that it knows no more keys than proofs were
+// accepted in two lives.
+type tally struct {
+	mu    sync.Mutex
+	count generations[uint32]
+	_     [64]byte
 }
 
 // NewMemory returns a memory for n proofs, each of which it remembers for life at least.
 func NewMemory(n int, life time.Duration) *Memory {
 	m := &Memory{seed: maphash.MakeSeed(), life: int64(life)}
 	m.max = max(1, n/len(m.shards))
-	for i := range m.shards {
-		m.shards[i].young = map[uint64]struct{}{}
-	}
+	m.share = uint32(max(1, m.max*len(m.shards)/shares))
 	return m
 }
 
 // use remembers that the key's proof of this number was used, and refuses one that was. A request that meets several policies of one memory
 // uses its proof once.
 func (m *Memory) use(x *proxy.Exchange, key *[sha256.Size]byte, id string) error {
+	of := maphash.Bytes(m.seed, key[:])
 	var h maphash.Hash
 	h.SetSeed(m.seed)
 	_, _ = h.Write(key[:]) // they never fail
@@ -53,43 +65,73 @@ func (m *Memory) use(x *proxy.Exchange, key *[sha256.Size]byte, id string) error
 	if x.Proof == hash {
 		return nil
 	}
-	if err := m.add(hash, wire.Now()); err != nil {
+	if err := m.add(of, hash, wire.Now()); err != nil {
 		return err
 	}
 	x.Proof = hash
 	return nil
 }
 
-func (m *Memory) add(hash uint64, now int64) error {
+// add counts nothing for a key whose proof is not accepted: somebody who has seen one could use up the key's share by sending it again.
+func (m *Memory) add(key, hash uint64, now int64) error {
 	s := &m.shards[hash%uint64(len(m.shards))]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch age := now - s.began; {
-	case age >= 2*m.life:
-		s.young, s.old, s.began = map[uint64]struct{}{}, nil, now
-	case age >= m.life:
-		s.young, s.old, s.began = map[uint64]struct{}{}, s.young, now
-	}
-	if has(s.young, hash) || has(s.old, hash) {
+	s.proofs.turn(now, m.life)
+	switch {
+	case s.proofs.has(hash):
 		return errReplayed
-	}
-	if len(s.young)+len(s.old) >= m.max {
+	case s.proofs.len() >= m.max:
 		m.full.Add(1)
 		return ErrFull
+	case !m.keys[key%uint64(len(m.keys))].take(key, m.share, now, m.life):
+		return ErrShare
 	}
-	s.young[hash] = struct{}{}
+	s.proofs.young[hash] = struct{}{}
 	return nil
 }
 
-func has(set map[uint64]struct{}, hash uint64) bool {
-	_, ok := set[hash]
-	return ok
+// take counts a proof of a key, unless the key has had its share.
+func (t *tally) take(key uint64, share uint32, now, life int64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.count.turn(now, life)
+	young := t.count.young[key]
+	if young+t.count.old[key] >= share {
+		return false
+	}
+	t.count.young[key] = young + 1
+	return true
 }
+
+// generations are what came in the last life, and in the one before, which is forgotten as a whole.
+type generations[V any] struct {
+	young, old map[uint64]V
+	began      int64 // wire.Now when the young generation did
+}
+
+// turn forgets what is old enough. It has to come before anything is added.
+func (g *generations[V]) turn(now, life int64) {
+	switch age := now - g.began; {
+	case g.young == nil || age >= 2*life:
+		g.young, g.old, g.began = map[uint64]V{}, nil, now
+	case age >= life:
+		g.young, g.old, g.began = map[uint64]V{}, g.young, now
+	}
+}
+
+func (g *generations[V]) has(hash uint64) bool {
+	_, young := g.young[hash]
+	_, old := g.old[hash]
+	return young || old
+}
+
+func (g *generations[V]) len() int { return len(g.young) + len(g.old) }
 
 // MemoryStatus is what a memory holds.
 type MemoryStatus struct {
 	Proofs  int    // those that were forgotten in time, but not dropped yet, included
-	Refused uint64 // for want of room
+	Refused uint64 // for want of room, which no share of a key is
 }
 
 // Status returns what the memory holds.
@@ -98,7 +140,7 @@ func (m *Memory) Status() MemoryStatus {
 	for i := range m.shards {
 		s := &m.shards[i]
 		s.mu.Lock()
-		status.Proofs += len(s.young) + len(s.old)
+		status.Proofs += s.proofs.len()
 		s.mu.Unlock()
 	}
 	return status

@@ -2,6 +2,7 @@ package dpop
 
 import (
 	"fmt"
+	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -23,24 +24,24 @@ func TestMemoryTime(t *testing.T) {
 		var used []use
 		for i := range 4000 {
 			hash := uint64(i + 1)
-			if err := m.add(hash, wire.Now()); err != nil {
+			if err := m.add(hash, hash, wire.Now()); err != nil {
 				t.Fatalf("a new one: %v", err)
 			}
 			used = append(used, use{hash, wire.Now()})
 			for len(used) > 0 && wire.Now()-used[0].at >= int64(life) {
 				used = used[1:]
 			}
-			if u := used[i%len(used)]; m.add(u.hash, wire.Now()) != errReplayed {
+			if u := used[i%len(used)]; m.add(u.hash, u.hash, wire.Now()) != errReplayed {
 				t.Fatalf("one of %s ago is forgotten", time.Duration(wire.Now()-u.at))
 			}
 			time.Sleep(time.Duration(i%97) * 20 * time.Millisecond)
 		}
 		time.Sleep(2 * life)
-		if err := m.add(1, wire.Now()); err != nil {
+		if err := m.add(1, 1, wire.Now()); err != nil {
 			t.Errorf("long after its time: %v", err)
 		}
 		for i := range uint64(len(m.shards)) { // each shard forgets when it is used
-			_ = m.add(1<<32+i, wire.Now())
+			_ = m.add(i, 1<<32+i, wire.Now())
 		}
 		if n := m.Status().Proofs; n != 65 {
 			t.Errorf("%d are remembered, want 65", n)
@@ -55,7 +56,7 @@ func TestMemoryFull(t *testing.T) {
 		m := NewMemory(640, life)
 		refused := 0
 		for i := range 1000 {
-			switch err := m.add(uint64(i+1), wire.Now()); err {
+			switch err := m.add(uint64(i), uint64(i+1), wire.Now()); err {
 			case nil:
 			case ErrFull:
 				refused++
@@ -67,14 +68,57 @@ func TestMemoryFull(t *testing.T) {
 			t.Errorf("%d were refused, and %+v", refused, s)
 		}
 		for i := range 640 {
-			if err := m.add(uint64(i+1), wire.Now()); err != errReplayed {
+			if err := m.add(uint64(i), uint64(i+1), wire.Now()); err != errReplayed {
 				t.Fatalf("proof %d, when there is no room: %v", i, err)
 			}
 		}
 		time.Sleep(2 * life)
-		if err := m.add(5000, wire.Now()); err != nil {
+		if err := m.add(5000, 5000, wire.Now()); err != nil {
 			t.Errorf("later: %v", err)
 		}
+	})
+}
+
+// TestMemoryShare tries that one key cannot fill a memory, that others have room beside it, and that it has some again later; and that nobody uses
+// up a key's share with proofs of it that were seen before.
+func TestMemoryShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const life = time.Minute
+		m := NewMemory(6400, life)
+		seen := maphash.MakeSeed() // proofs are spread over all shards
+		n := 0
+		add := func(key uint64) error {
+			n++
+			return m.add(key, maphash.Comparable(seen, n), wire.Now())
+		}
+		f := func(key uint64, times int, want error) {
+			t.Helper()
+			for i := range times {
+				if err := add(key); err != want {
+					t.Fatalf("proof %d of key %d: %v, want %v", i, key, err, want)
+				}
+			}
+		}
+		first := maphash.Comparable(seen, n+1)
+		f(1, 1, nil)
+		for range 6400 {
+			if err := m.add(1, first, wire.Now()); err != errReplayed {
+				t.Fatal(err)
+			}
+		}
+		f(1, 799, nil)
+		f(1, 6400, ErrShare)
+		f(65, 1, nil) // which is counted in the same tally
+		for key := range uint64(2000) {
+			f(100+key, 1, nil)
+		}
+		if s := m.Status(); s.Refused != 0 || s.Proofs != 800+1+2000 {
+			t.Errorf("%+v", s)
+		}
+		time.Sleep(life)
+		f(1, 1, ErrShare) // the first ones are still remembered
+		time.Sleep(life)
+		f(1, 1, nil)
 	})
 }
 
@@ -86,7 +130,7 @@ func TestMemoryRace(t *testing.T) {
 	for range 8 {
 		group.Go(func() {
 			for i := range 1000 {
-				if m.add(uint64(i+1), wire.Now()) == nil {
+				if m.add(uint64(i), uint64(i+1), wire.Now()) == nil {
 					passed.Add(1)
 				}
 			}

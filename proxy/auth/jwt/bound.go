@@ -54,7 +54,7 @@ func readBinding(claims jose.Values, keys bool) (b Binding, err error) {
 // bound are the answers to those who come with DPoP.
 type bound struct {
 	answers
-	proof, nonce, full *proxy.Error
+	proof, nonce, full, share *proxy.Error
 }
 
 // answersTo returns what is said to those who bring a token as Bearer, or none, and to those who bring one with DPoP (RFC 9449 section 7.1).
@@ -78,6 +78,8 @@ func answersTo(o *Options) (unbound answers, b bound) {
 		Detail: "The proof that the client has the key of its access token has to hold the nonce in DPoP-Nonce."}
 	b.full = &proxy.Error{Status: 503, Code: "proofs_unavailable", Side: proxy.ByGateway, RetryAfter: 30,
 		Detail: "Proofs of the keys of access tokens cannot be accepted at the moment."}
+	b.share = &proxy.Error{Status: 429, Code: "proofs_exceeded", Side: proxy.ByClient, RetryAfter: 30,
+		Detail: "The key of the access token was proven so often that no more of its proofs can be accepted at the moment."}
 	return unbound, b
 }
 
@@ -109,6 +111,8 @@ func (g *Guard) prove(x *proxy.Exchange, b *Binding, token []byte, came bool) er
 		return g.bound.nonce
 	case dpop.ErrFull:
 		return g.bound.full
+	case dpop.ErrShare:
+		return g.bound.share
 	default:
 		return g.bound.proof.With(err)
 	}

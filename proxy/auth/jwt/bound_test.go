@@ -195,11 +195,28 @@ func TestDPoPNonce(t *testing.T) {
 		t.Errorf("with the nonce: got %+v, and %q", e, again)
 	}
 
+	few := dpop.Options{Window: time.Minute, Seen: dpop.NewMemory(640, time.Minute)}
+	o.DPoP = dpop.New(few)
+	g = guard(t, o)
+	good := 0 // of one client, which does not fill it
+	for range 200 {
+		if e, _ := ask(g, ""); e == nil {
+			good++
+		} else if e.Status != 429 || e.Code != "proofs_exceeded" || e.RetryAfter == 0 || e.Challenge != "" {
+			t.Fatalf("got %+v", e)
+		}
+	}
+	if s := few.Seen.Status(); good != 640/8 || s != (dpop.MemoryStatus{Proofs: good}) || g.Status().Proofs.Excess != uint64(200-good) {
+		t.Errorf("%d proofs of a client are accepted: %+v, %+v", good, s, g.Status())
+	}
+
 	full := dpop.Options{Window: time.Minute, Seen: dpop.NewMemory(1, time.Minute)}
 	o.DPoP = dpop.New(full)
 	g = guard(t, o)
 	refused := 0
 	for range 200 {
+		client = newES256("c")
+		token = issuer.token(claims("cnf", map[string]any{"jkt": client.print()}))
 		if e, _ := ask(g, ""); e != nil {
 			if refused++; e.Status != 503 || e.RetryAfter == 0 || e.Challenge != "" {
 				t.Fatalf("got %+v", e)

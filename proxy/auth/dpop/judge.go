@@ -108,7 +108,7 @@ func (j *Judge) Check(x *proxy.Exchange, token []byte, key *[sha256.Size]byte) e
 	case !p.token.Verify(p.key):
 		return errSignature
 	}
-	if err := j.options.Seen.use(x, key, p.id); err != nil {
+	if err := j.options.Seen.use(x, key, p.id, p.at); err != nil {
 		switch err {
 		case errReplayed:
 			j.replayed.Add(1)

@@ -34,7 +34,9 @@ const shares = 8
 type shard struct {
 	mu     sync.Mutex
 	proofs generations[struct{}]
-	_      [64]byte
+	// When the latest proof of each generation was made, and of all that were forgotten: by the clocks of clients, in Unix nanoseconds.
+	young, old, gone int64
+	_                [64]byte
 }
 
 // tally counts the proofs of a part of the keys. It lags behind the shards by a generation at most, so that it knows no more keys than proofs were
@@ -53,9 +55,9 @@ func NewMemory(n int, life time.Duration) *Memory {
 	return m
 }
 
-// use remembers that the key's proof of this number was used, and refuses one that was. A request that meets several policies of one memory
-// uses its proof once.
-func (m *Memory) use(x *proxy.Exchange, key *[sha256.Size]byte, id string) error {
+// use remembers that the key's proof of this number, which was made at a time, was used, and refuses one that was. A request that meets several
+// policies of one memory uses its proof once.
+func (m *Memory) use(x *proxy.Exchange, key *[sha256.Size]byte, id string, made time.Time) error {
 	of := maphash.Bytes(m.seed, key[:])
 	var h maphash.Hash
 	h.SetSeed(m.seed)
@@ -65,7 +67,7 @@ func (m *Memory) use(x *proxy.Exchange, key *[sha256.Size]byte, id string) error
 	if x.Proof == hash {
 		return nil
 	}
-	if err := m.add(of, hash, wire.Now()); err != nil {
+	if err := m.add(of, hash, made.UnixNano(), wire.Now()); err != nil {
 		return err
 	}
 	x.Proof = hash
@@ -73,14 +75,26 @@ func (m *Memory) use(x *proxy.Exchange, key *[sha256.Size]byte, id string) error
 }
 
 // add counts nothing for a key whose proof is not accepted: somebody who has seen one could use up the key's share by sending it again.
-func (m *Memory) add(key, hash uint64, now int64) error {
+//
+// What is forgotten, and when, goes by wire.Now; whether a proof is too old, by the wall clock, which may be set back. Then proofs would be good
+// again that were forgotten; so none is accepted that is not later than all of these. With a clock that is not set back they are too old
+// anyway: to be forgotten takes as long as to be good. A client cannot bring this about by a time that is to come, as no proof is accepted
+// whose time is further ahead than the leeway.
+func (m *Memory) add(key, hash uint64, made, now int64) error {
 	s := &m.shards[hash%uint64(len(m.shards))]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.proofs.turn(now, m.life)
+	switch s.proofs.turn(now, m.life) {
+	case 1:
+		s.young, s.old, s.gone = 0, s.young, max(s.gone, s.old)
+	case 2:
+		s.young, s.old, s.gone = 0, 0, max(s.gone, s.old, s.young)
+	}
 	switch {
 	case s.proofs.has(hash):
 		return errReplayed
+	case made <= s.gone:
+		return errOld
 	case s.proofs.len() >= m.max:
 		m.full.Add(1)
 		return ErrFull
@@ -88,6 +102,7 @@ func (m *Memory) add(key, hash uint64, now int64) error {
 		return ErrShare
 	}
 	s.proofs.young[hash] = struct{}{}
+	s.young = max(s.young, made)
 	return nil
 }
 
@@ -110,14 +125,17 @@ type generations[V any] struct {
 	began      int64 // wire.Now when the young generation did
 }
 
-// turn forgets what is old enough. It has to come before anything is added.
-func (g *generations[V]) turn(now, life int64) {
+// turn forgets what is old enough, and says how many generations have ended. It has to come before anything is added.
+func (g *generations[V]) turn(now, life int64) int {
 	switch age := now - g.began; {
 	case g.young == nil || age >= 2*life:
 		g.young, g.old, g.began = map[uint64]V{}, nil, now
+		return 2
 	case age >= life:
 		g.young, g.old, g.began = map[uint64]V{}, g.young, now
+		return 1
 	}
+	return 0
 }
 
 func (g *generations[V]) has(hash uint64) bool {

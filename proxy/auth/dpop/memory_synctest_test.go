@@ -24,24 +24,24 @@ func TestMemoryTime(t *testing.T) {
 		var used []use
 		for i := range 4000 {
 			hash := uint64(i + 1)
-			if err := m.add(hash, hash, wire.Now()); err != nil {
+			if err := m.add(hash, hash, time.Now().UnixNano(), wire.Now()); err != nil {
 				t.Fatalf("a new one: %v", err)
 			}
 			used = append(used, use{hash, wire.Now()})
 			for len(used) > 0 && wire.Now()-used[0].at >= int64(life) {
 				used = used[1:]
 			}
-			if u := used[i%len(used)]; m.add(u.hash, u.hash, wire.Now()) != errReplayed {
+			if u := used[i%len(used)]; m.add(u.hash, u.hash, time.Now().UnixNano(), wire.Now()) != errReplayed {
 				t.Fatalf("one of %s ago is forgotten", time.Duration(wire.Now()-u.at))
 			}
 			time.Sleep(time.Duration(i%97) * 20 * time.Millisecond)
 		}
 		time.Sleep(2 * life)
-		if err := m.add(1, 1, wire.Now()); err != nil {
+		if err := m.add(1, 1, time.Now().UnixNano(), wire.Now()); err != nil {
 			t.Errorf("long after its time: %v", err)
 		}
 		for i := range uint64(len(m.shards)) { // each shard forgets when it is used
-			_ = m.add(i, 1<<32+i, wire.Now())
+			_ = m.add(i, 1<<32+i, time.Now().UnixNano(), wire.Now())
 		}
 		if n := m.Status().Proofs; n != 65 {
 			t.Errorf("%d are remembered, want 65", n)
@@ -56,7 +56,7 @@ func TestMemoryFull(t *testing.T) {
 		m := NewMemory(640, life)
 		refused := 0
 		for i := range 1000 {
-			switch err := m.add(uint64(i), uint64(i+1), wire.Now()); err {
+			switch err := m.add(uint64(i), uint64(i+1), time.Now().UnixNano(), wire.Now()); err {
 			case nil:
 			case ErrFull:
 				refused++
@@ -68,13 +68,39 @@ func TestMemoryFull(t *testing.T) {
 			t.Errorf("%d were refused, and %+v", refused, s)
 		}
 		for i := range 640 {
-			if err := m.add(uint64(i), uint64(i+1), wire.Now()); err != errReplayed {
+			if err := m.add(uint64(i), uint64(i+1), time.Now().UnixNano(), wire.Now()); err != errReplayed {
 				t.Fatalf("proof %d, when there is no room: %v", i, err)
 			}
 		}
 		time.Sleep(2 * life)
-		if err := m.add(5000, 5000, wire.Now()); err != nil {
+		if err := m.add(5000, 5000, time.Now().UnixNano(), wire.Now()); err != nil {
 			t.Errorf("later: %v", err)
+		}
+	})
+}
+
+// TestClockSetBack tries that a proof which was used stays so when the clock is set back, whatever was forgotten meanwhile, and that proofs which are
+// made after that are good once the clock is where it was.
+func TestClockSetBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newES256()
+		for _, slept := range []time.Duration{10 * time.Second, 2 * time.Minute, 141 * time.Second, time.Hour} {
+			j := judge(Options{Window: time.Minute, Leeway: 5 * time.Second, Seen: NewMemory(100000, 70*time.Second)})
+			used := c.proof(token)
+			made := time.Now()
+			if got := outcome(j, c, token, used); got != "good" {
+				t.Fatal(got)
+			}
+			time.Sleep(slept)
+			back := time.Since(made)
+			j.now = func() time.Time { return time.Now().Add(-back) }
+			if got := outcome(j, c, token, used); got == "good" {
+				t.Errorf("%s later, with the clock set back, a proof is good again", slept)
+			}
+			time.Sleep(back + 2*j.options.Life())
+			if got := outcome(j, c, token, c.proof(token, "iat", j.now().Unix())); got != "good" {
+				t.Errorf("%s later, a proof that is made then: %s", slept, got)
+			}
 		}
 	})
 }
@@ -89,7 +115,7 @@ func TestMemoryShare(t *testing.T) {
 		n := 0
 		add := func(key uint64) error {
 			n++
-			return m.add(key, maphash.Comparable(seen, n), wire.Now())
+			return m.add(key, maphash.Comparable(seen, n), time.Now().UnixNano(), wire.Now())
 		}
 		f := func(key uint64, times int, want error) {
 			t.Helper()
@@ -102,7 +128,7 @@ func TestMemoryShare(t *testing.T) {
 		first := maphash.Comparable(seen, n+1)
 		f(1, 1, nil)
 		for range 6400 {
-			if err := m.add(1, first, wire.Now()); err != errReplayed {
+			if err := m.add(1, first, time.Now().UnixNano(), wire.Now()); err != errReplayed {
 				t.Fatal(err)
 			}
 		}
@@ -130,7 +156,7 @@ func TestMemoryRace(t *testing.T) {
 	for range 8 {
 		group.Go(func() {
 			for i := range 1000 {
-				if m.add(uint64(i), uint64(i+1), wire.Now()) == nil {
+				if m.add(uint64(i), uint64(i+1), time.Now().UnixNano(), wire.Now()) == nil {
 					passed.Add(1)
 				}
 			}

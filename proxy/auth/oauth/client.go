@@ -78,7 +78,7 @@ var (
 type Refusal struct {
 	Status      int
 	Code        string // invalid_grant; empty: the answer is none of that RFC
-	Description string // for people, without anything that was sent
+	Description string // for people, without anything secret that was sent
 }
 
 func (r *Refusal) Error() string {
@@ -130,11 +130,11 @@ func (c *Client) Post(ctx context.Context, to Endpoint, form url.Values) ([]byte
 	}
 	ctx, cancel := context.WithTimeout(ctx, AnswerMax)
 	defer cancel()
-	request, err := c.request(ctx, where, methods, form)
+	request, sent, err := c.request(ctx, where, methods, form)
 	if err != nil {
 		return nil, err
 	}
-	text, err := c.send(request, form)
+	text, err := c.send(request, sent)
 	if ctx.Err() == context.Canceled {
 		return nil, err // nobody wants the answer: that says nothing about the provider
 	}
@@ -142,7 +142,8 @@ func (c *Client) Post(ctx context.Context, to Endpoint, form url.Values) ([]byte
 	return text, err
 }
 
-func (c *Client) request(ctx context.Context, where string, methods []string, form url.Values) (*http.Request, error) {
+// request makes the request, and returns the whole form that it holds, credentials included.
+func (c *Client) request(ctx context.Context, where string, methods []string, form url.Values) (*http.Request, url.Values, error) {
 	sent := url.Values{}
 	for name, values := range form {
 		sent[name] = values
@@ -155,7 +156,7 @@ func (c *Client) request(ctx context.Context, where string, methods []string, fo
 	case PrivateKey:
 		assertion, err := c.credentials.Key.assertion(c.credentials.ID, where, time.Now())
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		sent.Set("client_id", c.credentials.ID)
 		sent.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
@@ -165,7 +166,7 @@ func (c *Client) request(ctx context.Context, where string, methods []string, fo
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, where, strings.NewReader(sent.Encode()))
 	if err != nil {
-		return nil, errors.New("the URL of the endpoint cannot be asked for")
+		return nil, nil, errors.New("the URL of the endpoint cannot be asked for")
 	}
 	if method == Basic { // RFC 6749 section 2.3.1: both are encoded as in a form first
 		request.SetBasicAuth(url.QueryEscape(c.credentials.ID), url.QueryEscape(c.credentials.Secret))
@@ -173,7 +174,7 @@ func (c *Client) request(ctx context.Context, where string, methods []string, fo
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", "sluice")
-	return request, nil
+	return request, sent, nil
 }
 
 // method is how the client proves who it is, to a provider that takes any of methods; nil: it has not said.
@@ -191,7 +192,7 @@ func (c *Client) method(methods []string) Method {
 	return Basic
 }
 
-func (c *Client) send(request *http.Request, form url.Values) ([]byte, error) {
+func (c *Client) send(request *http.Request, sent url.Values) ([]byte, error) {
 	response, err := c.provider.http.Do(request)
 	if err != nil {
 		return nil, withoutURL(err)
@@ -202,13 +203,37 @@ func (c *Client) send(request *http.Request, form url.Values) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case response.StatusCode != http.StatusOK:
-		return nil, c.refusal(response.StatusCode, text, form)
+		return nil, c.refusal(response.StatusCode, text, c.secrets(request, sent))
 	}
 	return text, nil
 }
 
-// refusal reads an answer that is none. What the provider says may repeat what was sent, and is for the log: none of that gets through.
-func (c *Client) refusal(status int, text []byte, form url.Values) *Refusal {
+// secrets are what an error must not repeat, the longest first, so that none is torn by another that it holds: all that was sent but the
+// client's name, and what the client proves that it is with, as it is and as it was written.
+func (c *Client) secrets(request *http.Request, sent url.Values) []string {
+	var all []string
+	for name, values := range sent {
+		if name == "client_id" {
+			continue
+		}
+		for _, v := range values {
+			if len(v) >= 4 {
+				all = append(all, v)
+			}
+		}
+	}
+	if secret := c.credentials.Secret; secret != "" {
+		all = append(all, secret, url.QueryEscape(secret))
+	}
+	if _, basic, ok := strings.Cut(request.Header.Get("Authorization"), " "); ok {
+		all = append(all, basic)
+	}
+	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
+	return all
+}
+
+// refusal reads an answer that is none. What the provider says may repeat what was sent, and is for the log: no secret gets through.
+func (c *Client) refusal(status int, text []byte, secrets []string) *Refusal {
 	var said struct {
 		Error       string `json:"error"`
 		Description string `json:"error_description"`
@@ -218,14 +243,7 @@ func (c *Client) refusal(status int, text []byte, form url.Values) *Refusal {
 		return r
 	}
 	clean := func(s string, max int) string {
-		for _, values := range form {
-			for _, v := range values {
-				if len(v) >= 4 {
-					s = strings.ReplaceAll(s, v, "***")
-				}
-			}
-		}
-		if secret := c.credentials.Secret; secret != "" {
+		for _, secret := range secrets {
 			s = strings.ReplaceAll(s, secret, "***")
 		}
 		s = strings.Map(func(c rune) rune {

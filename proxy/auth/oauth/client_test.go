@@ -149,6 +149,35 @@ func TestTokenAnswers(t *testing.T) {
 	f("a long error", 400, `{"error":"`+strings.Repeat("a", 500)+`"}`, strings.Repeat("a", 64))
 }
 
+// TestRepeated: whatever of a question a provider repeats in its refusal, no secret of it is in an error.
+func TestRepeated(t *testing.T) {
+	t.Parallel()
+	answer, p := endpoint(t)
+	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: must(x509.MarshalPKCS8PrivateKey(newEd25519()))})
+	key := must(ParseSigningKey(text, ""))
+	f := func(c Credentials, repeat func(*http.Request) string, want string) {
+		t.Helper()
+		*answer = func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(400)
+			_ = json.NewEncoder(w).Encode(map[string]string{"error": "invalid_client", "error_description": "got " + repeat(r) + "."})
+		}
+		client := NewClient(p, c)
+		_, err := client.Token(context.Background(), url.Values{"hint": {"code"}, "code": {"planted-code-of-one"}, "a": {"b"}})
+		if got := fmt.Sprint(err); got != "the provider answers 400 invalid_client: got "+want+"." || client.Status().Problem != got {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	value := func(name string) func(*http.Request) string {
+		return func(r *http.Request) string { return r.PostFormValue(name) }
+	}
+	f(Credentials{ID: "shop", Key: key}, value("client_assertion"), "***")
+	f(Credentials{ID: "shop", Key: key}, value("client_id"), "shop") // which helps
+	f(Credentials{ID: "shop"}, value("code"), "***")                 // not torn by the hint, which is a part of it
+	f(Credentials{ID: "shop", Secret: "s", Method: Post}, value("client_secret"), "***")
+	f(Credentials{ID: "shop", Secret: "planted ü", Method: Basic}, func(r *http.Request) string { _, s, _ := r.BasicAuth(); return s }, "***")
+	f(Credentials{ID: "shop", Secret: "planted ü", Method: Basic}, func(r *http.Request) string { return r.Header.Get("Authorization") }, "Basic ***")
+}
+
 // TestCooling: a provider that does not answer is not asked again at once, one that refuses is.
 func TestCooling(t *testing.T) {
 	t.Parallel()

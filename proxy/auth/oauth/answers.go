@@ -33,7 +33,10 @@ func NewSums() *Sums {
 	return s
 }
 
-// Of returns the sum of a secret that consists of parts. It allocates nothing.
+// Of returns the sum of a secret that comes in parts. It allocates nothing.
+//
+// It is that of the parts put together, however they are cut: "ab" and "c" are "a" and "bc". So it has to be for cookies, as whoever has a session
+// could make many of it otherwise, by cutting it elsewhere. Things of which each may be anything are not parts of a secret.
 //
 // The key is a whole block in front of what is hashed, so that SHA-256 begins in a state that nobody knows; the sum leaves this process
 // nowhere, so that nobody could go on from it.

@@ -74,15 +74,25 @@ func (g *Guard) judge(v *verdict, claims jose.Values, token []byte) *proxy.Error
 	if refused := g.bind(v, claims); refused != nil {
 		return refused
 	}
-	// What names the client if sub does not is told apart from a sub, as that may be any text.
-	if subject == "" && user != "" {
-		subject = "username " + user
-	}
-	if subject == "" && client != "" {
-		subject = "client " + client
-	}
-	v.claims = g.options.Reader.Judge("introspection", cmp.Or(issuer, g.options.Issuer), subject, claims, token)
+	v.claims = g.options.Reader.Judge("introspection", cmp.Or(issuer, g.vouches), name(subject, user, client), claims, token)
 	return nil
+}
+
+// name is who a token is about, "" for nobody. What names the client if sub does not is told apart from a sub; as that may be any text, one that
+// looks like it is told apart, too.
+func name(subject, user, client string) string {
+	word, _, two := strings.Cut(subject, " ")
+	switch {
+	case two && (word == "sub" || word == "username" || word == "client"):
+		return "sub " + subject
+	case subject != "":
+		return subject
+	case user != "":
+		return "username " + user
+	case client != "":
+		return "client " + client
+	}
+	return ""
 }
 
 // judgeTimes notes when the token ends, which an issuer need not say: it will say that it is not active any more.

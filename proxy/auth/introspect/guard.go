@@ -1,6 +1,7 @@
 package introspect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/url"
@@ -17,7 +18,7 @@ import (
 // Options say whom to ask, and what has to come back.
 type Options struct {
 	Client    *oauth.Client
-	Issuer    string   // what iss has to be if the answer has one, and who vouches for it if not; empty: anybody
+	Issuer    string   // what iss has to be if the answer has one, and who vouches for it if not; empty: anybody, and whoever is asked
 	Audiences []string // one of which aud has to hold; empty: anything
 	Leeway    time.Duration
 	Reader    *jwt.Reader
@@ -59,6 +60,7 @@ type verdict struct {
 // it remembers a check allocates nothing.
 type Guard struct {
 	options Options
+	vouches string // for what an answer says that has no iss
 	sums    *oauth.Sums
 	good    *oauth.Answers[*verdict]
 	bad     *oauth.Answers[*verdict]
@@ -72,7 +74,7 @@ type Guard struct {
 
 // New returns a guard, which asks once Start was called.
 func New(o Options) *Guard {
-	g := &Guard{options: o, sums: oauth.NewSums(), now: time.Now}
+	g := &Guard{options: o, vouches: cmp.Or(o.Issuer, o.Client.Status().Source), sums: oauth.NewSums(), now: time.Now}
 	g.flights.Max = o.Questions
 	if o.For > 0 {
 		g.good = oauth.NewAnswers[*verdict](o.Remember, answerBytesUsual)

@@ -215,6 +215,46 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
+// TestNames: no two clients have one name, whatever their issuers call them, nor have those of two issuers.
+func TestNames(t *testing.T) {
+	t.Parallel()
+	i, j := startIssuer(t), startIssuer(t)
+	known := map[string]string{}
+	n := 0
+	f := func(from *issuer, o Options, answer, want string) {
+		t.Helper()
+		n++
+		token := fmt.Sprint("token-", n)
+		from.says(token, `{"active":true,`+answer+`}`)
+		x := proxy.Acquire()
+		defer x.Release()
+		x.Request.Head.AddString("Authorization", "Bearer "+token)
+		if err := from.guard(t, o, jwt.Options{}).Check(x); err != nil {
+			t.Fatal(err)
+		}
+		got := string(x.Identity.Name())
+		if got != strings.ReplaceAll(want, "URL", from.URL+"/introspect")+" by introspection" {
+			t.Errorf("%s: %s", answer, got)
+		}
+		if known[got] != "" {
+			t.Errorf("%s is %s, and so is %s", answer, got, known[got])
+		}
+		known[got] = answer
+	}
+	issuer := Options{Issuer: "https://id.example"}
+	f(i, issuer, `"sub":"alice"`, "https://id.example alice")
+	f(i, issuer, `"username":"alice"`, "https://id.example username alice")
+	f(i, issuer, `"client_id":"alice"`, "https://id.example client alice")
+	f(i, issuer, `"sub":"username alice"`, "https://id.example sub username alice")
+	f(i, issuer, `"sub":"client alice"`, "https://id.example sub client alice")
+	f(i, issuer, `"sub":"sub username alice"`, "https://id.example sub sub username alice")
+	f(i, issuer, `"sub":"username"`, "https://id.example username")
+	f(i, issuer, `"sub":"usernames alice"`, "https://id.example usernames alice")
+	f(i, Options{}, `"sub":"alice"`, "URL alice")
+	f(j, Options{}, `"sub":"alice"`, "URL alice")
+	f(j, Options{}, `"sub":"alice","iss":"https://other.example"`, "https://other.example alice")
+}
+
 // TestRemembered: about a token is asked once, whoever brings it, until its time; bad ones push out no good one.
 func TestRemembered(t *testing.T) {
 	t.Parallel()
@@ -344,7 +384,8 @@ func FuzzAnswer(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	g := New(Options{Reader: reader, Audiences: []string{"a"}})
+	nobody := oauth.NewClient(oauth.NewProvider(oauth.ProviderOptions{Issuer: "https://id.example", Idle: true}), oauth.Credentials{})
+	g := New(Options{Client: nobody, Reader: reader, Audiences: []string{"a"}})
 	f.Fuzz(func(t *testing.T, text []byte) {
 		v, err := g.read(text, []byte("token"))
 		if err == nil && v.refused == nil && (v.claims == nil || !strings.Contains(string(text), "ive")) {

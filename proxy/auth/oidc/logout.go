@@ -17,7 +17,8 @@ func (p *Policy) logout(x *proxy.Exchange, f *found) error {
 		return ErrCrossSite
 	}
 	query := url.Values{"client_id": {p.s.options.Client.ID()}}
-	if one, _ := p.s.open(f); one != nil {
+	one, _ := p.s.open(f)
+	if one != nil {
 		p.s.ended.add(one.id, one.expires, p.s.now().Unix())
 		p.s.logouts.Add(1)
 		query.Set("id_token_hint", one.idToken)
@@ -26,7 +27,7 @@ func (p *Policy) logout(x *proxy.Exchange, f *found) error {
 	place, placed := p.place(x)
 	m := p.s.options.Client.Provider().Metadata()
 	switch {
-	case m != nil && m.EndSession != "":
+	case m != nil && m.EndSession != "" && (one != nil || saysFrom(x)):
 		if p.options.Goodbye != "" && placed {
 			query.Set("post_logout_redirect_uri", place+p.options.Goodbye)
 		}
@@ -41,6 +42,12 @@ func (p *Policy) logout(x *proxy.Exchange, f *found) error {
 		r.Body.SetWhole([]byte("You are signed out.\n"))
 	}
 	return nil
+}
+
+// saysFrom reports whether the browser says whose page has caused a request. Older ones do not; for them it is the session that tells who has, as
+// its cookies do not come with the pictures of other sites' pages, which must not lead people to the provider's end of their sessions there.
+func saysFrom(x *proxy.Exchange) bool {
+	return x.Request.Head.Has("sec-fetch-site") || x.Request.Head.Has("origin")
 }
 
 // ownPage reports whether a page of the gateway's own origin has caused a request, or the user herself, or no browser at all: a page of somebody

@@ -475,6 +475,13 @@ func TestLogoutOfOthers(t *testing.T) {
 	f(403, "POST", "Sec-Fetch-Site", "", "Origin", "null")
 	f(405, "DELETE")
 	f(405, "HEAD")
+	// Without a session: what an older browser loads as a picture of another page comes without its cookies, and leads nowhere.
+	if a := newBrowser().get(g, "/oauth2/logout"); a.status != 303 || a.to == "" {
+		t.Errorf("the user herself, whose session is over: %d %s", a.status, a.to)
+	}
+	if a := newBrowser().get(g, "/oauth2/logout", "Sec-Fetch-Site", ""); a.status != 200 || a.to != "" {
+		t.Errorf("nobody says who asks: %d %s", a.status, a.to)
+	}
 	p.metadata["end_session_endpoint"] = nil
 	none := p.gateway(t, func(_ *SessionsOptions, o *Options) { o.Goodbye = "" })
 	if a := newBrowser().get(none, "/oauth2/logout"); a.status != 200 {

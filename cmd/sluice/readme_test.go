@@ -9,10 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"sluice/control/config"
 )
 
 // TestReadmeTour runs the commands of the README's console blocks in one shell, in order, in an empty folder, and
@@ -67,6 +70,23 @@ func TestReadmeTour(t *testing.T) {
 }
 
 type step struct{ command, want string }
+
+// TestReadmeKinds: every kind of policy stands in the list of them, and has a section that says more.
+func TestReadmeKinds(t *testing.T) {
+	b, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme := string(b)
+	_, list, _ := strings.Cut(readme, "Kinds in this build:")
+	list, _, _ = strings.Cut(list, "\n- ")
+	for f := range reflect.TypeFor[config.Policy]().Fields() {
+		kind := f.Tag.Get("cfg")
+		if kind != "" && (!strings.Contains(list, "`"+kind+"`") || strings.Count(readme, kind) < 2) {
+			t.Errorf("README says nothing of the policy %s", kind)
+		}
+	}
+}
 
 // tour reads the console blocks: "$ " begins a command, which goes on while a here-document is open; what follows is
 // what it prints.

@@ -126,6 +126,7 @@ type Response struct {
 type Received struct {
 	Method []byte
 	Target []byte // as on the wire
+	Origin []byte // the same in origin form, or "*": path and query as the request goes on from there
 	Minor  int    // of HTTP/1
 	Proto  string // "HTTP/1.1"
 }

@@ -35,7 +35,7 @@ func (x *Exchange) Fork() *Exchange {
 	r.TakesTrailers = of.TakesTrailers
 	r.Decided = append(r.Decided, of.Decided...)
 	c.Received = x.Received
-	c.Received.Method, c.Received.Target = c.copied(x.Received.Method), c.copied(x.Received.Target)
+	c.Received.Method, c.Received.Target, c.Received.Origin = c.copied(x.Received.Method), c.copied(x.Received.Target), c.copied(x.Received.Origin)
 	c.Client = x.Client
 	c.Client.Text = c.copied(x.Client.Text)
 	c.Edge = relayed{x}

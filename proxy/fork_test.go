@@ -47,7 +47,7 @@ func request() (*Exchange, *edgeOf) {
 	r.Head.AddString("Accept", "text/html")
 	r.Head.AddString("X-Gone", "1")
 	r.Head.Del("X-Gone")
-	x.Received = Received{Method: []byte("GET"), Target: []byte("/b?c=1"), Minor: 1, Proto: "HTTP/1.1"}
+	x.Received = Received{Method: []byte("GET"), Target: []byte("http://a/b?c=1"), Origin: []byte("/b?c=1"), Minor: 1, Proto: "HTTP/1.1"}
 	x.ID, x.MatchedPath, x.Client.Text = []byte("id"), []byte("/b"), []byte("192.0.2.1")
 	x.Identity = NewIdentity("test", "", "me", nil)
 	return x, e
@@ -62,7 +62,7 @@ func TestForkOutlives(t *testing.T) {
 	}
 	c.Leave()
 	who := x.Identity
-	for _, b := range [][]byte{x.Request.Host, x.Request.Path, x.Request.Query, x.Received.Target, x.ID, x.MatchedPath, x.Client.Text} {
+	for _, b := range [][]byte{x.Request.Host, x.Request.Path, x.Request.Query, x.Received.Target, x.Received.Origin, x.ID, x.MatchedPath, x.Client.Text} {
 		for i := range b {
 			b[i] = '#'
 		}
@@ -73,9 +73,9 @@ func TestForkOutlives(t *testing.T) {
 		t.Error("a fork that is on its own still speaks to the client:", err)
 	}
 	r := &c.Request
-	got := strings.Join([]string{r.Method, r.Scheme, string(r.Host), string(r.Path), string(r.Query), string(c.Received.Method), string(c.Received.Target),
+	got := strings.Join([]string{r.Method, r.Scheme, string(r.Host), string(r.Path), string(r.Query), string(c.Received.Method), string(c.Received.Target), string(c.Received.Origin),
 		string(c.ID), string(c.MatchedPath), string(c.Client.Text), string(r.Head.AppendTo(nil))}, " ")
-	if want := "GET https a /b c=1 GET /b?c=1 id /b 192.0.2.1 Accept: text/html\r\n"; got != want {
+	if want := "GET https a /b c=1 GET http://a/b?c=1 /b?c=1 id /b 192.0.2.1 Accept: text/html\r\n"; got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 	if !r.HasQuery || r.Body.Size() != 0 || c.Identity != who || c.Lookup.Values != c {

@@ -307,10 +307,10 @@ func fillExplained(x *proxy.Exchange, method, target string, header [][2]string,
 		}
 	}
 	rest, _, _ = strings.Cut(rest, "#")
-	path, query, has := strings.Cut(rest, "?")
-	if path == "" {
-		path = "/"
+	if rest == "" || rest[0] == '?' {
+		rest = "/" + rest
 	}
+	path, query, has := strings.Cut(rest, "?")
 	r.Path, r.Query, r.HasQuery = []byte(path), []byte(query), has
 	for _, f := range header {
 		if !wire.IsToken(f[0]) {
@@ -325,7 +325,7 @@ func fillExplained(x *proxy.Exchange, method, target string, header [][2]string,
 	if len(r.Host) > 0 && !wire.ValidHost(r.Host) {
 		return fmt.Errorf("%q is not a host", r.Host)
 	}
-	x.Received = proxy.Received{Method: []byte(method), Target: []byte(rest), Minor: 1, Proto: "HTTP/1.1"}
+	x.Received = proxy.Received{Method: []byte(method), Target: []byte(rest), Origin: []byte(rest), Minor: 1, Proto: "HTTP/1.1"}
 	x.ID = []byte("explain")
 	x.Client = proxy.Client{Addr: client, Peer: netip.AddrPortFrom(client, 0), Text: []byte(client.String())}
 	return nil

@@ -1,12 +1,14 @@
 package proxytest
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -119,4 +121,53 @@ routes:
 		gw.Reload(config)
 		ask(client, message{method: "GET", target: "/once", parameters: nonce}, 401, false)
 	}
+}
+
+// TestSignedTargets: in whatever form a target comes, what is signed is what the service is asked for.
+func TestSignedTargets(t *testing.T) {
+	t.Parallel()
+	const secret = "0123456789abcdef0123456789abcdef"
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Header().Set("X-Seen", r.RequestURI) }))
+	t.Cleanup(origin.Close)
+	gw := Start(t, `
+listen: { web: { address: "127.0.0.1:8080" } }
+services: { origin: { to: ["`+origin.URL+`"] } }
+consumers: { partners: { acme: { signing_keys: { key-1: { secret: "`+secret+`" } } } } }
+policies: { signed: { signature: { consumers: partners, components: ["@method", "@target-uri", "@path", "@query"] } } }
+routes: { a: { match: "/**", use: [signed], to: origin } }
+`)
+	// It is refused if signed is not what the service would be asked for.
+	f := func(method, target, signed, want string) {
+		t.Helper()
+		path, query, _ := strings.Cut(signed, "?")
+		parameters := `("@method" "@target-uri" "@path" "@query");created=` + fmt.Sprint(time.Now().Unix()) + `;keyid="key-1"`
+		mac := hmac.New(sha256.New, []byte(secret))
+		fmt.Fprintf(mac, "\"@method\": %s\n\"@target-uri\": http://%s%s\n\"@path\": %s\n\"@query\": ?%s\n\"@signature-params\": %s", method, gw.Addr, signed, path, query, parameters)
+		c, err := net.Dial("tcp", gw.Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := fmt.Fprintf(c, "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nSignature-Input: s=%s\r\nSignature: s=:%s:\r\n\r\n", method, strings.ReplaceAll(target, "HOST", gw.Addr), gw.Addr,
+			parameters, base64.StdEncoding.EncodeToString(mac.Sum(nil))); err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if got := response.Header.Get("X-Seen"); got != want || (response.StatusCode == 200) != (want != "") {
+			t.Errorf("%s %s, signed for %s: %d, and the service was asked for %q, want %q", method, target, signed, response.StatusCode, got, want)
+		}
+	}
+	f("GET", "/", "/", "/")
+	f("GET", "/?admin=1", "/", "")
+	f("GET", "http://HOST", "/", "/")
+	f("GET", "http://HOST?admin=1", "/", "")
+	f("GET", "http://HOST?admin=1", "/?admin=1", "/?admin=1")
+	f("GET", "http://HOST/?admin=1", "/", "")
+	f("GET", "HTTP://HOST/a?b=http://c/d?e", "/a?b=http://c/d?e", "/a?b=http://c/d?e")
+	f("OPTIONS", "http://HOST", "/", "")
+	f("OPTIONS", "http://HOST/", "/", "/")
 }

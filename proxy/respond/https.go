@@ -1,7 +1,6 @@
 package respond
 
 import (
-	"bytes"
 	"fmt"
 
 	"sluice/proxy"
@@ -49,24 +48,13 @@ func (h *HTTPS) Serve(x *proxy.Exchange, _ *proxy.Chain) error {
 // https to judge them. The host is complete, and a slash follows it, so that nothing here can lead elsewhere. What can be no part of a
 // URL, or would end it, is escaped.
 func appendTarget(dst []byte, x *proxy.Exchange) []byte {
-	t := x.Received.Target
-	if len(t) > 0 && t[0] != '/' {
-		// The absolute form, whose host is that of the request by now, or the asterisk of OPTIONS.
-		_, t, _ = bytes.Cut(t, schemeEnd)
-		if end := bytes.IndexAny(t, "/?"); end >= 0 {
-			t = t[end:]
-		} else {
-			t = nil
-		}
-	}
-	if len(t) == 0 || t[0] != '/' {
-		dst = append(dst, '/')
+	t := x.Received.Origin
+	if len(t) == 0 || t[0] != '/' { // the asterisk of OPTIONS
+		dst, t = append(dst, '/'), nil
 	}
 	start := len(dst)
 	return proxy.EscapeURLTail(append(dst, t...), start, &targetBytes)
 }
-
-var schemeEnd = []byte("://")
 
 // targetBytes is what is left as it is: what is visible, but for the beginning of a fragment.
 var targetBytes = func() (s proxy.ByteSet) {

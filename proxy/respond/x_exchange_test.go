@@ -19,7 +19,7 @@ func newExchange(t testing.TB, pattern, method, target string) *proxy.Exchange {
 	x.Request.Scheme = "http"
 	x.Request.Host = []byte("shop.example")
 	x.Request.Query, x.Request.HasQuery = []byte(query), hasQuery
-	x.Received.Target = []byte(target)
+	x.Received.Target, x.Received.Origin = []byte(target), []byte(target)
 	x.ID = []byte("id-1")
 	var err error
 	if x.Request.Path, err = router.NormalizePath(nil, []byte(path)); err != nil {

@@ -85,7 +85,7 @@ func (s *Server) put(x *proxy.Exchange, q Question) bool {
 		}
 	}
 	wire.DropHopByHop(&m, &r.Head)
-	x.Received = proxy.Received{Method: []byte("GET"), Target: target, Minor: 1, Proto: "HTTP/1.1"}
+	x.Received = proxy.Received{Method: []byte("GET"), Target: target, Origin: target, Minor: 1, Proto: "HTTP/1.1"}
 	x.Client.Addr = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	x.Client.Text = []byte("127.0.0.1")
 	x.Client.Transport = new(proxy.Transport)

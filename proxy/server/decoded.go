@@ -152,7 +152,7 @@ func (in *incoming) fillRequest(x *proxy.Exchange, settings *Settings, v *versio
 	lim := wire.Limits{TargetBytes: in.limits.TargetBytes}
 	method := x.KeepScratch(append(x.Scratch(), p.method...))
 	target := x.KeepScratch(append(x.Scratch(), p.path...))
-	x.Received = proxy.Received{Method: method, Target: target, Minor: 1, Proto: v.proto}
+	x.Received = proxy.Received{Method: method, Target: target, Origin: target, Minor: 1, Proto: v.proto}
 	if p.method == "CONNECT" {
 		r.Method = "CONNECT"
 		return errConnectMethod

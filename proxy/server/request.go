@@ -23,6 +23,7 @@ func (c *h1) fillRequest(x *proxy.Exchange) error {
 	if err != nil {
 		return err
 	}
+	x.Received.Origin = target
 	r.Host = lowerHost(x, authority)
 	r.Path, r.Query, r.HasQuery = target, nil, false
 	if i := bytes.IndexByte(target, '?'); i >= 0 {
@@ -66,8 +67,10 @@ func methodString(m []byte) string {
 	return string(m)
 }
 
-// splitTarget returns path and query of the request target (RFC 9112 section 3.2). The authority of an absolute form
-// takes the place of Host, whatever that says.
+// splitTarget returns path and query of the request target (RFC 9112 section 3.2): the origin form. Whoever judges the target as it was
+// received takes it from here, as Received.Origin, and never takes the target apart once more: what two places take apart they take apart
+// differently one day, and then what was judged is not what is sent. The authority of an absolute form takes the place of Host, whatever
+// that says.
 func splitTarget(m *wire.Message, method string, authority *[]byte) ([]byte, error) {
 	t := m.Target
 	switch {

@@ -31,7 +31,7 @@ func appendComponent(dst []byte, x *proxy.Exchange, c *component) ([]byte, bool)
 	if c.name[0] != '@' {
 		return appendField(dst, x, c)
 	}
-	path, query, hasQuery := bytes.Cut(originForm(x), questionMark)
+	path, query, hasQuery := bytes.Cut(x.Received.Origin, questionMark)
 	switch string(c.name) {
 	case "@method":
 		return append(dst, x.Request.Method...), true
@@ -43,7 +43,7 @@ func appendComponent(dst []byte, x *proxy.Exchange, c *component) ([]byte, bool)
 		return append(dst, x.Received.Target...), true
 	case "@target-uri":
 		dst = append(append(dst, x.Request.Scheme...), "://"...)
-		return append(appendAuthority(dst, x), originForm(x)...), true
+		return append(appendAuthority(dst, x), x.Received.Origin...), true
 	case "@path":
 		return append(dst, path...), true
 	case "@query":
@@ -56,28 +56,6 @@ func appendComponent(dst []byte, x *proxy.Exchange, c *component) ([]byte, bool)
 }
 
 var questionMark, ampersand, equals = []byte("?"), []byte("&"), []byte("=")
-
-// originForm is the target as it was sent, without a scheme and an authority in front: path and query, the path at least "/".
-func originForm(x *proxy.Exchange) []byte {
-	target := x.Received.Target
-	if len(target) > 0 && target[0] == '/' {
-		return target
-	}
-	i := bytes.Index(target, []byte("://"))
-	if i < 0 {
-		return target // "*"
-	}
-	rest := target[i+3:]
-	if i = bytes.IndexAny(rest, "/?"); i < 0 {
-		return slash
-	}
-	if rest[i] == '?' {
-		return slash // "http://a?b": nobody sends it, and where it is signed the signature will not be right
-	}
-	return rest[i:]
-}
-
-var slash = []byte("/")
 
 // appendAuthority appends the host in lower case, without the port that the scheme has anyway.
 func appendAuthority(dst []byte, x *proxy.Exchange) []byte {

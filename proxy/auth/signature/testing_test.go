@@ -91,7 +91,7 @@ func request(t testing.TB, message string) *proxy.Exchange {
 	words := strings.Fields(lines[0])
 	x := proxy.Acquire()
 	r := &x.Request
-	x.Received.Target = []byte(words[1])
+	x.Received.Target, x.Received.Origin = []byte(words[1]), []byte(words[1])
 	r.Method, r.Scheme = words[0], "http"
 	for _, line := range lines[1:] {
 		name, value, ok := strings.Cut(line, ":")

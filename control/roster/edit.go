@@ -15,32 +15,62 @@ const MembersMax = 4 << 20
 var ErrFull = fmt.Errorf("the group has %d consumers already", MembersMax)
 
 // Edit changes a member: change gets what there is, nil if there is none, and returns what is to be instead, nil for none; an error changes
-// nothing, and is returned. done is called when the change is on the disk, before the next one begins. What change gets is its own.
+// nothing, and is returned. So is one of the disk: if that leaves open what is on it, the file is broken. done is called when the change is on the disk, before the next one begins. What change gets is its own.
 func (f *File) Edit(group, name string, change func(*Member) (*Member, error), done func(before, after *Member)) error {
 	f.edits.Lock()
 	defer f.edits.Unlock()
 	var before, after *Member
-	err := f.guarded(func() error {
-		return f.db.Update(func(tx *bolt.Tx) error {
-			var err error
-			if before, err = f.member(tx, group, name); err != nil {
-				return err
-			}
-			own, err := f.member(tx, group, name)
-			if err != nil {
-				return err
-			}
-			if after, err = change(own); err != nil || before == nil && after == nil {
-				return err
-			}
-			return f.put(tx, group, name, before, after)
-		})
+	err := f.change(func(tx *bolt.Tx) error {
+		var err error
+		if before, err = f.member(tx, group, name); err != nil {
+			return err
+		}
+		own, err := f.member(tx, group, name)
+		if err != nil {
+			return err
+		}
+		if after, err = change(own); err != nil || before == nil && after == nil {
+			return err
+		}
+		return f.put(tx, group, name, before, after)
 	})
 	if err != nil {
 		return err
 	}
 	done(before, after)
 	return nil
+}
+
+// change runs a transaction. One that fails before its root is written has changed nothing: a full disk costs an edit, and no more. If it
+// fails afterwards, because the disk does not take the root, whoever reads the file finds the edit in it, and it may be gone after the next
+// loss of power. Then the file is not what anybody was told, so that nobody uses it until it is opened again, which writes the root once more.
+func (f *File) change(do func(*bolt.Tx) error) error {
+	return f.guarded(func() error {
+		before, err := f.root()
+		if err != nil {
+			return err
+		}
+		failed := f.updates(f.db, do)
+		if failed == nil || f.broken.Load() != nil {
+			return failed
+		}
+		switch after, err := f.root(); {
+		case err != nil:
+			return f.breaks(errors.Join(failed, err))
+		case after != before:
+			return f.breaks(fmt.Errorf("nobody knows whether the last change is on the disk: %w", failed))
+		}
+		return failed
+	})
+}
+
+// root is the number of the root that the file is read from: it is another one after every change.
+func (f *File) root() (n int, err error) {
+	err = f.db.View(func(tx *bolt.Tx) error {
+		n = tx.ID()
+		return nil
+	})
+	return n, err
 }
 
 func (f *File) put(tx *bolt.Tx, group, name string, before, after *Member) error {
@@ -126,26 +156,24 @@ func useKey(name, id string) []byte { return []byte(name + "\x00" + id) }
 func (f *File) SaveUses(uses []Use) error {
 	f.edits.Lock()
 	defer f.edits.Unlock()
-	return f.guarded(func() error {
-		return f.db.Update(func(tx *bolt.Tx) error {
-			for _, u := range uses {
-				m, err := f.member(tx, u.Group, u.Name)
-				if err != nil {
-					return err
-				}
-				if !m.has(u.ID) {
-					continue
-				}
-				bucket, err := tx.Bucket(usesBucket).CreateBucketIfNotExists([]byte(u.Group))
-				if err != nil {
-					return err
-				}
-				if err := bucket.Put(useKey(u.Name, u.ID), binary.BigEndian.AppendUint64(nil, uint64(u.At))); err != nil {
-					return err
-				}
+	return f.change(func(tx *bolt.Tx) error {
+		for _, u := range uses {
+			m, err := f.member(tx, u.Group, u.Name)
+			if err != nil {
+				return err
 			}
-			return nil
-		})
+			if !m.has(u.ID) {
+				continue
+			}
+			bucket, err := tx.Bucket(usesBucket).CreateBucketIfNotExists([]byte(u.Group))
+			if err != nil {
+				return err
+			}
+			if err := bucket.Put(useKey(u.Name, u.ID), binary.BigEndian.AppendUint64(nil, uint64(u.At))); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

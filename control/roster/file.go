@@ -29,6 +29,8 @@ type File struct {
 	file   *os.File // of db, for the case that db cannot be closed any more
 	edits  sync.Mutex
 	broken atomic.Pointer[error]
+
+	updates func(*bolt.DB, func(*bolt.Tx) error) error // db.Update; tests replace it
 }
 
 // The buckets. In each there is one for every group; that of members counts them in its sequence.
@@ -45,12 +47,15 @@ func groupKey(group string) []byte { return []byte("group " + group) }
 
 // Open opens a file, and makes it if there is none. It takes a lock that no other process has, and reads nothing else yet.
 func Open(path string) (*File, error) {
-	f := &File{path: path}
+	f := &File{path: path, updates: (*bolt.DB).Update}
 	if err := create(path); err != nil {
 		return nil, fmt.Errorf("cannot make the file of consumers %s: %w", path, err)
 	}
 	err := f.guarded(func() (err error) {
 		f.db, err = bolt.Open(path, 0o600, &bolt.Options{Timeout: lockedFor, FreelistType: bolt.FreelistMapType, OpenFile: f.open})
+		if err == nil {
+			err = f.settle()
+		}
 		if err != nil {
 			return err
 		}
@@ -73,6 +78,20 @@ func (f *File) open(name string, flag int, mode os.FileMode) (*os.File, error) {
 	file, err := os.OpenFile(name, flag, mode)
 	f.file = file
 	return file, err
+}
+
+// settle brings to the disk what is read here. A process that has ended in the middle of a change, or a disk that has not taken one, leaves
+// a root that may lie in memory alone: the next change would overwrite what the root on the disk leads to. After a failed sync the system
+// takes for written what is not, so that a sync alone would do nothing. What the root leads to was synced before it was written.
+func (f *File) settle() error {
+	roots := make([]byte, 2*f.db.Info().PageSize)
+	if _, err := f.file.ReadAt(roots, 0); err != nil {
+		return err
+	}
+	if _, err := f.file.WriteAt(roots, 0); err != nil {
+		return err
+	}
+	return f.file.Sync()
 }
 
 // create makes an empty file, at once and whole: an end in the middle of it leaves either none or one that can be opened.
@@ -155,7 +174,7 @@ func (f *File) Close() error {
 // abandon gives up a file that the library may not be able to close any more: it may hold a lock of its own still. Closing alone would not
 // free the lock of the file, which lasts for as long as the file is mapped.
 func (f *File) abandon() {
-	// Nothing was written that is not on the disk, and the file may be closed already.
+	// Nothing that was acknowledged is not on the disk, and the file may be closed already.
 	_ = syscall.Flock(int(f.file.Fd()), syscall.LOCK_UN)
 	_ = f.file.Close()
 }

@@ -6,11 +6,16 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	bolt "go.etcd.io/bbolt"
 )
 
 func open(t *testing.T, path string) *File {
@@ -322,4 +327,146 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestUnsynced: a change whose root was written and not synced is neither made nor not made, for all that anybody knows. The file is not used
+// any more, whatever the change was, until it is opened again; then what is in it counts.
+func TestUnsynced(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "consumers.db")
+	f := func(change func(*File) error) {
+		t.Helper()
+		file := open(t, path)
+		put(t, file, "g", "a", member("1", "k1"))
+		file.updates = func(db *bolt.DB, do func(*bolt.Tx) error) error {
+			if err := db.Update(do); err != nil {
+				t.Error(err)
+			}
+			return syscall.EIO
+		}
+		if err := change(file); !errors.Is(err, ErrBroken) || !strings.Contains(err.Error(), syscall.EIO.Error()) {
+			t.Errorf("got %v", err)
+		}
+		if _, err := file.Get("g", "a"); !errors.Is(err, ErrBroken) || file.Broken() == nil {
+			t.Errorf("it is used all the same: %v", err)
+		}
+		if err := file.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	revoke := func(m *Member) (*Member, error) {
+		m.Keys = nil
+		return m, nil
+	}
+	never := func(_, _ *Member) { t.Error("it was done") }
+	f(func(f *File) error { return f.Edit("g", "a", revoke, never) })
+	f(func(f *File) error {
+		return f.Edit("g", "a", func(*Member) (*Member, error) { return nil, nil }, never)
+	})
+	f(func(f *File) error {
+		return f.Edit("h", "new", func(*Member) (*Member, error) { return member("2"), nil }, never)
+	})
+	f(func(f *File) error { return f.SaveUses([]Use{{"g", "a", "k1", 7}}) })
+	file := open(t, path)
+	if got := all(t, file, "h"); got != "new:2" {
+		t.Errorf("there is %q", got)
+	}
+	if m, err := file.Get("g", "a"); err != nil || len(m.Keys) != 1 || m.Keys[0].LastUsed != 7 {
+		t.Errorf("got %+v, %v", m, err)
+	}
+}
+
+// TestUnwritten: what fails before its root is written, as it does when the disk is full, has changed nothing, and costs nothing else.
+func TestUnwritten(t *testing.T) {
+	t.Parallel()
+	file := open(t, filepath.Join(t.TempDir(), "consumers.db"))
+	put(t, file, "g", "a", member("1", "k1"))
+	whole := file.updates
+	file.updates = func(db *bolt.DB, do func(*bolt.Tx) error) error {
+		return db.Update(func(tx *bolt.Tx) error { return errors.Join(do(tx), syscall.ENOSPC) })
+	}
+	err := file.Edit("g", "a", func(*Member) (*Member, error) { return nil, nil }, func(_, _ *Member) { t.Error("it was done") })
+	if !errors.Is(err, syscall.ENOSPC) || errors.Is(err, ErrBroken) {
+		t.Errorf("got %v", err)
+	}
+	if err := file.SaveUses([]Use{{"g", "a", "k1", 7}}); !errors.Is(err, syscall.ENOSPC) || file.Broken() != nil {
+		t.Errorf("got %v, %v", err, file.Broken())
+	}
+	if got := all(t, file, "g"); got != "a:1" {
+		t.Errorf("there is %q", got)
+	}
+	file.updates = whole
+	put(t, file, "g", "a", member("2"))
+}
+
+// TestDiskFails makes the disk fail at every sync of a revocation, one after the other, in processes of their own: either the error says that
+// the file is broken, or the key is as good as before.
+func TestDiskFails(t *testing.T) {
+	if path := os.Getenv("ROSTER_DISK_FAILS"); path != "" {
+		revokeOn(t, path)
+		return
+	}
+	t.Parallel()
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		t.Skip("strace is not there")
+	}
+	path := filepath.Join(t.TempDir(), "consumers.db")
+	f := open(t, path)
+	put(t, f, "g", "a", member("1", "k1"))
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	outcomes := map[string]int{}
+	for when := 1; when <= 4; when++ { // two are of opening it
+		if err := os.WriteFile(path, whole, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(strace, "-f", "-o", os.DevNull, "-e", "trace=fdatasync", "-e", fmt.Sprintf("inject=fdatasync:error=EIO:when=%d", when),
+			os.Args[0], "-test.run=^TestDiskFails$", "-test.v")
+		cmd.Env = append(os.Environ(), "ROSTER_DISK_FAILS="+path)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			if strings.Contains(string(out), "ptrace") {
+				t.Skip("nobody may trace here")
+			}
+			t.Fatalf("%v:\n%s", err, out)
+		}
+		for _, outcome := range []string{"not opened", "unchanged", "broken", "revoked"} {
+			outcomes[outcome] += strings.Count(string(out), "outcome: "+outcome)
+		}
+	}
+	if outcomes["revoked"] > 0 || outcomes["unchanged"] != 1 || outcomes["broken"] != 1 || outcomes["not opened"] != 2 {
+		t.Errorf("got %v", outcomes)
+	}
+}
+
+// revokeOn revokes a key on a disk that fails once, and says what came of it.
+func revokeOn(t *testing.T, path string) {
+	runtime.LockOSThread() // for each of which strace counts by itself
+	f, err := Open(path)
+	if err != nil {
+		t.Log("outcome: not opened")
+		return
+	}
+	defer f.Close()
+	err = f.Edit("g", "a", func(m *Member) (*Member, error) {
+		m.Keys = nil
+		return m, nil
+	}, func(_, _ *Member) {})
+	m, problem := f.Get("g", "a")
+	switch {
+	case err == nil:
+		t.Log("outcome: revoked")
+	case errors.Is(err, ErrBroken) && errors.Is(problem, ErrBroken):
+		t.Log("outcome: broken")
+	case problem == nil && len(m.Keys) == 1:
+		t.Log("outcome: unchanged")
+	default:
+		t.Errorf("%v, and then %+v, %v", err, m, problem)
+	}
 }

@@ -100,7 +100,7 @@ func create(path string) error {
 		return err
 	}
 	folder := filepath.Dir(path)
-	if err := os.MkdirAll(folder, 0o700); err != nil {
+	if err := makeFolder(folder); err != nil {
 		return err
 	}
 	fresh, err := os.CreateTemp(folder, "."+filepath.Base(path)+"-*")
@@ -124,6 +124,22 @@ func create(path string) error {
 		return err
 	}
 	return syncFolder(folder)
+}
+
+// makeFolder makes a folder with those above it. In each the entry is synced, or a loss of power could take the folder away with all that
+// was acknowledged in it.
+func makeFolder(name string) error {
+	if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
+		return err // if it is no folder, whoever makes a file in it finds out
+	}
+	above := filepath.Dir(name)
+	if err := makeFolder(above); err != nil {
+		return err
+	}
+	if err := os.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncFolder(above)
 }
 
 func syncFolder(name string) error {

@@ -470,3 +470,18 @@ func revokeOn(t *testing.T, path string) {
 		t.Errorf("%v, and then %+v, %v", err, m, problem)
 	}
 }
+
+// TestFolders: folders are made as deep as it takes.
+func TestFolders(t *testing.T) {
+	t.Parallel()
+	base := t.TempDir()
+	open(t, filepath.Join(base, "a", "b", "c", "consumers.db"))
+	if err := os.WriteFile(filepath.Join(base, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, inside := range []string{"file", "file/a"} {
+		if _, err := Open(filepath.Join(base, inside, "consumers.db")); err == nil {
+			t.Errorf("%s is no folder", inside)
+		}
+	}
+}

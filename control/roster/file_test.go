@@ -312,7 +312,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"passwords":[{"argon2":{"m":8,"t":1,"p":1}}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		// With the right checksum, as what is wrong is found by that otherwise.
-		m, err := decode("a", append(checksummed(text), text...))
+		m, err := decode("a", append(checksummed("a", text), text...))
 		if err != nil {
 			return
 		}
@@ -483,5 +483,21 @@ func TestFolders(t *testing.T) {
 		if _, err := Open(filepath.Join(base, inside, "consumers.db")); err == nil {
 			t.Errorf("%s is no folder", inside)
 		}
+	}
+}
+
+// TestNamed: what was written under one name is no record under another.
+func TestNamed(t *testing.T) {
+	m := member("p", "k")
+	m.Name = "acme"
+	record, err := encode(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := decode("acme", record); err != nil || got.Name != "acme" {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if _, err := decode("acmd", record); err == nil {
+		t.Error("it is good for another name")
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"hash/crc32"
 )
 
-// A member lies in the file as a checksum and JSON: bbolt has checksums for its two roots alone, and a disk that has flipped a bit in a hash
+// A member lies in the file as a checksum, of its name and of what follows, and JSON: bbolt has checksums for its two roots alone, and a disk that has flipped a bit in a hash
 // would lock a consumer out, or in one of the scopes let it do what it may not.
 
 // recordBytesMax is more than a member can have: 16 keys and passwords, 64 scopes each.
@@ -26,11 +26,15 @@ func encode(m *Member) ([]byte, error) {
 	if len(text) > recordBytesMax {
 		return nil, fmt.Errorf("a member takes %d bytes, more than %d", len(text), recordBytesMax)
 	}
-	return append(checksummed(text), text...), nil
+	return append(checksummed(m.Name, text), text...), nil
 }
 
-func checksummed(text []byte) []byte {
-	return binary.BigEndian.AppendUint32(nil, crc32.Checksum(text, table))
+func checksummed(name string, text []byte) []byte {
+	return binary.BigEndian.AppendUint32(nil, checksum(name, text))
+}
+
+func checksum(name string, text []byte) uint32 {
+	return crc32.Update(crc32.Checksum([]byte(name+"\x00"), table), table, text)
 }
 
 // decode reads a member. What it returns holds nothing of data, which is only valid for a transaction.
@@ -38,7 +42,7 @@ func decode(name string, data []byte) (*Member, error) {
 	if len(data) < 4 || len(data) > 4+recordBytesMax {
 		return nil, fmt.Errorf("a record has %d bytes", len(data))
 	}
-	if crc32.Checksum(data[4:], table) != binary.BigEndian.Uint32(data) {
+	if checksum(name, data[4:]) != binary.BigEndian.Uint32(data) {
 		return nil, errors.New("the checksum of a record is wrong")
 	}
 	m := new(Member)

@@ -327,6 +327,7 @@ func (m *Members) Counts() MembersCounts {
 // consumerOfMember makes of what is kept what guards look for. Nothing of it is shared.
 func consumerOfMember(m *roster.Member) *consumer.Consumer {
 	c := &consumer.Consumer{Name: m.Name, Plan: m.Plan, Scopes: m.Scopes, Labels: sortedLabels(m.Labels)}
+	c.Record = fmt.Sprintf("%d of %d", m.First, m.Created.Unix()) // the time is for a file that has begun to count anew
 	for i := range m.Keys {
 		k := &m.Keys[i]
 		c.Keys = append(c.Keys, consumer.Key{

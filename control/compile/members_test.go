@@ -206,3 +206,40 @@ func TestMemberRotation(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestMembersOfOneName: a consumer that is removed and made anew is another one, even in the same second, and stays the one that it is over
+// edits.
+func TestMembersOfOneName(t *testing.T) {
+	t.Parallel()
+	r, now := newRuntime(t), time.Unix(2e9, 0).UTC()
+	plan, problems := r.Compile(parse(t, stored(t.TempDir(), "")))
+	if plan == nil {
+		t.Fatal(problems)
+	}
+	r.Commit(plan)
+	m := r.Members()
+	key := func() string {
+		t.Helper()
+		if _, _, err := m.Put("partners", "acme", Wanted{}, MemberFields{Plan: "gold"}, now); err != nil {
+			t.Fatal(err)
+		}
+		one, err := m.file.Get("partners", "acme")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(consumerOfMember(one).Identity("api_key", "partners", nil).Key())
+	}
+	before := key()
+	if _, _, _, err := m.AddKey("partners", "acme", Wanted{}, NewCredential{}, now); err != nil {
+		t.Fatal(err)
+	}
+	if key() != before {
+		t.Error("an edit has made another consumer of it")
+	}
+	if err := m.Delete("partners", "acme", Wanted{}); err != nil {
+		t.Fatal(err)
+	}
+	if key() == before {
+		t.Error("the cache takes the new consumer for the old one")
+	}
+}

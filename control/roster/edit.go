@@ -103,7 +103,10 @@ func (f *File) put(tx *bolt.Tx, group, name string, before, after *Member) error
 	if after.Revision, err = all.NextSequence(); err != nil {
 		return err
 	}
-	after.Name = name
+	after.Name, after.First = name, after.Revision
+	if before != nil {
+		after.First = before.First
+	}
 	record, err := encode(after)
 	if err != nil {
 		return err

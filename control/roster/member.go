@@ -13,6 +13,7 @@ type Member struct {
 	Created   time.Time         `json:"created"`
 	Changed   time.Time         `json:"changed"`
 	Revision  uint64            `json:"revision"` // no two edits of a file have the same
+	First     uint64            `json:"first"`    // the one that has made it: another member that has the name later has another one
 }
 
 // Key is what is kept of a key: never the key.

@@ -23,6 +23,8 @@ type Consumer struct {
 	Labels    []Label
 	Keys      []Key
 	Passwords []Password
+	// Record tells one in a store from another that had its name before: to the response cache they are two. Else it is empty.
+	Record string
 }
 
 // Label is something that is said about a consumer. Its name is none of those that every consumer has: plan and scope.
@@ -213,6 +215,9 @@ func (c *Consumer) Identity(kind, group string, scopes []string) *proxy.Identity
 	add("scope", strings.Join(scopes, " "))
 	for _, l := range c.Labels {
 		add(l.Name, l.Value)
+	}
+	if c.Record != "" {
+		distinct = append(distinct, []byte("\x00record"), []byte(c.Record)) // no label has that name
 	}
 	return proxy.NewIdentity(kind, group, c.Name, claims, distinct...)
 }

@@ -180,3 +180,25 @@ func TestLiveEdits(t *testing.T) {
 	close(stop)
 	readers.Wait()
 }
+
+// TestLiveRecords: two consumers of one name that were made one after the other have a name in common, and nothing that is kept for one.
+func TestLiveRecords(t *testing.T) {
+	one, two := withKeys("acme", "k1"), withKeys("acme", "k2")
+	one.Record, two.Record = "1 of 7", "2 of 7"
+	l, guard, _ := live(t, nil, one)
+	identity := func(key string) *proxy.Identity {
+		t.Helper()
+		x := request(t, "", "X", key)
+		defer x.Release()
+		if err := guard.Check(x); err != nil {
+			t.Fatal(err)
+		}
+		return x.Identity
+	}
+	before := identity("k1")
+	l.Replace(one, nil)
+	l.Replace(nil, two)
+	if after := identity("k2"); string(after.Key()) == string(before.Key()) || string(after.Name()) != string(before.Name()) {
+		t.Errorf("%q and %q, with one key: %v", before.Name(), after.Name(), string(after.Key()) == string(before.Key()))
+	}
+}

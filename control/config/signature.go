@@ -40,7 +40,7 @@ type Signature struct {
 	Label      Text                 `cfg:"label" doc:"the label of the signature that counts; by default there has to be just one"`
 	Tag        Text                 `cfg:"tag" doc:"the tag that it has to have"`
 	Nonce      string               `cfg:"nonce" default:"off" enum:"off,required" doc:"required: every request has another one, and cannot come twice"`
-	Nonces     int                  `cfg:"nonces" default:"100000" min:"1000" max:"10000000" doc:"how many are remembered, half of them for one max_age; when there is no room, requests are refused"`
+	Nonces     int                  `cfg:"nonces" default:"1000000" min:"1000" max:"10000000" doc:"how many are remembered, half of them for one max_age, of which a consumer has a share; when there is no room, requests are refused"`
 	BodyUpTo   Size                 `cfg:"body_up_to" default:"1MiB" min:"1KiB" max:"64MiB" doc:"how long a body may be whose digest is signed: it waits in memory until it is there"`
 	AnyBody    bool                 `cfg:"unsigned_body" default:"false" doc:"the digest of a body need not be signed"`
 	Require    *ConsumerRequirement `cfg:"require" doc:"what else it takes"`

@@ -22,6 +22,8 @@ var (
 		Detail: "A request with this nonce was here already."}
 	ErrNonces = &proxy.Error{Status: 503, Code: "signature_nonces_full", Side: proxy.ByGateway, RetryAfter: 10,
 		Detail: "Too many signed requests come for all of their nonces to be remembered."}
+	ErrNonceShare = &proxy.Error{Status: 429, Code: "signature_nonces_exceeded", Side: proxy.ByClient, RetryAfter: 10,
+		Detail: "You sign more requests than nonces of yours are remembered."}
 	ErrDigest = &proxy.Error{Status: 400, Code: "digest_mismatch", Side: proxy.ByClient,
 		Detail: "The body is not what its Content-Digest says, or that has neither sha-256 nor sha-512."}
 	ErrInsufficient = &proxy.Error{Status: 403, Code: "insufficient_scope", Side: proxy.ByClient,

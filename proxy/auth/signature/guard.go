@@ -159,7 +159,7 @@ func (g *Guard) check(x *proxy.Exchange, s *state) error {
 	if err := g.judgeBody(x, s); err != nil {
 		return err
 	}
-	if err := g.once(s, now); err != nil {
+	if err := g.once(s, key, now); err != nil {
 		return err
 	}
 	x.Identity, x.ByAuthorization = key.identity, false
@@ -287,12 +287,12 @@ func (g *Guard) judgeBody(x *proxy.Exchange, s *state) error {
 }
 
 // once wants the nonce to be new. It comes last: only who has signed a request can fill the memory.
-func (g *Guard) once(s *state, now int64) error {
+func (g *Guard) once(s *state, k *key, now int64) error {
 	if g.options.Nonces == nil {
 		return nil
 	}
 	s.junk = binary.BigEndian.AppendUint32(s.junk[:0], uint32(len(s.input.keyID)))
 	s.junk = append(append(s.junk, s.input.keyID...), s.input.nonce...)
 	sum := sha256.Sum256(s.junk)
-	return g.options.Nonces.add(nonce(sum[:len(nonce{})]), now)
+	return g.options.Nonces.add(nonce(sum[:len(nonce{})]), k.identity.Subject(), g.options.Keys.consumers, now)
 }

@@ -1,6 +1,7 @@
 package signature
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -275,25 +276,88 @@ func TestNonces(t *testing.T) {
 	f(`;nonce="a"`, ErrReplayed)
 	f(`;nonce="b"`, nil)
 
-	// Full, and then again with room; nothing is forgotten before its time.
-	n := NewNonces(64, 100)
-	id := func(i int) nonce { return nonce{byte(i), byte(i >> 8)} }
-	add := func(i int, now int64, want error) {
+	// Nothing is forgotten before its time.
+	n := NewNonces(2, 100)
+	add := func(n *Nonces, i int, who string, consumers int, now int64, want error) {
 		t.Helper()
-		if err := n.add(id(i), now); err != want {
-			t.Errorf("%d at %d: got %v, want %v", i, now, err, want)
+		if err := n.add(nonce{byte(i), byte(i >> 8)}, who, consumers, now); err != want {
+			t.Errorf("%d of %s at %d: got %v, want %v", i, who, now, err, want)
 		}
 	}
-	add(0, 1000, nil)
-	add(0, 1099, ErrReplayed)
-	add(32, 1099, ErrNonces)
-	add(0, 1100, ErrReplayed)
-	add(32, 1100, nil)
-	add(0, 1199, ErrReplayed)
-	add(32, 1200, ErrReplayed)
-	add(0, 1200, nil)
-	add(32, 1300, nil)
-	add(32, 1600, nil)
+	one := func(i int, now int64, want error) {
+		t.Helper()
+		add(n, i, "a", 1, now, want)
+	}
+	one(0, 1000, nil)
+	one(0, 1099, ErrReplayed)
+	one(32, 1099, ErrNonces)
+	one(0, 1100, ErrReplayed)
+	one(32, 1100, nil)
+	one(0, 1199, ErrReplayed)
+	one(32, 1200, ErrReplayed)
+	one(0, 1200, nil)
+	one(0, 1150, ErrReplayed) // the clock was set back
+	one(32, 1300, nil)
+	one(32, 1600, nil)
+
+	// Whoever takes all that there is gets a share, and others find room.
+	share := func(consumers, want int) {
+		t.Helper()
+		n := NewNonces(1600, 100)
+		for i := range want {
+			add(n, i, "greedy", consumers, 1000, nil)
+		}
+		full := ErrNonceShare
+		if want == 800 {
+			full = ErrNonces
+		}
+		add(n, 5000, "greedy", consumers, 1000, full)
+		add(n, 0, "greedy", consumers, 1000, ErrReplayed)
+		others := min(consumers, sharesMax) - 1
+		for other := range others {
+			for i := range want {
+				add(n, 10000+other*want+i, fmt.Sprint("other ", other), consumers, 1050, nil)
+			}
+		}
+		add(n, 5000, "greedy", consumers, 1100, nil)
+	}
+	share(1, 800)
+	share(2, 400)
+	share(8, 100)
+	share(500, 100)
+}
+
+// TestNonceShares: a consumer with two keys has one share, and the others theirs.
+func TestNonceShares(t *testing.T) {
+	secret, err := base64.StdEncoding.DecodeString(sharedSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := &consumer.Consumer{Name: "a"}, &consumer.Consumer{Name: "b"}
+	keys, err := NewKeys("partners", []Key{
+		{ID: "a1", Algorithm: HMAC, Secret: secret, Consumer: a}, {ID: "a2", Algorithm: HMAC, Secret: secret, Consumer: a},
+		{ID: "b", Algorithm: HMAC, Secret: secret, Consumer: b},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := newGuard(t, Options{Keys: keys, Nonces: NewNonces(8, 320)}) // of which four are for now
+	f := func(key, nonce string, want error) {
+		t.Helper()
+		x := request(t, "GET / HTTP/1.1\nHost: a")
+		defer x.Release()
+		sign(t, x, `("@method");created=1618884473;keyid="`+key+`";nonce="`+nonce+`"`)
+		if err := g.Check(x); err != want {
+			t.Errorf("%s of %s: got %v, want %v", nonce, key, err, want)
+		}
+	}
+	f("a1", "1", nil)
+	f("a2", "2", nil)
+	f("a1", "3", ErrNonceShare)
+	f("a2", "3", ErrNonceShare)
+	f("b", "3", nil)
+	f("b", "4", nil)
+	f("b", "5", ErrNonces)
 }
 
 func TestRequirements(t *testing.T) {

@@ -52,7 +52,8 @@ type Key struct {
 
 // Keys are those of a group of consumers. Immutable and safe for concurrent use.
 type Keys struct {
-	known map[string]*key
+	known     map[string]*key
+	consumers int // who have one
 	// decoys are what is computed for a key that nobody has, by algorithm, and without one.
 	decoys map[string]*key
 }
@@ -74,6 +75,7 @@ func NewKeys(group string, list []Key) (*Keys, error) {
 	rand.Read(secret) // it never fails: see crypto/rand.Read
 	keys.decoys[HMAC] = &key{algorithm: HMAC, macs: macs(secret)}
 	keys.decoys[""] = keys.decoys[HMAC]
+	names := make(map[string]bool)
 	for i := range list {
 		k, made := &list[i], &key{}
 		if keys.known[k.ID] != nil {
@@ -91,6 +93,7 @@ func NewKeys(group string, list []Key) (*Keys, error) {
 			made.expires = k.Expires.Unix()
 		}
 		keys.known[k.ID] = made
+		names[k.Consumer.Name] = true
 		if keys.decoys[made.algorithm] == nil {
 			keys.decoys[made.algorithm] = made
 		}
@@ -98,6 +101,7 @@ func NewKeys(group string, list []Key) (*Keys, error) {
 			keys.decoys[""] = keys.decoys[made.algorithm]
 		}
 	}
+	keys.consumers = len(names)
 	return keys, nil
 }
 

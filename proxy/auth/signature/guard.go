@@ -146,13 +146,13 @@ func (g *Guard) check(x *proxy.Exchange, s *state) error {
 	if s.base, ok = appendBase(s.base[:0], x, in); !ok {
 		return errAbsent
 	}
-	key, known := g.options.Keys.find(in.keyID, in.alg)
+	key, problem := g.options.Keys.find(in)
 	right := key.verify(s.base, signature, s.sum[:]) // also with a decoy, and always by the key's own algorithm
 	switch {
-	case !right || !known:
+	case problem != nil: // and a right signature then is one of somebody else
+		return problem
+	case !right:
 		return errUnknown
-	case in.hasAlg && string(in.alg) != key.algorithm:
-		return errAlgorithm
 	case key.expires != 0 && now >= key.expires:
 		return errKeyEnded
 	}

@@ -89,8 +89,8 @@ func TestRFC(t *testing.T) {
 func TestECDSA(t *testing.T) {
 	f := func(base, signature string, want bool) {
 		t.Helper()
-		key, known := rfcKeys(t).find([]byte("test-key-ecc-p256"), nil)
-		if !known {
+		key, problem := rfcKeys(t).find(&input{keyID: []byte("test-key-ecc-p256")})
+		if problem != nil {
 			t.Fatal("there is no such key")
 		}
 		raw, err := strict.DecodeString(signature)
@@ -416,7 +416,55 @@ func TestKeys(t *testing.T) {
 			t.Errorf("%q is a key", text)
 		}
 	}
-	if _, known := (&Keys{decoys: map[string]*key{"": {}}}).find([]byte("x"), []byte("y")); known {
-		t.Error("a decoy is known")
+}
+
+// TestDecoys: what is computed does not depend on whether an id is known. Where an algorithm is named it is that one, and where none is, or
+// one that no key of the group is for, any of the group's.
+func TestDecoys(t *testing.T) {
+	keys := rfcKeys(t)
+	ids := []string{"test-shared-secret", "test-key-rsa-pss", "test-key-ed25519", "test-key-ecc-p256"}
+	known := len(ids)
+	for i := range 200 {
+		ids = append(ids, fmt.Sprint("nobody-", i))
+	}
+	f := func(in input, want string, algorithms int) {
+		t.Helper()
+		seen := map[string]bool{}
+		for i, id := range ids {
+			in.keyID = []byte(id)
+			key, problem := keys.find(&in)
+			if again, _ := keys.find(&in); again != key {
+				t.Errorf("%s %s: a second time it is another key", id, in.alg)
+			}
+			if want != "" && key.algorithm != want {
+				t.Errorf("%s %s: %s is computed, want %s", id, in.alg, key.algorithm, want)
+			}
+			switch own := keys.known[id]; {
+			case i >= known && problem != errUnknown, i < known && in.hasAlg && own.algorithm != string(in.alg) && problem != errAlgorithm:
+				t.Errorf("%s %s: got %v", id, in.alg, problem)
+			case problem == nil && key != own:
+				t.Errorf("%s %s: it is the key of somebody else", id, in.alg)
+			}
+			if i >= known {
+				seen[key.algorithm] = true
+			}
+		}
+		if len(seen) != algorithms {
+			t.Errorf("%q: got %v, want %d algorithms", in.alg, seen, algorithms)
+		}
+	}
+	for _, algorithm := range []string{HMAC, RSAPSS, Ed25519, ECDSA} {
+		f(input{alg: []byte(algorithm), hasAlg: true}, algorithm, 1)
+	}
+	f(input{}, "", 4)
+	f(input{alg: []byte(RSA15), hasAlg: true}, "", 4)
+	f(input{hasAlg: true}, "", 4)
+
+	empty, err := NewKeys("g", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key, problem := empty.find(&input{keyID: []byte("a")}); key == nil || problem != errUnknown {
+		t.Errorf("got %v, %v", key, problem)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"hash/maphash"
 	"math/big"
 	"sync"
 	"time"
@@ -54,8 +55,9 @@ type Key struct {
 type Keys struct {
 	known     map[string]*key
 	consumers int // who have one
-	// decoys are what is computed for a key that nobody has, by algorithm, and without one.
-	decoys map[string]*key
+	// decoys are what is computed with for an id that nobody has: the keys of an algorithm, and under "" all of them.
+	decoys map[string][]*key
+	seed   maphash.Seed
 }
 
 type key struct {
@@ -70,11 +72,7 @@ type key struct {
 
 // NewKeys returns the keys of a group.
 func NewKeys(group string, list []Key) (*Keys, error) {
-	keys := &Keys{known: make(map[string]*key, len(list)), decoys: make(map[string]*key)}
-	secret := make([]byte, secretBytesMin)
-	rand.Read(secret) // it never fails: see crypto/rand.Read
-	keys.decoys[HMAC] = &key{algorithm: HMAC, macs: macs(secret)}
-	keys.decoys[""] = keys.decoys[HMAC]
+	keys := &Keys{known: make(map[string]*key, len(list)), decoys: make(map[string][]*key), seed: maphash.MakeSeed()}
 	names := make(map[string]bool)
 	for i := range list {
 		k, made := &list[i], &key{}
@@ -94,12 +92,14 @@ func NewKeys(group string, list []Key) (*Keys, error) {
 		}
 		keys.known[k.ID] = made
 		names[k.Consumer.Name] = true
-		if keys.decoys[made.algorithm] == nil {
-			keys.decoys[made.algorithm] = made
+		for _, algorithm := range []string{made.algorithm, ""} {
+			keys.decoys[algorithm] = append(keys.decoys[algorithm], made)
 		}
-		if i == 0 {
-			keys.decoys[""] = keys.decoys[made.algorithm]
-		}
+	}
+	if len(list) == 0 {
+		secret := make([]byte, secretBytesMin)
+		rand.Read(secret) // it never fails: see crypto/rand.Read
+		keys.decoys[""] = []*key{{algorithm: HMAC, macs: macs(secret)}}
 	}
 	keys.consumers = len(names)
 	return keys, nil
@@ -159,15 +159,24 @@ func ParsePublicKey(text []byte) (public any, algorithm string, err error) {
 	return nil, "", errors.New("it holds no public key of RSA, ECDSA or Ed25519")
 }
 
-// find returns the key of an id, or a decoy and false.
-func (k *Keys) find(id, algorithm []byte) (*key, bool) {
-	if found := k.known[string(id)]; found != nil {
-		return found, true
+// find returns the key that is named, or a decoy and what is wrong. Nobody is to learn from the time whether an id is known: one that somebody has,
+// but not for the algorithm, takes what one that nobody has does; and that takes, where no algorithm is named, what some key of the group
+// does, for each id always the same one.
+func (k *Keys) find(in *input) (*key, error) {
+	id, algorithm := in.keyID, in.alg
+	found := k.known[string(id)]
+	if found != nil && (!in.hasAlg || string(algorithm) == found.algorithm) {
+		return found, nil
 	}
-	if decoy := k.decoys[string(algorithm)]; decoy != nil {
-		return decoy, false
+	problem := errUnknown
+	if found != nil {
+		problem = errAlgorithm
 	}
-	return k.decoys[""], false
+	decoys := k.decoys[string(algorithm)]
+	if decoys == nil {
+		decoys = k.decoys[""]
+	}
+	return decoys[maphash.Bytes(k.seed, id)%uint64(len(decoys))], problem
 }
 
 // verify reports whether a signature is the key's. sum is memory for a hash.

@@ -30,11 +30,11 @@ func TestChecksAllocateNothing(t *testing.T) {
 	f(Options{}, post, `("@method" "content-digest");created=1618884473`, key, nil)
 }
 
-// TestRefusalsAllocateNothing: whoever is refused costs none either, but for the place in which Accept-Signature is remembered.
+// TestRefusalsAllocateNothing: whoever is refused after a computation of hmac-sha256 costs none either, but for the place in which Accept-Signature is remembered.
 func TestRefusalsAllocateNothing(t *testing.T) {
 	x := request(t, "GET / HTTP/1.1\nHost: a")
 	defer x.Release()
-	sign(t, x, `("@method");created=1618884473;keyid="nobody"`)
+	sign(t, x, `("@method");created=1618884473;keyid="nobody";alg="hmac-sha256"`)
 	g := newGuard(t, Options{})
 	s := states.Get().(*state)
 	defer s.free()

@@ -27,6 +27,8 @@ type Ledger struct {
 	now  func() time.Time // the wall clock; tests replace it
 	// finishes is finish; tests replace it.
 	finishes func(*book)
+	// updates is db.Update; tests replace it.
+	updates func(*bbolt.DB, func(*bbolt.Tx) error) error
 
 	mu      sync.Mutex
 	meters  map[string]*Meter
@@ -53,7 +55,7 @@ type dropped struct {
 func New(file string) *Ledger {
 	l := &Ledger{
 		file: file, now: time.Now, meters: make(map[string]*Meter), wake: make(chan struct{}, 1),
-		quit: make(chan struct{}), done: make(chan struct{}), problem: notRead,
+		quit: make(chan struct{}), done: make(chan struct{}), problem: notRead, updates: (*bbolt.DB).Update,
 	}
 	l.finishes = l.finish
 	l.setClock()
@@ -259,11 +261,13 @@ type book struct {
 	// good order yet.
 	run    uint64
 	marked bool // the file says that the gateway runs
+	// unsure says that what is read here may not be on the disk.
+	unsure bool
 	loaded map[*Meter]bool
 }
 
 func (l *Ledger) open() (b *book, err error) {
-	b = &book{loaded: make(map[*Meter]bool)}
+	b = &book{loaded: make(map[*Meter]bool), unsure: true} // whoever wrote it may have ended before it was synced
 	defer func() {
 		if err != nil && b.file != nil {
 			_ = b.file.Close() // it is closed already, unless bbolt has panicked: it would stay locked
@@ -346,6 +350,24 @@ func (b *book) read() error {
 	})
 }
 
+// settle brings to the disk what is read here, if it may be in the system's memory alone: else the next transaction would overwrite what the
+// root on the disk leads to. After a sync has failed the system takes for written what is not, so the roots are written once more, as they
+// are; what they lead to was synced before them. For the counts such a failure means nothing: no key may use what no write that went well
+// has reserved for it, and the next write says it all again.
+func (b *book) settle() error {
+	if !b.unsure {
+		return nil
+	}
+	roots := make([]byte, 2*b.db.Info().PageSize)
+	if _, err := b.file.ReadAt(roots, 0); err != nil {
+		return err
+	}
+	if _, err := b.file.WriteAt(roots, 0); err != nil {
+		return err
+	}
+	return b.file.Sync()
+}
+
 // batchMax bounds what is written at once, and so how long one write takes.
 const batchMax = 4096
 
@@ -368,7 +390,10 @@ func (l *Ledger) write(b *book) error {
 	w := &writing{book: b, now: l.now().UnixNano(), accounts: waiting, dropped: gone, meters: meters}
 	err := guarded(func() error { return w.load() })
 	if err == nil && w.needed() {
-		if err = guarded(func() error { return b.db.Update(w.update) }); err == nil {
+		if err = guarded(func() error { return b.settle() }); err == nil {
+			err = guarded(func() error { return l.updates(b.db, w.update) })
+		}
+		if b.unsure = err != nil; err == nil {
 			l.written.Add(1)
 		}
 	}
@@ -646,6 +671,9 @@ func (w *writing) done() {
 func (l *Ledger) finish(b *book) {
 	final := l.end()
 	err := guarded(func() error {
+		if err := b.settle(); err != nil {
+			return err
+		}
 		return b.db.Update(func(tx *bbolt.Tx) error {
 			w := &writing{book: b}
 			for _, f := range final {

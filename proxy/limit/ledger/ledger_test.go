@@ -8,8 +8,11 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
+
+	"go.etcd.io/bbolt"
 )
 
 // started starts a ledger in a folder, and returns it with a meter that is ready. It is stopped when the test ends.
@@ -122,6 +125,56 @@ func TestStop(t *testing.T) {
 	if a := m.Enter(9, key(9), "", 0); a != nil {
 		t.Error("a closed ledger has accounts")
 	}
+}
+
+// TestUnsynced: while the disk takes no root, which can be read all the same, keys use up what was reserved and get no more; a crash then
+// gives nobody more, either, and when the disk works again all of it is there.
+func TestUnsynced(t *testing.T) {
+	limit := &Limit{Text: "100/day", Most: 100, Batch: 10}
+	f := func(crash bool) {
+		t.Helper()
+		folder := t.TempDir()
+		var failing atomic.Bool
+		l := New(filepath.Join(folder, "quotas"))
+		l.updates = func(db *bbolt.DB, do func(*bbolt.Tx) error) error {
+			if err := db.Update(do); err != nil || !failing.Load() {
+				return err
+			}
+			return syscall.EIO
+		}
+		m := l.Meter("policy day", perDay, 1000)
+		l.Start()
+		t.Cleanup(l.Stop)
+		eventually(t, "the file", m.isReady)
+		a := enter(t, m, 1)
+		total := use(t, a, limit, 15, time.Now)
+		failing.Store(true)
+		eventually(t, "the end of what was reserved, and failures", func() bool {
+			v := a.Take(1, limit, time.Now().UnixNano())
+			if v.OK {
+				total++
+			}
+			return v.Closed && l.Status().Failed >= 2
+		})
+		_, reserved := unpack(a.kept.Load())
+		if total > int(reserved) || total > 15+3*10 {
+			t.Errorf("%d were given, and %d reserved", total, reserved)
+		}
+		most, least := 100, 100
+		if crash {
+			l.crash()
+			l, m = started(t, folder, nil, perDay)
+			least -= 3 * 10 // what the writes that failed have reserved, and the run
+			a = enter(t, m, 1)
+		}
+		failing.Store(false)
+		if total += use(t, a, limit, 1000, time.Now); total > most || total < least {
+			t.Errorf("%d were given of 100", total)
+		}
+		l.Stop()
+	}
+	f(false)
+	f(true)
 }
 
 // TestCrash: a crash gives nobody more, and costs a key one batch at most: whether it has a record or not.

@@ -158,7 +158,7 @@ func TestConsumersAPI(t *testing.T) {
 	f("POST", "/partners/bolt", `{}`, 405)
 	f("GET", "/partners/bolt/keys", ``, 405)
 	f("PUT", "/partners/bolt/keys/x/rotate/y", ``, 404)
-	f("PUT", "/partners/bolt", `{"plan": "`+strings.Repeat("x", 70_000)+`"}`, 413)
+	f("PUT", "/partners/bolt", `{"plan": "`+strings.Repeat("x", 70_000)+`"}`, 413, "Expect", "100-continue")
 	f("PUT", "/partners/evil", `{}`, 403, "Origin", "https://evil.example")
 	f("PUT", "/partners/evil", `{}`, 403, "Sec-Fetch-Site", "cross-site")
 	f("DELETE", "/partners/bolt", ``, 204)

@@ -5,7 +5,8 @@
 //   - An Exchange is one request and its response, whichever protocol carried them.
 //   - A Policy is one step of a route's Chain: it answers, refuses by returning an error, or hands on to next.
 //   - A Guard is the common simple policy: it says yes, or no with an *Error, or with an Answer of its own.
-//   - An Identity is who the client was proven to be, with what was said about it; policies and templates ask it.
+//   - An Identity is who the client was proven to be, with what was said about it; policies and templates ask it. Several may
+//     prove something: the last one speaks, and all of them tell clients apart where answers are kept.
 //   - A Body owns what a message carries: an in-memory prefix and a flow that is still on its way.
 //   - An Error is a refusal or failure as a value: status, stable code, side, and whether a retry is safe.
 //   - A Passage is one connection that is passed on to a service as it is, and a Carrier a service that takes such.

@@ -26,9 +26,10 @@ type Exchange struct {
 	// MatchedPath is the path that was matched; what Match captured lies in it, whatever the path becomes.
 	MatchedPath []byte
 
-	// Identity is who the client was proven to be, by the last policy that has; nil: nobody yet.
+	// Identity is who the client was proven to be, by the last policy that has; nil: nobody yet. Policies call Identify.
 	Identity *Identity
-	// ByAuthorization says that the request's Authorization has proven it: whoever has the same Identity has shown the same there.
+	// ByAuthorization says that the request's Authorization has proven it, or one of Others: whoever has the same identities has shown the
+	// same there.
 	ByAuthorization bool
 	// Token is the access token that a policy has found to be good, for those behind it that get another one for it; nil: none.
 	Token []byte
@@ -63,6 +64,7 @@ type Exchange struct {
 	Bucket      uint32   // which part of a sticky split the client belongs to
 	GRPCWeb     GRPCForm // what the client speaks whose call was translated to gRPC; NotGRPC: none was
 
+	others    []*Identity // see Others
 	finishers []Finisher
 	editors   []HeadEditor
 	held      [4]*wire.Buf
@@ -171,6 +173,28 @@ type Finisher interface{ Finish(x *Exchange) }
 
 // HeadEditor edits the final response head, errors included.
 type HeadEditor interface{ EditHead(x *Exchange) }
+
+// Identify says that a policy has proven who the client is, and whether by Authorization. Who it was before is not forgotten: see Others.
+func (x *Exchange) Identify(i *Identity, byAuthorization bool) {
+	if x.Identity != nil && x.Identity != i {
+		x.others = append(x.others, x.Identity)
+	}
+	x.Identity, x.ByAuthorization = i, x.ByAuthorization || byAuthorization
+}
+
+// IdentifyToo says that a policy has proven something about the client that tells it apart from others, and yet does not say who it is: only
+// of one that nobody knows it is the Identity.
+func (x *Exchange) IdentifyToo(i *Identity) {
+	if x.Identity == nil {
+		x.Identity = i
+		return
+	}
+	x.others = append(x.others, i)
+}
+
+// Others are what was proven about the client beside Identity, in the order in which that was: each policy may have told the origin something,
+// and what is kept for one client alone is kept for who has all of them. They must not be changed.
+func (x *Exchange) Others() []*Identity { return x.others }
 
 // OnFinish registers f. Slots, in-flight counts and the access log belong there: a download is not over when its
 // head is known.
@@ -325,6 +349,7 @@ func (x *Exchange) Release() {
 	}
 	clear(x.finishers)
 	clear(x.editors)
+	clear(x.others)
 	if cap(x.scratch) > scratchKeepMax {
 		x.scratch = nil
 	}
@@ -355,7 +380,7 @@ func (x *Exchange) Release() {
 	x.Service, x.Endpoint, x.Attempts, x.UpstreamAt, x.HeadAt, x.EndedAt, x.BytesIn, x.BytesOut = "", "", 0, 0, 0, 0, 0, 0
 	x.Err, x.ErrCause, x.FailedAt, x.Aborted, x.WouldRefuse, x.Bucket = nil, nil, "", false, "", 0
 	x.GRPCWeb, x.Cache, x.ByAuthorization, x.Proof = NotGRPC, "", false, 0
-	x.finishers, x.editors = x.finishers[:0], x.editors[:0]
+	x.finishers, x.editors, x.others = x.finishers[:0], x.editors[:0], x.others[:0]
 	x.heldCount, x.scratch = 0, x.scratch[:0]
 	x.jsonState.reset()
 	x.cancel.done, x.cancel.target, x.cancel.child, x.cancel.spared = nil, nil, nil, nil

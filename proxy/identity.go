@@ -91,13 +91,6 @@ func (i *Identity) Claim(path string) []byte {
 	return nil
 }
 
-// Apart returns the same client with another Key: of two for whom by differs, an origin may be told something else.
-func (i *Identity) Apart(by []byte) *Identity {
-	c := *i
-	c.key = sha256.Sum256(append(c.key[:], by...))
-	return &c
-}
-
 // Look returns the claim at a path. Its bytes must not be changed.
 func (i *Identity) Look(path string) (c Claim, there bool) {
 	if i == nil {

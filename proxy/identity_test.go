@@ -2,6 +2,12 @@ package proxy
 
 import (
 	"bytes"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -24,8 +30,6 @@ func TestIdentityKey(t *testing.T) {
 	f("other issuer", NewIdentity("jwt", "https://id2.example", "a", nil))
 	f("other kind", NewIdentity("api_key", "https://id.example", "a", nil))
 	f("moved boundary", NewIdentity("jwt", "https://id.examplea", "", nil))
-	f("apart", NewIdentity("jwt", "https://id.example", "a", nil).Apart([]byte("x")))
-	f("apart by something else", NewIdentity("jwt", "https://id.example", "a", nil).Apart([]byte("y")))
 	f("distinct", NewIdentity("jwt", "https://id.example", "a", nil, []byte("scope"), []byte("x y")))
 	f("distinct, other boundary", NewIdentity("jwt", "https://id.example", "a", nil, []byte("scopex"), []byte(" y")))
 
@@ -77,5 +81,72 @@ func TestTemplateClaims(t *testing.T) {
 		if _, err := ParseTemplate(bad, p, false); err == nil {
 			t.Errorf("%q is accepted", bad)
 		}
+	}
+}
+
+// TestIdentify: who was known stays known, in forks, too, and is gone with the exchange.
+func TestIdentify(t *testing.T) {
+	key, token, decision := NewIdentity("api_key", "partners", "acme", nil), NewIdentity("jwt", "", "7", nil), NewIdentity("forward_auth", "asked", "", nil)
+	f := func(x *Exchange, identity *Identity, byAuthorization bool, others ...*Identity) {
+		t.Helper()
+		if x.Identity != identity || x.ByAuthorization != byAuthorization || !slices.Equal(x.Others(), others) {
+			t.Errorf("it is %q, by Authorization: %v, beside %d others", x.Identity.Name(), x.ByAuthorization, len(x.Others()))
+		}
+	}
+	x := Acquire()
+	f(x, nil, false)
+	x.Identify(key, false)
+	f(x, key, false)
+	x.Identify(key, false)
+	f(x, key, false)
+	x.IdentifyToo(decision)
+	f(x, key, false, decision)
+	x.Identify(token, true)
+	f(x, token, true, decision, key)
+	c := x.Fork()
+	f(c, token, true, decision, key)
+	c.Identify(decision, false)
+	f(c, decision, true, decision, key, token)
+	f(x, token, true, decision, key)
+	c.End()
+	x.Release()
+	for range 10 {
+		x = Acquire()
+		f(x, nil, false)
+		x.IdentifyToo(decision)
+		f(x, decision, false)
+		x.Identify(key, false)
+		f(x, key, false, decision)
+		x.Release()
+	}
+	x = Acquire()
+	defer x.Release()
+	if n := testing.AllocsPerRun(100, func() {
+		x.others, x.Identity = x.others[:0], nil
+		x.Identify(key, false)
+		x.Identify(token, true)
+		x.IdentifyToo(decision)
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestIdentifyAlone: a policy that sets Identity by itself makes those before it be forgotten, and a cache give their answers to others.
+func TestIdentifyAlone(t *testing.T) {
+	sets := regexp.MustCompile(`\bx\.Identity(, [\w.]+)* = `)
+	judged := 0
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") || filepath.Dir(path) == "." {
+			return err
+		}
+		judged++
+		text, err := os.ReadFile(path)
+		if sets.Match(text) {
+			t.Errorf("%s sets Identity: it has to call Identify", path)
+		}
+		return err
+	})
+	if err != nil || judged < 100 {
+		t.Errorf("%d files were judged, %v", judged, err)
 	}
 }

@@ -67,7 +67,7 @@ func (g *ClientCert) Check(x *proxy.Exchange) error {
 		return ErrCertificate
 	}
 	if x.Identity == nil { // a token says more about who calls than the machine that brings it
-		x.Identity, x.ByAuthorization = c.Identity, false
+		x.Identify(c.Identity, false)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package cache
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 
 	"sluice/proxy"
 	"sluice/proxy/cache/rules"
@@ -55,7 +56,10 @@ func (v *visit) buildKeyOf(host, path, query []byte, hasQuery bool) {
 			}
 			b = append(append(b, 0, '@'), key...)
 		}
-		if c := x.Client.Certificate; c != nil && c.Identity != x.Identity { // the origin is told, and may answer by it
+		for _, i := range x.Others() { // each by a policy that may have told the origin something
+			b = append(append(b, 0, '+'), i.Key()...)
+		}
+		if c := x.Client.Certificate; c != nil && c.Identity != x.Identity && !slices.Contains(x.Others(), c.Identity) { // the origin is told, and may answer by it
 			p.cache.identified.Store(true)
 			b = append(append(b, 0, 'c'), c.Identity.Key()...)
 		}

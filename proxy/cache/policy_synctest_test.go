@@ -29,6 +29,7 @@ type bench struct {
 	timeout time.Duration // of the route
 
 	identity        *proxy.Identity
+	others          []*proxy.Identity // beside it
 	byAuthorization bool
 	certificate     *proxy.Certificate
 	host            string // that is asked
@@ -98,6 +99,9 @@ func (b *bench) ask(request string, fields ...string) string {
 	x.Request.Method, x.Request.Scheme, x.Request.Host = method, "http", []byte(b.host)
 	x.Received.Method = []byte(method)
 	x.Identity, x.ByAuthorization, x.Client.Certificate = b.identity, b.byAuthorization, b.certificate
+	for _, i := range b.others {
+		x.IdentifyToo(i)
+	}
 	if b.timeout > 0 {
 		x.Deadline = x.Started + int64(b.timeout)
 	}
@@ -497,6 +501,26 @@ func TestShared(t *testing.T) {
 		b.want(b.ask("GET /a", "Authorization: token"), "200 token age 0, hit; ttl=60")
 		b.identity = proxy.NewIdentity("jwt", "", "another", nil)
 		b.want(b.ask("GET /a", "Authorization: other"), "200 other, fwd=uri-miss; ttl=60; stored")
+	})
+
+	inBubble("what is kept for who was proven to be several things, also in the background", t, Options{Rules: ignoring}, func(b *bench) {
+		key, alice, bob := proxy.NewIdentity("api_key", "", "partner", nil), proxy.NewIdentity("jwt", "", "alice", nil), proxy.NewIdentity("jwt", "", "bob", nil)
+		b.answer = func(x *proxy.Exchange) string {
+			return "200\nCache-Control: max-age=10, stale-while-revalidate=100\n\n" + string(x.Others()[0].Subject())
+		}
+		b.identity, b.others = key, []*proxy.Identity{alice}
+		b.want(b.ask("GET /a"), "200 alice, fwd=uri-miss; ttl=10; stored")
+		b.others = []*proxy.Identity{bob}
+		b.want(b.ask("GET /a"), "200 bob, fwd=uri-miss; ttl=10; stored")
+		b.want(b.ask("GET /a"), "200 bob age 0, hit; ttl=10")
+		time.Sleep(20 * time.Second)
+		b.want(b.ask("GET /a"), "200 bob age 20, hit; ttl=-10")
+		synctest.Wait()
+		b.want(b.ask("GET /a"), "200 bob age 0, hit; ttl=10")
+		b.others = []*proxy.Identity{alice}
+		b.want(b.ask("GET /a"), "200 alice age 20, hit; ttl=-10")
+		b.others = []*proxy.Identity{alice, bob}
+		b.want(b.ask("GET /a"), "200 alice, fwd=uri-miss; ttl=10; stored")
 	})
 
 	inBubble("what is kept for who shows a certificate, whether or not a policy has asked for it", t, Options{Rules: ignoring}, func(b *bench) {

@@ -81,7 +81,7 @@ func (g *APIKey) Check(x *proxy.Exchange) error {
 	case !c.isGood(time.Now().Unix()):
 		return errKeyExpired
 	}
-	x.Identity, x.ByAuthorization = c.identity, false // what else stands in Authorization is not looked at
+	x.Identify(c.identity, false) // what else stands in Authorization is not looked at
 	if !g.options.Require.allows(c) {
 		return ErrInsufficient // whoever it is, it is proven: the log and those who only report want to know
 	}

@@ -75,7 +75,7 @@ func (g *Basic) Check(x *proxy.Exchange) error {
 	case !c.isGood(time.Now().Unix()):
 		return errPasswordExpired
 	}
-	x.Identity, x.ByAuthorization = c.identity, true
+	x.Identify(c.identity, true)
 	if !g.options.Require.allows(c) {
 		return ErrInsufficient
 	}

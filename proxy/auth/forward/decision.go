@@ -146,16 +146,15 @@ func (d *decision) size() int {
 }
 
 // apply lets the request go on as the service wants it. An identity that somebody before has proven stays, unless the service has proven
-// another; what the origin is told beside it tells clients apart for caches.
+// another; what was decided about tells clients apart all the same.
 func (d *decision) apply(x *proxy.Exchange, identifies bool) {
 	for i := range d.forward {
 		x.Request.Head.Add(d.forward[i].name, d.forward[i].value)
 	}
-	switch {
-	case identifies || x.Identity == nil:
-		x.Identity, x.ByAuthorization = d.identity, false
-	case len(d.forward) > 0:
-		x.Identity = x.Identity.Apart(d.key[:])
+	if identifies {
+		x.Identify(d.identity, false)
+	} else {
+		x.IdentifyToo(d.identity)
 	}
 	if len(d.respond) > 0 {
 		x.OnHead(d)

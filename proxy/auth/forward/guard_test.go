@@ -144,33 +144,53 @@ func TestIdentity(t *testing.T) {
 		return nil
 	}
 	g := guard(service(groups), Options{Send: []string{"Authorization"}, Forward: []string{"X-Groups"}, Key: IP, Remember: time.Minute})
-	identity := func(token string, before *proxy.Identity) *proxy.Identity {
+	check := func(token string, before *proxy.Identity) *proxy.Exchange {
 		x := request(t, token)
-		x.Identity, x.ByAuthorization = before, before != nil
+		if before != nil {
+			x.Identify(before, true)
+		}
 		if err := g.Check(x); err != nil {
 			t.Fatal(err)
 		}
 		if x.ByAuthorization != (before != nil) {
-			t.Error("it is said that Authorization has proven it")
+			t.Errorf("it is said that Authorization has proven it: %v", x.ByAuthorization)
 		}
-		return x.Identity
+		return x
 	}
-	one, two := identity("1", nil), identity("2", nil)
-	if string(one.Key()) == string(two.Key()) || string(one.Key()) != string(identity("1", nil).Key()) {
+	one, two, again := check("1", nil).Identity, check("2", nil).Identity, check("1", nil).Identity
+	if string(one.Key()) == string(two.Key()) || string(one.Key()) != string(again.Key()) {
 		t.Error("clients are not told apart")
 	}
 	if one.Subject() != "" || string(one.Claim("x-groups")) != "192.0.2.1" {
 		t.Errorf("it is %q, of %q", one.Subject(), one.Claim("x-groups"))
 	}
+	// Whether the origin is told anything or not: what it answers may depend on what was shown.
 	before := proxy.NewIdentity("jwt", "shop", "anne", nil)
-	after, other := identity("1", before), identity("2", before)
-	if after.Subject() != "anne" || after.Kind() != "jwt" || string(after.Key()) == string(before.Key()) || string(after.Key()) == string(other.Key()) {
-		t.Error("who was known is not any more, or is one for all that the origin is told")
+	f := func(s proxy.Policy, name string) {
+		t.Helper()
+		g = guard(s, Options{Send: []string{"Authorization"}, Identity: name, Remember: time.Minute})
+		if name != "" {
+			x := check("1", before)
+			if x.Identity.Subject() != "bob" || len(x.Others()) != 1 || x.Others()[0] != before {
+				t.Errorf("it is %q, beside %d others", x.Identity.Name(), len(x.Others()))
+			}
+			return
+		}
+		var beside []string
+		for _, token := range []string{"1", "2", "1"} {
+			x := check(token, before)
+			if x.Identity != before || len(x.Others()) != 1 {
+				t.Fatalf("it is %q, beside %d others", x.Identity.Name(), len(x.Others()))
+			}
+			beside = append(beside, string(x.Others()[0].Key()))
+		}
+		if beside[0] == beside[1] || beside[0] != beside[2] {
+			t.Error("clients that were known are not told apart by what they show")
+		}
 	}
-	g = guard(says(200, ""), Options{})
-	if identity("1", before) != before {
-		t.Error("somebody is another client whose origin is told nothing")
-	}
+	f(service(groups), "")
+	f(says(200, ""), "")
+	f(says(200, "", "X-User", "bob"), "X-User")
 }
 
 // TestTogether: many who want to know the same ask once, and each may leave; what is for one client is told to none of the others.

@@ -104,7 +104,7 @@ func (g *Guard) Check(x *proxy.Exchange) error {
 		}
 	}
 	x.Token = e.token
-	x.Identity, x.ByAuthorization = e.identity, g.options.Header == "" && g.options.Cookie == ""
+	x.Identify(e.identity, g.options.Header == "" && g.options.Cookie == "")
 	for i := range g.options.Forward {
 		if value := e.forward[i]; value != nil {
 			x.Request.Head.Add(g.options.Forward[i].Header, value)

@@ -93,7 +93,7 @@ func (c *Claims) Bytes() int { return c.bytes }
 // a client that the rules do not allow this.
 func (r *Reader) Tell(x *proxy.Exchange, c *Claims) error {
 	o := &r.guard.options
-	x.Identity, x.ByAuthorization = c.identity, o.Header == "" && o.Cookie == ""
+	x.Identify(c.identity, o.Header == "" && o.Cookie == "")
 	for i := range o.Forward {
 		if value := c.forward[i]; value != nil {
 			x.Request.Head.Add(o.Forward[i].Header, value)

@@ -162,7 +162,7 @@ func (g *Guard) check(x *proxy.Exchange, s *state) error {
 	if err := g.once(s, key, now); err != nil {
 		return err
 	}
-	x.Identity, x.ByAuthorization = key.identity, false
+	x.Identify(key.identity, false)
 	if !g.options.Require.Allows(key.plan, key.scopes) {
 		return ErrInsufficient // whoever it is, it is proven: the log and those who only report want to know
 	}

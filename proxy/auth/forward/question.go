@@ -48,11 +48,20 @@ func (g *Guard) question(x *proxy.Exchange) *proxy.Exchange {
 	r.TakesTrailers = false
 	h := &r.Head
 	h.Reset()
-	for _, k := range [...]wire.Known{wire.XRequestID, wire.XForwardedFor, wire.XForwardedProto, wire.XForwardedHost, wire.Via} {
+	pass := func(k wire.Known) {
 		for v := range of.Head.ValuesKnown(k) {
 			h.AddKnown(k, v)
 		}
 	}
+	pass(wire.XRequestID)
+	pass(wire.XForwardedFor)
+	// What has found the route, and what is decided about, is one message. The fields of these names may say something else, where a trusted
+	// proxy passes on what a client has sent.
+	h.AddKnownString(wire.XForwardedProto, of.Scheme)
+	if len(of.Host) > 0 {
+		h.AddKnown(wire.XForwardedHost, of.Host)
+	}
+	pass(wire.Via)
 	h.AddString("X-Forwarded-Method", of.Method)
 	h.Add("X-Forwarded-Uri", c.KeepScratch(x.AppendURI(c.Scratch())))
 	for _, name := range g.options.Send {
@@ -118,10 +127,10 @@ func (g *Guard) key(x *proxy.Exchange) [sha256.Size]byte {
 		addPart(p, r.Method)
 	}
 	if facts&Scheme != 0 {
-		p.known(x, wire.XForwardedProto)
+		addPart(p, r.Scheme)
 	}
 	if facts&Host != 0 {
-		p.known(x, wire.XForwardedHost)
+		addPart(p, r.Host)
 	}
 	if facts&Path != 0 {
 		addPart(p, r.Path)

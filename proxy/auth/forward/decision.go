@@ -18,6 +18,7 @@ type decision struct {
 	admits  bool
 	shared  bool // it holds for everybody with this key
 	cookies bool // it sets some, which are for one client
+	leads   bool // it refuses, and leads to another place, which often names the one that was asked for
 
 	identity *proxy.Identity
 	forward  []field // for the request
@@ -105,6 +106,7 @@ func (g *Guard) readRefusal(d *decision, c *proxy.Exchange) error {
 	for _, name := range slices.Concat(notTold, g.spoken()) {
 		h.Del(name)
 	}
+	d.leads = h.Has("Location") || h.Has("Refresh")
 	if !h.Has("Cache-Control") {
 		h.AddString("Cache-Control", "no-store") // who has logged in is not to be sent there again
 	}
@@ -130,8 +132,14 @@ func (d *decision) dropBody() {
 	d.head = h.AppendTo(nil)
 }
 
-// mayBeKept reports whether a decision is for whoever asks the same.
-func (d *decision) mayBeKept() bool { return !d.cookies && d.size() <= decisionBytesMax }
+// placeFacts are what the address of a request is made of.
+const placeFacts = Scheme | Host | Path | Query
+
+// mayBeKept reports whether a decision is for whoever asks the same, by these facts. To a login that leads back to where somebody wanted to
+// go, nobody else is led: that may be a place that the first one has chosen for the others.
+func (d *decision) mayBeKept(by Facts) bool {
+	return !d.cookies && (!d.leads || by&placeFacts == placeFacts) && d.size() <= decisionBytesMax
+}
 
 // size is about how much memory a decision takes.
 func (d *decision) size() int {

@@ -194,7 +194,7 @@ func (g *Guard) ask(c *proxy.Exchange, key *[sha256.Size]byte) (d *decision, err
 		return nil, ErrUnavailable.With(err)
 	}
 	m.decided(d)
-	if d.shared = d.mayBeKept(); d.shared {
+	if d.shared = d.mayBeKept(g.options.Key); d.shared {
 		g.keep(d)
 	}
 	return d, nil

@@ -20,7 +20,7 @@ type decisions struct {
 }
 
 func (d *decisions) Start() {}
-func (d *decisions) Stop()  {}
+func (d *decisions) Stop()  { d.memory.Stop() }
 
 // Unready implements unready.
 func (d *decisions) Unready() string {

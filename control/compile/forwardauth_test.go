@@ -86,6 +86,7 @@ func TestForwardAuthDown(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
+	eventually(t, "that to be said", func() bool { return r.Unready() != "" })
 	if why := r.Unready(); !strings.Contains(why, "the service auth, which the policy forward_auth asks, does not decide") || strings.Contains(why, "planted") {
 		t.Errorf("unready is %q", why)
 	}

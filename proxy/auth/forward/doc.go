@@ -6,5 +6,5 @@
 // under a keyed hash; what clients have shown is not.
 //
 // Read guard.go for the way of a request, question.go for what the service is asked, decision.go for what becomes of its answer, memory.go
-// for what is remembered, flight.go for those who wait together.
+// for what is remembered, flight.go for those who wait together, probe.go for how the gateway finds out whether the service is ill.
 package forward

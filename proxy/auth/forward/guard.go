@@ -190,7 +190,10 @@ func (g *Guard) ask(c *proxy.Exchange, key *[sha256.Size]byte) (d *decision, err
 		if why := c.Canceled(); why != nil && why != errLate {
 			return nil, why // nobody wants to know any more, which says nothing about the service
 		}
-		m.failed(err, ill)
+		m.asked[askedFailed].Add(1)
+		if ill { // else it is the client's doing, as far as anybody can tell
+			m.health.failed(g)
+		}
 		return nil, ErrUnavailable.With(err)
 	}
 	m.decided(d)

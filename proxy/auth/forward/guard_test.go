@@ -325,52 +325,118 @@ func TestLate(t *testing.T) {
 			<-c.Done()
 			return c.Canceled()
 		}), Options{Timeout: time.Millisecond, Remember: remember})
-		for range downAfter {
+		m := g.options.Memory
+		for range askAfter {
 			if err := g.Check(request(t, "")); proxy.AsError(err).Code != ErrUnavailable.Code {
 				t.Errorf("got %v", err)
 			}
 		}
-		if why := g.options.Memory.Down(); !strings.Contains(why, "auth_late") {
-			t.Errorf("the service is said to be well: %q", why)
-		}
+		waitFor(t, "the service to be down", func() bool { return strings.Contains(m.Down(), "auth_late") })
+		m.Stop()
 		g.options.Service = says(403, "")
-		if err := g.Check(request(t, "")); err == nil || g.options.Memory.Down() != "" {
-			t.Errorf("after an answer: %v, %q", err, g.options.Memory.Down())
+		if err := g.Check(request(t, "")); err == nil || m.Down() != "" {
+			t.Errorf("after an answer: %v, %q", err, m.Down())
 		}
 	}
 }
 
-// TestHealth: what a client can bring a service to answer does not make it ill.
+// TestHealth: a service is ill when it does not answer the gateway either, whatever clients make it do, and is well when it does again.
 func TestHealth(t *testing.T) {
-	f := func(s service, down bool) {
+	f := func(toClients, toUs service, asks, down bool) {
 		t.Helper()
-		g := guard(s, Options{Identity: "X-User"})
-		for range downAfter {
-			_ = g.Check(request(t, ""))
+		var own atomic.Int64
+		var well atomic.Bool
+		g := guard(service(func(c *proxy.Exchange) error {
+			if h := &c.Request.Head; h.Has("Cookie") || h.Has("Authorization") || h.Has("X-Forwarded-For") || string(h.Get("X-Forwarded-Uri")) != "/" {
+				return toClients(c)
+			}
+			own.Add(1)
+			if well.Load() {
+				return says(401, "")(c)
+			}
+			return toUs(c)
+		}), Options{Identity: "X-User", Send: []string{"Authorization", "Cookie"}})
+		m := g.options.Memory
+		m.health.least = time.Millisecond
+		defer m.Stop()
+		for range askAfter - 1 {
+			_ = g.Check(request(t, "1"))
 		}
-		if got := g.options.Memory.Down() != ""; got != down || g.options.Memory.Status().Failed != downAfter {
-			t.Errorf("it is down: %v, after %d failures", got, g.options.Memory.Status().Failed)
+		if n := own.Load(); n > 0 || m.Down() != "" {
+			t.Errorf("it is asked %d times too early, or down: %q", n, m.Down())
+		}
+		_ = g.Check(request(t, "1"))
+		if m.Status().Failed != askAfter {
+			t.Errorf("%d questions have failed", m.Status().Failed)
+		}
+		if asks {
+			waitFor(t, "a question of the gateway's own", func() bool { return own.Load() > 0 })
+		}
+		if down {
+			waitFor(t, "the service to be down", func() bool { return m.Down() != "" })
+			waitFor(t, "it to be asked again", func() bool { return own.Load() > 3 })
+			well.Store(true)
+		}
+		waitFor(t, "the end of that", func() bool { return m.Down() == "" && !m.health.probing.Load() })
+		if n := own.Load(); (n > 0) != asks {
+			t.Errorf("%d questions of the gateway's own", n)
 		}
 	}
-	f(says(400, ""), false)
-	f(says(431, ""), false)
-	f(says(304, ""), false)
-	f(says(200, ""), false) // it names nobody
-	f(says(500, ""), true)
-	f(says(503, ""), true)
-	f(func(*proxy.Exchange) error { return proxy.ErrTimeout }, true)
+	broken := service(func(*proxy.Exchange) error { return proxy.ErrTimeout })
+	bug := service(func(*proxy.Exchange) error { panic("a bug, of the test") })
+
+	f(says(400, ""), broken, false, false)
+	f(says(431, ""), broken, false, false)
+	f(says(304, ""), broken, false, false)
+	f(says(200, ""), broken, false, false) // it names nobody
+
+	f(says(500, ""), says(401, ""), true, false)
+	f(says(501, ""), says(200, ""), true, false)
+	f(broken, says(404, ""), true, false)
+	f(broken, says(302, ""), true, false)
+
+	f(says(500, ""), says(500, ""), true, true)
+	f(says(503, ""), broken, true, true)
+	f(broken, says(502, ""), true, true)
+	f(broken, bug, true, true)
 
 	// A client that has spent the time of its route with its head leaves none for the question.
 	g := guard(service(func(c *proxy.Exchange) error { <-c.Done(); return c.Canceled() }), Options{})
-	for range downAfter {
+	for range askAfter {
 		x := request(t, "")
 		x.Deadline = wire.Now() - 1
 		if err := g.Check(x); proxy.AsError(err).Code != ErrUnavailable.Code {
 			t.Error(err)
 		}
 	}
-	if why := g.options.Memory.Down(); why != "" {
-		t.Error(why)
+	if m := g.options.Memory; m.Down() != "" || m.health.probing.Load() {
+		t.Errorf("it is asked what is the matter: %q", m.Down())
+	}
+}
+
+// TestHealthStop: what stops does so at once, and for good.
+func TestHealthStop(t *testing.T) {
+	var asked atomic.Int64
+	g := guard(service(func(c *proxy.Exchange) error {
+		if c.Request.Head.Has("Cookie") {
+			return proxy.ErrTimeout
+		}
+		asked.Add(1)
+		<-c.Done()
+		return c.Canceled()
+	}), Options{Timeout: time.Hour, Send: []string{"Cookie"}})
+	m := g.options.Memory
+	for range askAfter {
+		_ = g.Check(request(t, ""))
+	}
+	waitFor(t, "a question", func() bool { return asked.Load() > 0 })
+	m.Stop()
+	for range askAfter {
+		_ = g.Check(request(t, ""))
+	}
+	m.Stop()
+	if n := asked.Load(); n != 1 || m.Down() != "" {
+		t.Errorf("asked %d times, %q", n, m.Down())
 	}
 }
 

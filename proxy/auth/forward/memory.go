@@ -3,16 +3,14 @@ package forward
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"fmt"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"sluice/proxy/wire"
 )
 
 // Memory is what the guards of one definition remember, on whichever routes and in however many configurations it stands: decisions,
-// those who wait for one, and how asking goes. Safe for concurrent use.
+// those who wait for one, and how asking goes. Stop ends it. Safe for concurrent use.
 type Memory struct {
 	admitted, refused places
 	flights           [16]struct {
@@ -20,13 +18,8 @@ type Memory struct {
 		m map[[sha256.Size]byte]*flight
 	}
 
-	asked [3]atomic.Uint64 // by what came of it
-	run   atomic.Int64     // failures since the last decision
-	runAt atomic.Int64     // wire.Now of the last of them
-
-	mu   sync.Mutex
-	why  string // of the last failure
-	told int64  // wire.Now when one was logged last
+	asked  [3]atomic.Uint64 // by what came of it
+	health health
 }
 
 // NewMemory returns a memory for n decisions that admit, or up to twice as many, and a quarter of that for those that do not.
@@ -34,6 +27,7 @@ func NewMemory(n int) *Memory {
 	m := new(Memory)
 	m.admitted.init(n)
 	m.refused.init(max(n/4, ways))
+	m.health.init()
 	return m
 }
 
@@ -136,44 +130,12 @@ const (
 )
 
 func (m *Memory) decided(d *decision) {
-	m.run.Store(0)
+	m.health.answered()
 	if d.admits {
 		m.asked[askedAdmitted].Add(1)
 		return
 	}
 	m.asked[askedRefused].Add(1)
-}
-
-// failed counts an answer that is no decision. Only an ill service is held against it: a client can bring a well one to answer 400, and must
-// not bring the host to say that it is not ready.
-func (m *Memory) failed(err error, ill bool) {
-	m.asked[askedFailed].Add(1)
-	if !ill {
-		return
-	}
-	m.runAt.Store(wire.Now())
-	m.run.Add(1)
-	m.mu.Lock()
-	m.why = err.Error()
-	m.mu.Unlock()
-}
-
-const (
-	// downAfter is how many questions in a row have to fail for the service to be down: one may have been unlucky.
-	downAfter = 3
-	// downFor is for how long that is believed without another failure. A host that is not ready is sent no requests, and without these
-	// nobody would find out that the service is well again.
-	downFor = 10 * time.Second
-)
-
-// Down says why nothing can be decided, if the last questions have failed; else it is empty.
-func (m *Memory) Down() string {
-	if m.run.Load() < downAfter || wire.Now()-m.runAt.Load() > int64(downFor) {
-		return ""
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return fmt.Sprintf("%d questions in a row have failed: %s", m.run.Load(), m.why)
 }
 
 // Status is what was asked, and what is remembered.

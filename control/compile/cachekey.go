@@ -152,9 +152,7 @@ func (b *builder) explainCache(name string, c *config.CachePolicy) {
 
 // whoseCopy says who gets what the cache that is being built keeps.
 func (b *builder) whoseCopy(c *config.CachePolicy) string {
-	mayKnow := slices.ContainsFunc(b.at.before, func(p *config.Policy) bool {
-		return p.JWT != nil || p.ClientCert != nil || p.APIKey != nil || p.BasicAuth != nil || p.Introspection != nil || p.OIDC != nil || p.Signature != nil || p.ForwardAuth != nil
-	})
+	mayKnow := slices.ContainsFunc(b.at.before, func(p *config.Policy) bool { return p.TellsApart() })
 	asked := slices.ContainsFunc(b.at.before, func(p *config.Policy) bool { return p.ForwardAuth != nil && p.ForwardAuth.Mode == "enforce" })
 	switch {
 	case c.Share:

@@ -120,7 +120,7 @@ func (b *builder) consumersInOrder(r *config.Route, path string) {
 	}
 	known := false
 	for _, p := range b.definitions(b.config.Chain(r)) {
-		known = known || p.APIKey != nil || p.BasicAuth != nil || p.JWT != nil || p.ClientCert != nil || p.Introspection != nil || p.OIDC != nil || p.Signature != nil || p.ForwardAuth != nil
+		known = known || p.TellsApart()
 		if p.Headers != nil && asks(p.Headers.Request) && !known {
 			b.warn(path+".use", "names the consumer before any policy has found out who that is: it is empty", "put api_key or basic_auth in front")
 		}

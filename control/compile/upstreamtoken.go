@@ -55,8 +55,7 @@ func (b *builder) upstreamTokenPolicy(name string, p *config.Policy, _ *router.P
 // checkTokenOrder reports what does not work before or behind the policy that is being built.
 func (b *builder) checkTokenOrder(u *config.UpstreamToken, name string) {
 	path := b.at.path + ".use"
-	verifies := func(p *config.Policy) bool { return (p.JWT != nil || p.Introspection != nil) && p.Identifies() }
-	if u.Exchanges() && !slices.ContainsFunc(b.at.before, verifies) {
+	if u.Exchanges() && !slices.ContainsFunc(b.at.before, func(p *config.Policy) bool { return p.VerifiesToken() }) {
 		b.fail(path, "the policy "+name+" exchanges the client's token, and no policy before it has verified one: put jwt or introspection before it")
 	}
 	for _, p := range b.at.before {
@@ -68,7 +67,7 @@ func (b *builder) checkTokenOrder(u *config.UpstreamToken, name string) {
 		switch {
 		case p.UpstreamToken != nil:
 			b.fail(path, "has two policies of upstream_token, and Authorization holds one token")
-		case p.JWT != nil || p.Introspection != nil || p.APIKey != nil || p.BasicAuth != nil:
+		case p.ReadsCredentials():
 			b.fail(path, "the policy "+p.Kind()+" stands behind upstream_token, which takes away what clients have sent in Authorization: put it before upstream_token")
 		}
 	}

@@ -98,30 +98,6 @@ func (c *ClaimValue) decode(d *decoder, n *node, path string, _ field) {
 func (*KeySource) schema(*schemaWriter, field) object  { return plainText() }
 func (*ClaimValue) schema(*schemaWriter, field) object { return plainText() }
 
-// Identifies reports whether the policy proves who the client is, so that what stands behind it in a list may ask: limits per consumer,
-// caches for one client. One that does not refuse anybody may have proven nothing.
-func (p Policy) Identifies() bool {
-	switch {
-	case p.JWT != nil:
-		return p.JWT.Mode == "enforce"
-	case p.ClientCert != nil:
-		return p.ClientCert.Mode == "enforce"
-	case p.APIKey != nil:
-		return p.APIKey.Mode == "enforce"
-	case p.BasicAuth != nil:
-		return p.BasicAuth.Mode == "enforce"
-	case p.OIDC != nil:
-		return true
-	case p.Introspection != nil:
-		return p.Introspection.Mode == "enforce"
-	case p.Signature != nil:
-		return p.Signature.Mode == "enforce"
-	case p.ForwardAuth != nil:
-		return p.ForwardAuth.Mode == "enforce" && p.ForwardAuth.Identity.Text != ""
-	}
-	return false
-}
-
 // Identified reports whether one of the first n policies of a chain proves who the client is.
 func (c *Config) Identified(chain []Use, n int) bool {
 	return slices.ContainsFunc(chain[:n], func(u Use) bool {

@@ -81,12 +81,6 @@ func (p Policy) Kind() string {
 	return ""
 }
 
-// Guards reports whether the policy refuses requests: it must see all of them.
-func (p Policy) Guards() bool {
-	return p.Addresses != nil || p.ClientCert != nil || p.JWT != nil || p.APIKey != nil || p.BasicAuth != nil ||
-		p.CSRF != nil || p.Countries != nil || p.Introspection != nil || p.OIDC != nil || p.Signature != nil || p.ForwardAuth != nil || p.Authorize != nil
-}
-
 func (p Policy) kinds() []string {
 	var kinds []string
 	v := reflect.ValueOf(p)

@@ -150,19 +150,32 @@ func (b *builder) explainCache(name string, c *config.CachePolicy) {
 	b.plan.caching[b.at.route] = append(b.plan.caching[b.at.route], line)
 }
 
-// whoseCopy says who gets what the cache that is being built keeps.
+// whoseCopy says who gets what the cache that is being built keeps. Whatever policies before it find out tells copies apart, and so does a
+// certificate, whether or not a policy asks for it.
 func (b *builder) whoseCopy(c *config.CachePolicy) string {
-	mayKnow := slices.ContainsFunc(b.at.before, func(p *config.Policy) bool { return p.TellsApart() })
+	var by []string
+	for _, p := range b.at.before {
+		if p.TellsApart() && !slices.Contains(by, p.Kind()) {
+			by = append(by, p.Kind())
+		}
+	}
+	if !slices.Contains(by, "client_cert") && slices.ContainsFunc(b.config.TLS, func(t config.Entry[config.TLS]) bool { return len(t.Value.ClientCerts) > 0 }) {
+		by = append(by, "its certificate")
+	}
+	several := ""
+	if len(by) > 1 {
+		several = ": one that differs by " + strings.Join(by, " or ") + " is another"
+	}
 	asked := slices.ContainsFunc(b.at.before, func(p *config.Policy) bool { return p.ForwardAuth != nil && p.ForwardAuth.Mode == "enforce" })
 	switch {
 	case c.Share:
 		return "one copy for all clients, whoever they are"
 	case b.identified():
-		return "each client has a copy of its own"
+		return "each client has a copy of its own" + several
 	case asked:
-		return "whoever shows and wants the same before the service that decides has one copy"
-	case mayKnow:
-		return "each client that is known has a copy of its own, all others have one"
+		return "whoever shows and wants the same before the service that decides has one copy" + several
+	case len(by) > 0:
+		return "each client that is known has a copy of its own, all others have one" + several
 	}
 	return "one copy for all clients"
 }

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"sluice/control/config"
 )
 
 // TestLimitsNeedIdentity: who is asking must have been found out before it is counted by.
@@ -200,7 +202,14 @@ func TestExplainCache(t *testing.T) {
 policies:
   partners: { client_cert: {} }
   watched: { client_cert: { mode: report } }
+  ignored: { client_cert: { mode: off } }
+  key: { api_key: { header: X-Api-Key, consumers: shops } }
+  signed-in: { jwt: { issuer: https://id.shop.example, audience: shop, mode: report, secret: "a secret for tests, 0123456789abcdef" } }
+  asked: { forward_auth: { service: auth } }
+  named: { forward_auth: { service: auth, identity: X-User } }
   pages: { cache: {} }
+services: { auth: { to: http://127.0.0.1:1 } }
+consumers: { shops: { acme: { keys: [{ prefix: sk_acme_, hash: "sha256:1528b61a159faa728bda3a736e7933bfd213a5b0c64aeff124a2f06d2c4e33e3" }] } } }
 routes: { r: { match: /r, use: [`+use+`], respond: { status: 204 } } }
 `)
 		e, err := p.Explain("GET", "/r", nil, nil, netip.MustParseAddr("192.0.2.1"))
@@ -212,8 +221,25 @@ routes: { r: { match: /r, use: [`+use+`], respond: { status: 204 } } }
 	f("pages", "pages: by scheme, host, path, query"+vary+"one copy for all clients")
 	f("partners, pages", "pages: by scheme, host, path, query"+vary+"each client has a copy of its own")
 	f("watched, pages", "pages: by scheme, host, path, query"+vary+"each client that is known has a copy of its own, all others have one")
+	f("ignored, pages", "pages: by scheme, host, path, query"+vary+"one copy for all clients")
+	f("key, pages", "pages: by scheme, host, path, query"+vary+"each client has a copy of its own")
+	f("key, named, pages", "pages: by scheme, host, path, query"+vary+"each client has a copy of its own: one that differs by api_key or forward_auth is another")
+	f("asked, key, pages", "pages: by scheme, host, path, query"+vary+"each client has a copy of its own: one that differs by forward_auth or api_key is another")
+	f("asked, pages", "pages: by scheme, host, path, query"+vary+"whoever shows and wants the same before the service that decides has one copy")
+	f("signed-in, asked, pages", "pages: by scheme, host, path, query"+vary+"whoever shows and wants the same before the service that decides has one copy: one that differs by jwt or forward_auth is another")
+	f("signed-in, watched, pages", "pages: by scheme, host, path, query"+vary+"each client that is known has a copy of its own, all others have one: one that differs by jwt or client_cert is another")
 	f("partners, { cache: { share: true, vary: [X-A, X-B], key: { query: [p, q], cookies: [c], claims: [sub] } } }",
 		"cache: by scheme, host, path; of the query p, q; the fields X-A, X-B; the cookies c; the claims sub"+vary+"one copy for all clients, whoever they are")
 	f("{ cache: { key: { query: none } } }", "cache: by scheme, host, path"+vary+"one copy for all clients")
 	f("partners", "")
+
+	asks := config.TLS{ClientCerts: config.List[config.ClientCerts]{{}}}
+	b := &builder{config: &config.Config{TLS: config.Named[config.TLS]{{Name: "edge", Value: asks}}}}
+	if got := b.whoseCopy(new(config.CachePolicy)); got != "each client that is known has a copy of its own, all others have one" {
+		t.Errorf("where listeners ask for certificates: %s", got)
+	}
+	b.at.before = []*config.Policy{{OIDC: new(config.OIDC)}}
+	if got := b.whoseCopy(new(config.CachePolicy)); got != "each client has a copy of its own: one that differs by oidc or its certificate is another" {
+		t.Errorf("the same with a policy that identifies: %s", got)
+	}
 }

@@ -89,11 +89,18 @@ func AppendUint(dst []byte, n uint64) []byte {
 	}
 	var digits [20]byte
 	i := len(digits)
-	for {
-		i--
-		digits[i] = byte('0' + n%10)
-		if n /= 10; n == 0 {
-			return append(dst, digits[i:]...)
-		}
+	for n >= 10 {
+		i -= 2
+		pair := n % 100 * 2
+		digits[i], digits[i+1] = pairs[pair], pairs[pair+1]
+		n /= 100
 	}
+	if n > 0 {
+		i--
+		digits[i] = byte('0' + n)
+	}
+	return append(dst, digits[i:]...)
 }
+
+// pairs are the numbers of two digits: to take two at a time halves the divisions.
+const pairs = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899"

@@ -144,6 +144,23 @@ func (s *Slots) take(limit int, key uint64) *atomic.Uint64 {
 	}
 }
 
+// underWay is the count that take would raise.
+func (s *Slots) underWay(limit int, key uint64) uint64 {
+	for i := 1; ; i++ {
+		slot := s.table.find(key)
+		if slot == nil {
+			if s.table.hasRoom(key, 0) {
+				return 0
+			}
+			return s.spill[limit].Load()
+		}
+		if state, ok := slot.load(key); ok {
+			return state & countMask
+		}
+		pause(i)
+	}
+}
+
 func raiseSpilled(count *atomic.Uint64, most uint64) *atomic.Uint64 {
 	for {
 		state := count.Load()

@@ -131,10 +131,10 @@ func (g *entry) take(a netip.Addr, now int64) bool {
 	return true
 }
 
-// crowded reports whether an address has used up half of what it may have at once.
+// crowded reports whether half of what an address may have at once is used up. Of one alone there is no half that could be given away.
 func (g *entry) crowded(a netip.Addr, now int64) bool {
 	for i, tokens := range g.tokens {
-		if len(g.keys[i].parts) > 0 && !tokens.Look(g.keys[i].hashAddress(a, g.table), int64(g.windows[i].Burst/2+1), now).OK {
+		if !tokens.Look(g.keys[i].hashAddress(a, g.table), max(int64(g.windows[i].Burst/2+1), 2), now).OK {
 			return true
 		}
 	}
@@ -185,10 +185,27 @@ func (d *Door) Handshake(client netip.Addr) bool {
 }
 
 // Doubts reports whether an address that anybody may have written into a packet should be proven before it is counted by: so that nobody is
-// shut out by what others send in its name. Half of what it may have at once is given away before.
+// shut out by what others send in its name. Half of what it may have at once is given away before, and half of what all may have.
 func (d *Door) Doubts(client netip.Addr) bool {
+	if d.exempt(client) {
+		return false
+	}
 	now := wire.Now()
-	return !d.exempt(client) && (d.connect.crowded(client, now) || d.handshake.crowded(client, now))
+	return d.connect.crowded(client, now) || d.handshake.crowded(client, now) || d.manyOpen(client)
+}
+
+// manyOpen is crowded for connections at the same time, each of which counts from its first packet on, long before it is made.
+func (d *Door) manyOpen(client netip.Addr) bool {
+	if d.open == nil {
+		return false
+	}
+	for i, c := range d.options.Open {
+		key := d.open.plain[i].hashAddress(client, d.open.table)
+		if left := c.Max - int(d.open.underWay(i, key)); left < max(c.Max/2+1, 2) {
+			return true
+		}
+	}
+	return false
 }
 
 // Refused counts for each reason.

@@ -181,3 +181,50 @@ func TestNewDoorRefuses(t *testing.T) {
 	f("no number", DoorOptions{Open: []Ceiling{{Text: "0"}}})
 	f("at most 8", DoorOptions{Connect: make([]Window, 9)})
 }
+
+// TestDoorDoubts: addresses are to be proven from the middle of each limit on, so that half of it is left for those that are; all of it where
+// it is one.
+func TestDoorDoubts(t *testing.T) {
+	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	f := func(o DoorOptions, client netip.Addr, want int) {
+		t.Helper()
+		d := mustDoor(t, o)
+		for i := range want + 1 {
+			if got := d.Doubts(client); got != (i == want) {
+				t.Errorf("after %d of a: doubted: %v", i, got)
+			}
+			leave, ok := d.Enter(a)
+			if !ok {
+				t.Errorf("connection %d was refused", i)
+			}
+			if leave != nil {
+				defer leave()
+			}
+		}
+	}
+	perIP := func(n int) DoorOptions { return DoorOptions{Open: []Ceiling{{Max: n, By: byIP()}}} }
+	f(perIP(10), a, 5)
+	f(perIP(3), a, 2)
+	f(perIP(2), a, 1)
+	f(perIP(1), a, 0)
+	f(DoorOptions{Open: []Ceiling{{Max: 8}}}, b, 4)
+	f(DoorOptions{Open: []Ceiling{{Max: 100, By: byIP()}, {Max: 8}}}, b, 4)
+	f(DoorOptions{Connect: []Window{window(1, time.Hour, 1, byIP())}}, a, 0)
+	f(DoorOptions{Connect: []Window{window(8, time.Hour, 8, nil)}}, b, 4)
+
+	d := mustDoor(t, perIP(4))
+	for range 4 {
+		if leave, ok := d.Enter(a); !ok || d.Doubts(b) {
+			t.Error("another client is doubted")
+		} else {
+			defer leave()
+		}
+	}
+	if !d.Doubts(a) || d.Doubts(netip.Addr{}) {
+		t.Error("a full address is not doubted, or one that nothing limits is")
+	}
+	d = mustDoor(t, DoorOptions{Open: []Ceiling{{Max: 1, By: byIP()}}, Except: []netip.Prefix{netip.PrefixFrom(a, 32)}})
+	if d.Doubts(a) {
+		t.Error("an address is doubted that nothing limits")
+	}
+}

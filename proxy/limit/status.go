@@ -71,22 +71,10 @@ func (s *Slots) Status() Status {
 	for _, k := range s.heavy.list() {
 		c := &s.options.Ceilings[k.limit]
 		st.Keys = append(st.Keys, KeyStatus{
-			ID: id(k), Limit: c.Text, Key: string(k.text), Requests: k.requests, Refused: k.refused, Left: c.Max - s.underWay(k.key),
+			ID: id(k), Limit: c.Text, Key: string(k.text), Requests: k.requests, Refused: k.refused, Left: c.Max - int(s.underWay(k.limit, k.key)),
 		})
 	}
 	return st
-}
-
-func (s *Slots) underWay(key uint64) int {
-	slot := s.table.find(key)
-	if slot == nil {
-		return 0
-	}
-	state, ok := slot.load(key)
-	if !ok {
-		return 0
-	}
-	return int(state & countMask)
 }
 
 // Counts returns those of the table.

@@ -9,9 +9,11 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 
 	"sluice/proxy/limit"
@@ -212,5 +214,75 @@ func TestDoorHandshakes(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("a connection that has ended still counts")
 		}
+	}
+}
+
+// deaf is a socket that hears nothing: what is sent from it could carry anybody's address.
+type deaf struct{ net.PacketConn }
+
+func (deaf) SetReadBuffer(int) error  { return nil }
+func (deaf) SetWriteBuffer(int) error { return nil }
+
+func (d deaf) ReadFrom(b []byte) (int, net.Addr, error) {
+	for {
+		if _, _, err := d.PacketConn.ReadFrom(b); err != nil {
+			return 0, nil, err
+		}
+	}
+}
+
+// TestDoorForged: who writes a client's address into packets of UDP, and never sees what is answered, does not shut that client out.
+func TestDoorForged(t *testing.T) {
+	f := func(t *testing.T, limits string) {
+		gw := doorway(t, limits, ", tls: self-signed, http: [h1, h2, h3]")
+		to, err := net.ResolveUDPAddr("udp", gw.Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		socket, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		tr := &quic.Transport{Conn: deaf{socket}}
+		ctx, cancel := context.WithCancel(t.Context())
+		var dials sync.WaitGroup
+		defer func() {
+			cancel()
+			dials.Wait()
+			tr.Close()
+			socket.Close()
+		}()
+		mine := clientTLS.Clone()
+		mine.NextProtos = []string{"h3"}
+		for range 12 {
+			dials.Go(func() {
+				if _, err := tr.Dial(ctx, to, mine, nil); err == nil {
+					t.Error("a connection was made by somebody who hears nothing")
+				}
+			})
+		}
+		// Most of them are to be proven, and nothing but the first few is counted.
+		for deadline := time.Now().Add(20 * time.Second); gw.Server.Counts().Retried < 7; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d addresses were to be proven, and %v refused", gw.Server.Counts().Retried, refusedAt(gw))
+			}
+		}
+		d := tls.Dialer{NetDialer: &net.Dialer{Timeout: 20 * time.Second}, Config: clientTLS.Clone()}
+		c, err := d.Dial("tcp", gw.Addr)
+		if err != nil {
+			t.Fatalf("the client is shut out: %v", err)
+		}
+		c.Close()
+		if got := refusedAt(gw); got != [limit.DoorReasons]uint64{} {
+			t.Errorf("refused %v", got)
+		}
+	}
+	for _, limits := range []string{
+		"{ connections: 10 per ip }", "{ connections: [100 per ip, 10] }", "{ connections: 1 per ip }", "{ new_connections: 10/h per ip }",
+	} {
+		t.Run(limits, func(t *testing.T) {
+			t.Parallel()
+			f(t, limits)
+		})
 	}
 }

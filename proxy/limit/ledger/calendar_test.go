@@ -128,3 +128,42 @@ func TestClock(t *testing.T) {
 		}
 	}
 }
+
+// TestClockAhead: a clock that was far ahead for some days closes nothing when it is right again, nor in the next run. Who has used something
+// there goes on in the day that it was in.
+func TestClockAhead(t *testing.T) {
+	folder := t.TempDir()
+	var clock atomic.Int64
+	today := time.Date(2026, 2, 27, 12, 0, 0, 0, time.UTC)
+	clock.Store(today.UnixNano())
+	now := func() time.Time { return time.Unix(0, clock.Load()) }
+	limit := &Limit{Text: "60/day", Most: 60, Batch: 5}
+	f := func(m *Meter, at time.Time, key, want int) {
+		t.Helper()
+		clock.Store(at.UnixNano())
+		if given := use(t, enter(t, m, key), limit, want, now); given != want {
+			t.Errorf("at %v key %d was given %d, want %d", at, key, given, want)
+		}
+		if _, ok := m.crashes(m.turn(clock.Load()).period); !ok {
+			t.Errorf("%v is not opened: its requests have the file written for ever", at)
+		}
+	}
+	l, m := started(t, folder, now, perDay)
+	f(m, today, 1, 20)
+	for day := range 6 {
+		f(m, today.AddDate(1, 0, day), 10+day, 50)
+	}
+	f(m, today, 2, 30)
+	f(m, today, 1, 20)
+	f(m, today, 15, 10) // in a year
+	for day := range 4 {
+		f(m, today.AddDate(0, 0, day), 20+day, 60)
+	}
+	l.Stop()
+	_, m = started(t, folder, now, perDay)
+	f(m, today.AddDate(0, 0, 3), 30, 60)
+	f(m, today.AddDate(0, 0, 4), 31, 60)
+	if given := use(t, enter(t, m, 15), limit, 60, now); given != 0 {
+		t.Errorf("a key got %d more of a day that it had used up", given)
+	}
+}

@@ -483,7 +483,7 @@ func (w *writing) loadMeter(tx *bbolt.Tx, m *Meter) error {
 			if err != nil || len(k) != 8 {
 				return fmt.Errorf("%w: a period is not what was written", errDamaged)
 			}
-			m.open(opened{binary.BigEndian.Uint64(k), w.run - min(run, w.run)})
+			m.open(opened{binary.BigEndian.Uint64(k), w.run - min(run, w.run)}, current)
 			return nil
 		}); err != nil {
 			return err
@@ -589,7 +589,8 @@ func bucket(tx *bbolt.Tx, meter string, what []byte) (*bbolt.Bucket, error) {
 	return mine.CreateBucketIfNotExists(what)
 }
 
-// openIn opens a period, unless it was opened by a former run, and forgets those of long ago.
+// openIn opens a period, unless it was opened by a former run, and forgets those that are far from it: of long ago, or of a clock that was
+// ahead. Who was in one of these goes on there by what is kept for it.
 func (w *writing) openIn(tx *bbolt.Tx, o *opening) error {
 	b, err := bucket(tx, o.meter.name, bucketOpened)
 	if err != nil {
@@ -597,7 +598,7 @@ func (w *writing) openIn(tx *bbolt.Tx, o *opening) error {
 	}
 	var old [][]byte
 	if err := b.ForEach(func(k, _ []byte) error {
-		if len(k) == 8 && binary.BigEndian.Uint64(k)+openedMax < o.period {
+		if len(k) == 8 && apart(binary.BigEndian.Uint64(k), o.period) > openedMax {
 			old = append(old, append([]byte(nil), k...))
 		}
 		return nil
@@ -652,7 +653,7 @@ func (w *writing) keep(tx *bbolt.Tx, a *Account) (uint64, error) {
 func (w *writing) done() {
 	w.marked = true
 	for _, o := range w.opened {
-		o.meter.open(o.opened)
+		o.meter.open(o.opened, o.meter.turn(w.now).period)
 	}
 	for i, a := range w.accounts {
 		if w.kept[i] != 0 {

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"hash/maphash"
 	"slices"
 	"sync"
@@ -186,17 +187,20 @@ func (m *Meter) crashes(period uint64) (uint64, bool) {
 	return 0, false
 }
 
-// open says that a period is opened. Those that were opened longest ago are forgotten.
-func (m *Meter) open(o opened) {
+// open says that a period is opened. Those that are farthest from the current one are forgotten: a clock may have been ahead for a while, and
+// have opened what is not due for years.
+func (m *Meter) open(o opened, current uint64) {
 	list := append(slices.Clone(*m.known.Load()), o)
-	slices.SortFunc(list, func(a, b opened) int { return int(int64(a.period - b.period)) })
-	if len(list) > openedMax {
-		list = list[len(list)-openedMax:]
-	}
+	slices.SortFunc(list, func(a, b opened) int { return cmp.Compare(apart(a.period, current), apart(b.period, current)) })
+	list = list[:min(len(list), openedMax)]
 	m.known.Store(&list)
 }
 
+// openedMax is how many opened periods are remembered, and how far they may be apart in the file.
 const openedMax = 4
+
+// apart is how many periods lie between two.
+func apart(a, b uint64) uint64 { return max(a, b) - min(a, b) }
 
 // Counts says how many keys have used something in this period, how many were given up, and how often there was no room for one.
 func (m *Meter) Counts(now int64) (live int, evicted, overflow uint64) {

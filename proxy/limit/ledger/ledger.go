@@ -385,6 +385,9 @@ func (l *Ledger) write(b *book) error {
 	l.dropped = nil
 	meters := slices.Collect(maps.Values(l.meters))
 	l.mu.Unlock()
+	for _, a := range waiting {
+		a.queued.Store(false) // what changes from here on is written once more
+	}
 
 	l.setClock()
 	w := &writing{book: b, now: l.now().UnixNano(), accounts: waiting, dropped: gone, meters: meters}
@@ -398,8 +401,9 @@ func (l *Ledger) write(b *book) error {
 		}
 	}
 	if err != nil {
+		again := slices.DeleteFunc(waiting, func(a *Account) bool { return !a.queued.CompareAndSwap(false, true) }) // those are waiting already
 		l.mu.Lock()
-		l.waiting, l.dropped = append(waiting, l.waiting...), append(gone, l.dropped...)
+		l.waiting, l.dropped = append(again, l.waiting...), append(gone, l.dropped...)
 		l.mu.Unlock()
 		return l.explain("write", err)
 	}
@@ -616,7 +620,6 @@ func (w *writing) openIn(tx *bbolt.Tx, o *opening) error {
 // keep writes what an account may use: a batch more than it has, or what it had no room for. What is used while the file is written is
 // bounded by what was kept before.
 func (w *writing) keep(tx *bbolt.Tx, a *Account) (uint64, error) {
-	a.queued.Store(false) // what changes from here on is written once more
 	l, batch := a.limit.Load(), a.batch
 	if l != nil {
 		batch = l.Batch

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -345,4 +346,54 @@ func TestDamaged(t *testing.T) {
 		}
 		return b
 	})
+}
+
+// TestFailing: while the file cannot be written each account waits for it once, however often it is asked for; and when it can, all goes on.
+func TestFailing(t *testing.T) {
+	l, m := started(t, t.TempDir(), nil, perDay)
+	limit := &Limit{Text: "1000/day", Most: 1000, Batch: 10}
+	var accounts []*Account
+	for k := range 20 {
+		accounts = append(accounts, enter(t, m, k))
+	}
+	// An account that bbolt cannot write, because its meter has no name, fails all that are written with it: after the others.
+	bad := &Account{meter: newMeter(l, "", perDay)}
+	bad.queued.Store(true)
+	l.mu.Lock()
+	for _, a := range accounts {
+		if a.queued.CompareAndSwap(false, true) {
+			l.waiting = append(l.waiting, a)
+		}
+	}
+	l.waiting = append(l.waiting, bad)
+	l.mu.Unlock()
+	waiting := func() int {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(l.waiting)
+	}
+	eventually(t, "the file to fail again and again", func() bool {
+		for _, a := range accounts {
+			a.Take(1, limit, time.Now().UnixNano())
+		}
+		return l.Status().Failed >= 4
+	})
+	if n := waiting(); n > len(accounts)+1 || l.Unready() == "" {
+		t.Errorf("%d are waiting for %d accounts, and the problem is %q", n, len(accounts), l.Unready())
+	}
+	eventually(t, "an attempt to be over", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		at := slices.Index(l.waiting, bad)
+		if at >= 0 {
+			l.waiting = slices.Delete(l.waiting, at, at+1)
+		}
+		return at >= 0
+	})
+	eventually(t, "the file to be written", func() bool { return l.Unready() == "" && waiting() == 0 })
+	for _, a := range accounts {
+		if given := use(t, a, limit, 50, time.Now); given != 50 {
+			t.Errorf("got %d", given)
+		}
+	}
 }

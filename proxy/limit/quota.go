@@ -237,7 +237,8 @@ func (g *Quota) account(x *proxy.Exchange, meter int, now int64) *ledger.Account
 }
 
 const (
-	// patienceMax is how long a request waits for the file to be opened when the gateway has just started, which takes milliseconds.
+	// patienceMax is how long a request waits for the file when the gateway has just started, or has got a quota that is new, which takes
+	// milliseconds.
 	patienceMax = 2 * time.Second
 	// patientMax is how many do so at a time.
 	patientMax = 1000
@@ -250,7 +251,7 @@ func (g *Quota) await(x *proxy.Exchange, m *ledger.Meter) {
 	default:
 	}
 	defer g.waiting.Add(-1)
-	if g.waiting.Add(1) > patientMax || !g.options.Ledger.Opening() {
+	if g.waiting.Add(1) > patientMax || !g.options.Ledger.Hopeful() {
 		return
 	}
 	x.Waited = true

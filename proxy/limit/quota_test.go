@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -205,6 +206,25 @@ func TestQuotaTogether(t *testing.T) {
 	}
 	if used := g.Status().Keys[0].Used; used > 300 {
 		t.Errorf("%d were used", used)
+	}
+}
+
+// TestQuotaNew: a quota that a reload brings in refuses nobody while the file is written for the first time.
+func TestQuotaNew(t *testing.T) {
+	q := newQuotas(t, nil, map[string][]int64{"default": {1}})
+	for i := range 10 {
+		o := q.options
+		meter := o.Ledger.Meter(fmt.Sprint("another ", i), ledger.Calendar{Unit: ledger.Month, Zone: time.UTC}, 100)
+		o.Meters = []QuotaMeter{{meter, byConsumer()}}
+		another, err := NewQuotas(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := identified("acme", "")
+		if err := mustQuota(t, another, 1).Check(x); err != nil {
+			t.Errorf("%d: %v", i, err)
+		}
+		x.Release()
 	}
 }
 

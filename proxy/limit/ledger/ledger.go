@@ -70,8 +70,11 @@ func (l *Ledger) setClock() { l.offset.Store(l.now().UnixNano() - wire.Now()) }
 // Wall is the Unix time in nanoseconds of a moment of wire.Now. It goes by the wall clock, also after that was set, within a second.
 func (l *Ledger) Wall(moment int64) int64 { return moment + l.offset.Load() }
 
-// Opening reports whether the file is about to be read, for all that is known.
-func (l *Ledger) Opening() bool { return l.Unready() == notRead }
+// Hopeful reports whether the file is about to be read or written, for all that is known.
+func (l *Ledger) Hopeful() bool {
+	why := l.Unready()
+	return why == "" || why == notRead
+}
 
 // Meter returns what counts under a name, by a calendar that is always the same for it, with room for so many keys.
 func (l *Ledger) Meter(name string, c Calendar, keys int) *Meter {

@@ -208,6 +208,10 @@ func (*Allowance) schema(*schemaWriter, field) object {
 	return pattern(`^ *[0-9]+/[0-9a-z.]+( +burst +[0-9]+)?( +per +.+)?$`)
 }
 
+func (*QuotaAmount) schema(*schemaWriter, field) object {
+	return pattern(`^ *[0-9]+/(d|day|w|week|month)( +per +.+)?$`)
+}
+
 func (*Ceiling) schema(*schemaWriter, field) object {
 	return object{"anyOf": []any{object{"type": "integer", "minimum": 1}, pattern(`^ *[0-9]+( +per +.+)?$`)}}
 }

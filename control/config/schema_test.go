@@ -3,6 +3,8 @@ package config
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -24,7 +26,8 @@ func accepts(t *testing.T, schema *jsonschema.Resolved, src string) error {
 	return schema.Validate(value)
 }
 
-func TestSchema(t *testing.T) {
+func resolved(t *testing.T) *jsonschema.Resolved {
+	t.Helper()
 	var raw jsonschema.Schema
 	if err := json.Unmarshal(Schema(), &raw); err != nil {
 		t.Fatal(err)
@@ -33,6 +36,58 @@ func TestSchema(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return schema
+}
+
+// TestSchemaOfExamples wants the schema to take what README and the behaviour scripts show.
+func TestSchemaOfExamples(t *testing.T) {
+	schema := resolved(t)
+	// In a list between brackets the YAML of this test takes what stands before a port for a key.
+	origin := regexp.MustCompile(`([\[,] *)([a-z0-9]+://[^ ,\]"]+)`)
+	f := func(where, src string) {
+		t.Helper()
+		if err := accepts(t, schema, origin.ReplaceAllString(src, `$1"$2"`)); err != nil {
+			t.Errorf("%s: the schema refuses\n%s\n%v", where, src, err)
+		}
+	}
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?ms)^```yaml\n(.*?)^```|<<'EOF'\n(.*?)^EOF").FindAllStringSubmatch(string(readme), -1)
+	found := 0
+	for _, b := range blocks {
+		// Of documents there are others, too, and parts of one.
+		if src := b[1] + b[2]; wholeConfig.MatchString(src) {
+			f("README", src)
+			found++
+		}
+	}
+	scripts, err := filepath.Glob("../../proxy/testdata/*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range scripts {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, src, ok := strings.Cut(string(text), "\n-- gateway.yaml --\n"); ok {
+			src, _, _ = strings.Cut(src, "\n-- ")
+			f(file, src)
+			found++
+		}
+	}
+	if len(blocks) < 10 || found < 150 {
+		t.Errorf("there are %d blocks in README, and %d configurations in all", len(blocks), found)
+	}
+}
+
+// wholeConfig are documents whose first key is one of a configuration.
+var wholeConfig = regexp.MustCompile(`\A(\s*#.*\n)*(version|listen|admin|limits|state|log|services|policies|routes|defaults|tls|consumers|stores|cache|include):`)
+
+func TestSchema(t *testing.T) {
+	schema := resolved(t)
 	example, err := os.ReadFile("testdata/example.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -82,6 +137,9 @@ func TestSchema(t *testing.T) {
 	f("policies: { a: { rate_limit: { allow: 1/10s, cost: { routes: { a: 5 }, status: { 401: 10, 5xx: 0 }, header: X-Cost } }, concurrency: { max: [500, 10 per ip], status: 429 } } }")
 	f("stores: { a: redis://h, b: { url: rediss://h, user: u, password: p, secret: s, prefix: x, ca: ca.pem, timeout: 100ms } }")
 	f("policies: { a: { rate_limit: { allow: 1/s, across: a, if_store_down: deny } } }")
+	f("policies: { a: { quota: { allow: [1000/day, 5/w per claim.org and consumer], time_zone: Europe/Berlin } }, b: { quota: { plans: { gold: 2/month, default: '${N}/d' } } } }")
+	bad("policies: { a: { quota: { allow: 1/hour } } }")
+	bad("policies: { a: { quota: { plans: { default: [5] } } } }")
 	bad("stores: { a: { host: h } }")
 	bad("policies: { a: { rate_limit: { allow: 1/s, if_store_down: open } } }")
 	bad("version: 2")

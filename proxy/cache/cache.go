@@ -18,7 +18,9 @@ type Cache struct {
 	Store   *store.Store
 	flights flights
 	behind  atomic.Int64 // fetches in the background under way
-	ids     atomic.Uint64
+	// resuming counts bodies that go on from the origin.
+	resuming atomic.Int64
+	ids      atomic.Uint64
 	// identified says that somebody was known by name: then one URL can lie under the keys of many.
 	identified atomic.Bool
 	shelves    shelves

@@ -18,7 +18,14 @@ type tail struct {
 // resume asks the origin for the next left bytes, from at on, of the body of that size that v's client is reading: something of it was evicted
 // while the client took its time. The response goes on only with bytes of the same version, which takes a strong entity tag and an origin that
 // knows ranges; else, as when the origin fails, it is cut. It happens once: what comes from the origin is not evicted.
+//
+// Each client asks for itself, and keeps a connection of the service for as long as it reads: whoever lets many clients read slowly, and pushes
+// out what they read, must not take all of these. Those beyond resumesMax are cut.
 func (v *visit) resume(at, left, size int64, why error) error {
+	if resuming := &v.p.cache.resuming; resuming.Add(1) > resumesMax {
+		resuming.Add(-1)
+		return errTorn.With(fmt.Errorf("%w, and the rest of too many others is being asked for", why))
+	}
 	part := rules.Range{From: at, To: at + left - 1}
 	etag := v.record.etag(v.lines)
 	c := v.x.Fork()
@@ -46,6 +53,9 @@ func (v *visit) resume(at, left, size int64, why error) error {
 	return nil
 }
 
+// resumesMax bounds the bodies that go on from their origins at a time.
+const resumesMax = 64
+
 // goesOn reports whether the body goes on from the origin.
 func (t *tail) goesOn() bool { return t.left > 0 }
 
@@ -63,5 +73,6 @@ func (v *visit) closeTail() {
 	if c := v.tail.c; c != nil {
 		v.x.CancelFork(nil, nil)
 		c.End()
+		v.p.cache.resuming.Add(-1)
 	}
 }

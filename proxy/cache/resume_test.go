@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,18 +55,21 @@ type sliceFlow struct{ *bytes.Reader }
 func (f *sliceFlow) Buffered() int { return f.Len() }
 func (f *sliceFlow) Close() error  { return nil }
 
+// fill evicts what is in a cache.
+func fill(t *testing.T, c *Cache, bytes int) {
+	t.Helper()
+	for i := range uint64(bytes / 900) {
+		key := binary.LittleEndian.AppendUint64([]byte("filler"), i)
+		if err := c.Store.Put(&store.Item{Key: key, KeepFor: time.Hour, Began: c.Store.Now()}, make([]byte, 900)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestResume: when a part of a body is evicted under a slow client, the response goes on from the origin, if that has the same version and
 // knows ranges. Whatever else comes cuts the response: no client takes bytes of two versions for one.
 func TestResume(t *testing.T) {
 	random := rand.NewChaCha8([32]byte{})
-	fill := func(c *Cache, bytes int) {
-		for i := range uint64(bytes / 900) {
-			key := binary.LittleEndian.AppendUint64([]byte("filler"), i)
-			if err := c.Store.Put(&store.Item{Key: key, KeepFor: time.Hour, Began: c.Store.Now()}, make([]byte, 900)); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
 	// f lets a client read a little of a body, evicts it, changes the origin and reads on. want is the part that the origin is asked for then;
 	// empty: the response has to be cut.
 	f := func(name string, etag string, hit bool, change func(o *versioned), want string, fields ...string) {
@@ -89,7 +94,7 @@ func TestResume(t *testing.T) {
 				for end := time.Now().Add(30 * time.Second); c.flights.has([]byte("ahhost/x")) && time.Now().Before(end); {
 					time.Sleep(time.Millisecond)
 				}
-				fill(c, 24<<20)
+				fill(t, c, 24<<20)
 				change(o)
 				rest, err := io.ReadAll(&x.Response.Body)
 				got = append(got, rest...)
@@ -129,6 +134,72 @@ func TestResume(t *testing.T) {
 		f("another length", strong, hit, func(o *versioned) { o.body = o.body[:len(o.body)-1] }, "")
 		f("no ranges", strong, hit, func(o *versioned) { o.parts = false }, "")
 		f("down", strong, hit, func(o *versioned) { o.down = true }, "")
+	}
+}
+
+// counted is an origin that many ask at once.
+type counted struct {
+	mu sync.Mutex
+	versioned
+}
+
+func (o *counted) Serve(x *proxy.Exchange, next *proxy.Chain) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.versioned.Serve(x, next)
+}
+
+// TestResumeMany: what many clients read slowly is evicted. So many of them go on at a time, and the others are cut: the connections of the
+// service are for others, too. When these have ended others go on.
+func TestResumeMany(t *testing.T) {
+	const clients = resumesMax + 20
+	o := &counted{versioned: versioned{body: make([]byte, 700<<10), etag: `"1"`, parts: true, length: 700 << 10}}
+	c := New(store.New(16<<20, wire.Now))
+	defer c.Store.Close()
+	chain := proxy.NewChain(proxy.Link{Name: "cache", Policy: NewPolicy(c, Options{Space: []byte("a"), Wait: time.Minute})}, proxy.Link{Name: "origin", Policy: o})
+	for range 2 {
+		c.Resumed.Store(0)
+		if _, _, err := askLazy(chain, "/x", nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		var reading, asked, looked, done sync.WaitGroup
+		var cut atomic.Int64
+		var went atomic.Uint64
+		evicted := make(chan struct{})
+		reading.Add(clients)
+		asked.Add(clients)
+		looked.Add(clients)
+		for range clients {
+			done.Go(func() {
+				_, _, err := askLazy(chain, "/x", nil, func(x *proxy.Exchange) {
+					b := make([]byte, 10<<10)
+					_, _ = io.ReadFull(&x.Response.Body, b)
+					reading.Done()
+					<-evicted
+					_, err := io.ReadFull(&x.Response.Body, make([]byte, 600<<10))
+					asked.Done()
+					asked.Wait()
+					went.Store(c.Resumed.Load())
+					looked.Done()
+					looked.Wait() // from here on places become free
+					if errors.Is(err, store.ErrTorn) {
+						cut.Add(1)
+					} else if err != nil {
+						t.Error(err)
+					}
+				})
+				if err != nil && !errors.Is(err, store.ErrTorn) {
+					t.Error(err)
+				}
+			})
+		}
+		reading.Wait()
+		fill(t, c, 24<<20)
+		close(evicted)
+		done.Wait()
+		if n := c.resuming.Load(); went.Load() != resumesMax || cut.Load() != clients-resumesMax || n != 0 {
+			t.Errorf("%d went on, %d were cut, and %d count still", went.Load(), cut.Load(), n)
+		}
 	}
 }
 

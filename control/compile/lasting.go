@@ -19,7 +19,10 @@ type unready interface{ Unready() string }
 // lastingOf returns what has this definition: of the plan, of what runs, or made now. Nothing is started before the plan is committed.
 func lastingOf[T lasting](b *builder, definition string, create func() (T, error)) (T, error) {
 	if b.plan.lasting == nil {
-		b.plan.lasting = make(map[string]lasting)
+		b.plan.lasting, b.plan.enforced = make(map[string]lasting), make(map[string]bool)
+	}
+	if b.enforcing {
+		b.plan.enforced[definition] = true
 	}
 	for _, known := range []map[string]lasting{b.plan.lasting, b.runningLasting} {
 		if t, ok := known[definition]; ok {
@@ -56,18 +59,25 @@ func lastingAll[T lasting](r *Runtime) []T {
 	return all
 }
 
-// Unready says why policies have closed their routes, or is empty.
+// Unready says why policies have closed their routes, or is empty. Policies that are tried out, or switched off, have closed nothing: what they
+// miss is in their metrics and in the log.
 func (r *Runtime) Unready() string {
-	var reasons []string
-	for _, t := range lastingAll[lasting](r) {
-		if u, ok := t.(unready); ok {
-			if why := u.Unready(); why != "" {
-				reasons = append(reasons, why)
-			}
+	r.mu.Lock()
+	var needed []unready
+	for definition, t := range r.lasting {
+		if u, ok := t.(unready); ok && r.enforced[definition] {
+			needed = append(needed, u)
 		}
 	}
-	if why := r.Members().Unready(); why != "" {
-		reasons = append(reasons, why)
+	if r.asksMembers {
+		needed = append(needed, r.members)
+	}
+	r.mu.Unlock()
+	var reasons []string
+	for _, u := range needed {
+		if why := u.Unready(); why != "" {
+			reasons = append(reasons, why)
+		}
 	}
 	slices.Sort(reasons)
 	return strings.Join(slices.Compact(reasons), "; ")

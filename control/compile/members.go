@@ -6,6 +6,7 @@ import (
 	"iter"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,6 +47,20 @@ type Members struct {
 type liveGroup struct {
 	*consumer.Live
 	read bool
+}
+
+// asksStored reports whether a policy asks for consumers that are stored.
+func (b *builder) asksStored(p *config.Policy) bool {
+	var group string
+	switch {
+	case p.APIKey != nil:
+		group = p.APIKey.Consumers.Text
+	case p.BasicAuth != nil:
+		group = p.BasicAuth.Consumers.Text
+	case p.Signature != nil:
+		group = p.Signature.Consumers.Text
+	}
+	return slices.Contains(b.plan.stored, group)
 }
 
 // members finds what the plan needs for its groups, and opens nothing yet.

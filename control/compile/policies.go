@@ -43,6 +43,10 @@ func (b *builder) policy(u config.Use, pattern *router.Pattern, path string) (pr
 	if name == "" {
 		name = p.Kind()
 	}
+	b.enforcing = p.Enforced()
+	if b.enforcing && b.asksStored(p) {
+		b.plan.asksMembers = true
+	}
 	for _, build := range policyBuilders {
 		policy, mine, err := build(b, name, p, pattern)
 		if !mine {

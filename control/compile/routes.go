@@ -44,6 +44,7 @@ type builder struct {
 	uses      []use
 	logins    []loginUse
 	at        step // where the policy that is being built stands
+	enforcing bool // it refuses whom it is there to refuse
 
 	cacheJudged bool // what is wrong with the memory of the cache was said
 }

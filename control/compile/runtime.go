@@ -38,27 +38,29 @@ type Options struct {
 type Runtime struct {
 	options Options
 
-	mu         sync.Mutex
-	services   map[string]*service
-	routes     map[string]bool // names with metrics
-	tls        map[string]*terminator
-	limiters   map[string]*limiter
-	doors      []string // listeners whose door is among them
-	passages   []*observe.PassageMetrics
-	log        *accessLog
-	retiring   map[*accessLog]*time.Timer
-	generation uint64
-	counts     tlsterm.Counts
-	cache      *cache.Cache
-	encoders   *compress.Encoders
-	compressed map[string]*compress.Counts // by route
-	cacheBytes int64
-	lasting    map[string]lasting
-	passwords  *consumer.Passwords
-	consumers  map[string]*consumer.Group
-	members    *Members // nil: none are stored
-	unenforced []string
-	sets       map[[sha256.Size]byte]*address.Set
+	mu          sync.Mutex
+	services    map[string]*service
+	routes      map[string]bool // names with metrics
+	tls         map[string]*terminator
+	limiters    map[string]*limiter
+	doors       []string // listeners whose door is among them
+	passages    []*observe.PassageMetrics
+	log         *accessLog
+	retiring    map[*accessLog]*time.Timer
+	generation  uint64
+	counts      tlsterm.Counts
+	cache       *cache.Cache
+	encoders    *compress.Encoders
+	compressed  map[string]*compress.Counts // by route
+	cacheBytes  int64
+	lasting     map[string]lasting
+	enforced    map[string]bool
+	passwords   *consumer.Passwords
+	consumers   map[string]*consumer.Group
+	members     *Members // nil: none are stored
+	asksMembers bool
+	unenforced  []string
+	sets        map[[sha256.Size]byte]*address.Set
 }
 
 // New returns an empty runtime.
@@ -98,10 +100,12 @@ type Plan struct {
 	cache       *cache.Cache
 	cacheBytes  int64
 	lasting     map[string]lasting // by definition
+	enforced    map[string]bool    // the definitions of those that a policy needs which refuses whom it should
 	unenforced  []string           // names of policies that refuse nobody and should
 	consumers   map[string]*consumer.Group
 	members     *Members
 	stored      []string // the groups of members
+	asksMembers bool     // a policy needs these that refuses whom it should
 }
 
 // Listener is where clients connect.
@@ -211,6 +215,7 @@ func (r *Runtime) Commit(p *Plan) {
 	oldLog, oldTLS, oldLasting := r.log, r.tls, r.lasting
 	r.doors = p.doors
 	r.tls, r.limiters, r.lasting, r.unenforced = p.terminators, p.limiters, p.lasting, p.unenforced
+	r.enforced, r.asksMembers = p.enforced, p.asksMembers
 	r.services, r.log, r.generation = p.services, p.log, p.Snapshot.Generation
 	r.compressed, r.consumers = p.compressed, p.consumers
 	r.sets = p.sets

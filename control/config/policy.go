@@ -81,6 +81,19 @@ func (p Policy) Kind() string {
 	return ""
 }
 
+// Enforced reports whether the policy does what it says: one that is tried out, or switched off, refuses nobody.
+func (p Policy) Enforced() bool {
+	v := reflect.ValueOf(p)
+	for i := range v.NumField() {
+		if f := v.Field(i); f.Kind() == reflect.Pointer && !f.IsNil() {
+			if mode := f.Elem().FieldByName("Mode"); mode.IsValid() && mode.String() != "enforce" {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 func (p Policy) kinds() []string {
 	var kinds []string
 	v := reflect.ValueOf(p)

@@ -1,0 +1,50 @@
+package compile
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// TestUnreadyModes: what an enforcing policy misses keeps traffic away, as it has closed its routes. What one misses that is tried out, or
+// switched off, does not: it has closed nothing.
+func TestUnreadyModes(t *testing.T) {
+	f := func(policy string) {
+		t.Run(policy[:8], func(t *testing.T) {
+			t.Parallel()
+			state := t.TempDir()
+			r := newRuntime(t)
+			for _, name := range []string{quotaFile, membersFile} {
+				if err := os.Mkdir(filepath.Join(state, name), 0o700); err != nil { // which is no file that could be opened
+					t.Fatal(err)
+				}
+			}
+			commit := func(mode string) {
+				r.Commit(mustCompile(t, r, fmt.Sprintf(`
+state: %s
+stores: { redis: "redis://127.0.0.1:1" }
+services: { auth: { to: http://127.0.0.1:1 } }
+consumers: { partners: { stored: true }, others: { a: { keys: [{ hash: "sha256:00000000000000000000000000000000000000000000000000000000000000aa" }] } } }
+policies: { key: { api_key: { consumers: others, header: X-Key } } }
+routes: { a: { match: /a, use: [key, { %s, mode: %s } }], respond: { status: 204 } } }
+`, state, policy, mode)))
+			}
+			commit("enforce")
+			eventually(t, "a reason", func() bool { return r.Unready() != "" })
+			for _, mode := range []string{"report", "off"} {
+				commit(mode)
+				if why := r.Unready(); why != "" {
+					t.Errorf("in mode %s: %s", mode, why)
+				}
+			}
+			commit("enforce")
+			eventually(t, "a reason again", func() bool { return r.Unready() != "" })
+		})
+	}
+	f("jwt: { issuer: 'http://127.0.0.1:1', audience: a")
+	f("introspection: { issuer: 'http://127.0.0.1:1', client_id: a, client_secret: b")
+	f("rate_limit: { allow: 1/s, across: redis, if_store_down: deny")
+	f("quota: { allow: 5/day")
+	f("api_key: { consumers: partners, header: X-Other")
+}

@@ -51,6 +51,11 @@ func (e *Entry) Most() int64 {
 	return e.Burst * bursts
 }
 
+// least is how long the bucket takes to fill if it was full before.
+func (e *Entry) least() int64 {
+	return min(e.Take+min(e.Charge, max(2*e.Burst-e.Take, 0)), e.Most())
+}
+
 // FleetOptions are what a Fleet works with.
 type FleetOptions struct {
 	Name   string // of the store
@@ -333,12 +338,16 @@ func (f *Fleet) call(ctx context.Context, entries []Entry) error {
 	return err
 }
 
-// plausible holds the answers against what a bucket can be: a ledger that does not do its part must not let everybody in, or nobody.
+// plausible holds the answers against what a bucket can be: a ledger that does not do its part must not let everybody in, or nobody. What it
+// was just told has to stand in its answer.
 func plausible(entries []Entry) error {
 	for i := range entries {
 		e := &entries[i]
 		if e.Full < 0 || e.Full > e.Most()+int64(time.Millisecond) {
 			return fmt.Errorf("the store says that a bucket is full in %d ns, which takes %d ns at most", e.Full, e.Most())
+		}
+		if least := e.least(); e.Full < least-int64(time.Millisecond) {
+			return fmt.Errorf("the store says that a bucket is full in %d ns, and what was taken from it takes %d ns to come", e.Full, least)
 		}
 	}
 	return nil

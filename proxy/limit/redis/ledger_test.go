@@ -418,7 +418,7 @@ func up(hosts []*host) int {
 func TestHostileReplies(t *testing.T) {
 	t.Parallel()
 	for _, reply := range []string{
-		"", "+OK\r\n", ":1\r\n", "$3\r\nabc\r\n", "*0\r\n", "*1\r\n:-5\r\n", "*1\r\n:9223372036854775807\r\n", "*1\r\n:99999999999\r\n", "*1\r\n$1\r\nx\r\n",
+		"", "+OK\r\n", ":1\r\n", "$3\r\nabc\r\n", "*0\r\n", "*1\r\n:-5\r\n", "*1\r\n:0\r\n", "*1\r\n:500000\r\n", "*1\r\n:9223372036854775807\r\n", "*1\r\n:99999999999\r\n", "*1\r\n$1\r\nx\r\n",
 		"*1\r\n*0\r\n", "*2\r\n:1\r\n:1\r\n", "*-1\r\n", "$-1\r\n", "-NOSCRIPT none\r\n", "-ERR \x00\r\n", "?\r\n", "*99999999\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n",
 	} {
 		l := redis.New(redis.Options{Network: "tcp", Address: hostile(t, reply), Prefix: "test", Timeout: 100 * time.Millisecond})

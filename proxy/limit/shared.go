@@ -2,6 +2,7 @@ package limit
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -53,6 +54,7 @@ type Shared struct {
 	lease    int64 // tokens
 	wants    bitmap
 	accounts []account // one for each slot of the table
+	mine     uint64    // what stands for the window in account.about
 }
 
 // account is what a host has to tell the ledger about the bucket of a slot.
@@ -61,6 +63,9 @@ type account struct {
 	charged atomic.Int64 // the same of what responses have cost, or of tokens that were given back
 	// news is the time from which a request that is refused asks what has become of the bucket.
 	news atomic.Int64
+	// about is the key that the ledger is to be told of, mixed with what stands for its window: the slot may have another one by then, of
+	// another window, whose bucket has other numbers.
+	about atomic.Uint64
 }
 
 const accountBytes = int(unsafe.Sizeof(account{}))
@@ -71,7 +76,7 @@ const (
 	leaseTime  = 20 * time.Millisecond // or what comes in this time, if that is more
 	// newsEvery is how long a key that is refused may have to wait until this host learns that its bucket was filled elsewhere.
 	newsEvery = int64(500 * time.Millisecond)
-	// settleTime is how long the place of a key is kept after its bucket is full, so that what was taken is charged to nobody else.
+	// settleTime is how long the place of a key is kept after its bucket is full at the least, so that what was taken is charged to nobody else.
 	settleTime = int64(time.Second)
 )
 
@@ -84,8 +89,10 @@ func (w *Window) Lease() int {
 
 func newShared(t *table, accounts []account, w *Window, a *Across) *Shared {
 	return &Shared{
-		Local:  Local{table: t, interval: w.interval, burst: w.interval * int64(w.Burst), keep: settleTime},
-		across: a, lease: int64(w.Lease()), wants: newBitmap(len(accounts)), accounts: accounts,
+		Local: Local{
+			table: t, interval: w.interval, burst: w.interval * int64(w.Burst), keep: max(settleTime, 2*int64(a.Fleet.timeout)),
+		},
+		across: a, lease: int64(w.Lease()), wants: newBitmap(len(accounts)), accounts: accounts, mine: rand.Uint64(),
 	}
 }
 
@@ -122,9 +129,9 @@ func (s *Shared) Look(key uint64, n, now int64) Verdict {
 			_, v := s.decide(state, n, now)
 			switch {
 			case !v.OK:
-				s.ask(at, now)
+				s.ask(at, key, now)
 			case n > 0 && !s.covers(s.accounts[at].taken.Load(), n):
-				v = s.held(at, state, now)
+				v = s.held(at, key, state, now)
 			}
 			return v
 		}
@@ -147,7 +154,7 @@ func (s *Shared) Take(key uint64, n, now int64) Verdict {
 			if slot, entered = s.table.enter(key, uint64(now-s.keep), first); entered {
 				at := s.table.index(slot)
 				s.accounts[at].taken.Add(n)
-				s.settle(at)
+				s.settle(at, key)
 				return v
 			}
 			if slot == nil {
@@ -162,17 +169,17 @@ func (s *Shared) Take(key uint64, n, now int64) Verdict {
 		at := s.table.index(slot)
 		next, v := s.decide(state, n, now)
 		if !v.OK {
-			s.ask(at, now)
+			s.ask(at, key, now)
 			return v
 		}
 		taken := &s.accounts[at].taken
 		// Counted before it is taken, so that whoever charges it never knows of less than was taken.
 		if !s.covers(taken.Add(n)-n, n) {
 			taken.Add(-n)
-			return s.held(at, state, now)
+			return s.held(at, key, state, now)
 		}
 		if slot.state.CompareAndSwap(state, next) {
-			s.settle(at)
+			s.settle(at, key)
 			return v
 		}
 		taken.Add(-n)
@@ -183,23 +190,26 @@ func (s *Shared) Take(key uint64, n, now int64) Verdict {
 func (s *Shared) covers(taken, n int64) bool { return taken <= 0 || taken+n <= s.lease }
 
 // held is the verdict on a request whose bucket seems to have enough, but the lease is used up: the ledger will have answered in a moment.
-func (s *Shared) held(at int, state uint64, now int64) Verdict {
-	s.settle(at)
+func (s *Shared) held(at int, key, state uint64, now int64) Verdict {
+	s.settle(at, key)
 	s.across.Held.Add(1)
 	return Verdict{Full: max(int64(state)-now, 0), Wait: int64(roundEvery)}
 }
 
-// settle has the account of a slot charged with the next batch.
-func (s *Shared) settle(at int) {
+// settle has the account of a slot charged with the next batch, for the key that has it.
+func (s *Shared) settle(at int, key uint64) {
+	if about := &s.accounts[at].about; about.Load() != key^s.mine {
+		about.Store(key ^ s.mine)
+	}
 	if s.wants.set(at) {
 		s.across.Fleet.wake()
 	}
 }
 
 // ask wants to know what has become of a bucket that seems to be empty, once in a while.
-func (s *Shared) ask(at int, now int64) {
+func (s *Shared) ask(at int, key uint64, now int64) {
 	if now >= s.accounts[at].news.Load() {
-		s.settle(at)
+		s.settle(at, key)
 	}
 }
 
@@ -211,11 +221,11 @@ func (s *Shared) Charge(key uint64, n, now int64) {
 	if slot := s.table.find(key); slot != nil {
 		at := s.table.index(slot)
 		s.accounts[at].charged.Add(min(n, s.burst/s.interval))
-		s.settle(at)
+		s.settle(at, key)
 	}
 }
 
-// entry is what the ledger is told of the bucket of a slot; false if the slot has no key any more.
+// entry is what the ledger is told of the bucket of a slot; false if the slot has no key any more, or not the one that this is about.
 func (s *Shared) entry(at int, now int64) (Entry, bool) {
 	slot := s.table.slot(at)
 	key := slot.key.Load() &^ gate
@@ -224,6 +234,9 @@ func (s *Shared) entry(at int, now int64) (Entry, bool) {
 		return Entry{}, false
 	}
 	a := &s.accounts[at]
+	if a.about.Load()^s.mine != key {
+		return Entry{}, false
+	}
 	a.news.Store(now + newsEvery)
 	e := Entry{Policy: s.across.Name, Key: key, Burst: s.burst, shared: s, at: at, taken: a.taken.Load(), charged: a.charged.Load()}
 	e.Take, e.Charge = e.taken*s.interval, e.charged*s.interval

@@ -499,3 +499,41 @@ func TestSharedKeys(t *testing.T) {
 		t.Error("keys are not what hosts have in common")
 	}
 }
+
+// TestSharedSlotReused: what the ledger was to be told of a key is not told of the one that has come into its place, with the numbers of
+// another window.
+func TestSharedSlotReused(t *testing.T) {
+	f := NewFleet(FleetOptions{Name: "redis", Timeout: 2 * time.Second, Idle: true})
+	o := options(window(20, time.Second, 20, byIP()), window(1000, 24*time.Hour, 1000, byIP()))
+	o.Keys = 1
+	o.Across = &Across{Name: "fair", Fleet: f, Seed: Seed(nil, "fair"), Fallbacks: new(counter), Held: new(counter)}
+	r := mustRates(t, o)
+	f.Join(r)
+	second, day := r.tokens[0].(*Shared), r.tokens[1].(*Shared)
+	now := wire.Now()
+	take := func(s *Shared, from uint64) {
+		for i := range uint64(64) {
+			s.Take(clean((from+i)<<40), 1, now)
+		}
+	}
+	take(second, 1)
+	now += int64(3 * time.Second) // an answer may take 2: nothing has made room yet
+	take(day, 1000)
+	if n := day.table.live(uint64(now)); n != 0 {
+		t.Errorf("%d places were given away while the ledger may still be told of them", n)
+	}
+	now += int64(3 * time.Second)
+	take(day, 1000)
+	if n := day.table.live(uint64(now)); n == 0 {
+		t.Fatal("the day has no place of the second")
+	}
+	f.collect(now)
+	if len(f.batch) == 0 {
+		t.Fatal("the ledger is told nothing")
+	}
+	for i := range f.batch {
+		if e := &f.batch[i]; e.shared != day || e.Burst != day.burst || e.Key>>40 < 1000 {
+			t.Errorf("the ledger is told of %x that a burst of it takes %v", e.Key, time.Duration(e.Burst))
+		}
+	}
+}

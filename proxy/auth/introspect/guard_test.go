@@ -1,7 +1,9 @@
 package introspect
 
 import (
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -353,6 +355,67 @@ func TestDown(t *testing.T) {
 	}
 	close(hold)
 	group.Wait()
+}
+
+// lines collects what is logged.
+type lines struct {
+	mu  sync.Mutex
+	all strings.Builder
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.Write(b)
+}
+
+func (l *lines) count(what string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.all.String(), what)
+}
+
+// TestToldOnce: the log has one line when an issuer stops to answer, and one when it answers again, whether a request or the gateway by itself finds
+// that out.
+func TestToldOnce(t *testing.T) { // not beside others, which log, too
+	told, before := &lines{}, slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(told, nil)))
+	defer slog.SetDefault(before)
+	i := startIssuer(t)
+	g := i.guard(t, Options{For: time.Hour}, jwt.Options{})
+	g.probe.least = 10 * time.Millisecond
+	g.Start()
+	defer g.Stop()
+	f := func(failures, recoveries int) {
+		t.Helper()
+		lost, again := 0, 0
+		for deadline := time.Now().Add(time.Minute); lost != failures || again != recoveries; time.Sleep(10 * time.Millisecond) {
+			if lost, again = told.count("does not answer"), told.count("answers again"); time.Now().After(deadline) {
+				t.Fatalf("%d lines of failures and %d of recoveries, want %d and %d", lost, again, failures, recoveries)
+			}
+		}
+	}
+	fails := func() {
+		i.breaks(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) })
+		if got := outcome(g, "a"); !strings.HasPrefix(got, "503") {
+			t.Fatal(got)
+		}
+	}
+	fails()
+	f(1, 0)
+	i.breaks(nil)
+	f(1, 1)
+	fails()
+	f(2, 1)
+	i.breaks(nil)
+	f(2, 2)
+	g.Stop() // nobody asks now but requests
+	g.probe.learn(errors.New("planted"))
+	f(3, 2)
+	if got := outcome(g, "b"); !strings.HasPrefix(got, "401") {
+		t.Fatal(got)
+	}
+	f(3, 3)
 }
 
 // TestUnknown: before its issuer has said where it is asked, a guard refuses everything.

@@ -57,8 +57,8 @@ func (p *probe) stop() {
 	}
 }
 
-// answered and missed say how a question went that a request has made.
-func (p *probe) answered() { p.failing.Store(false) }
+// answered and missed say how a question went, whoever has made it.
+func (p *probe) answered() { p.learn(nil) }
 
 func (p *probe) missed() {
 	select {
@@ -98,6 +98,7 @@ func (p *probe) run(of *oauth.Provider) {
 	}
 }
 
+// learn tells the log of changes only: of many who find out about one, the first does.
 func (p *probe) learn(err error) {
 	switch was := p.failing.Swap(err != nil); {
 	case err != nil && !was:

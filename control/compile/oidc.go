@@ -158,15 +158,25 @@ type LoginPolicy struct {
 	Remembered int
 }
 
-// LoginPolicies lists the policies that let people sign in, in the order of names. Those that share sessions share what has happened to these.
+// LoginPolicies lists the policies that let people sign in, in the order of names. Those that share sessions share what has happened to these;
+// under one name it counts once.
 func (r *Runtime) LoginPolicies() []LoginPolicy {
 	var list []LoginPolicy
+	type counted struct {
+		name     string
+		sessions *oidc.Sessions
+	}
+	seen := map[counted]bool{}
 	for _, one := range lastingAll[*login](r) {
 		i, found := slices.BinarySearchFunc(list, one.name, func(p LoginPolicy, name string) int { return cmp.Compare(p.Name, name) })
 		if !found {
-			list = slices.Insert(list, i, LoginPolicy{Name: one.name, Status: one.Sessions().Status()})
+			list = slices.Insert(list, i, LoginPolicy{Name: one.name})
 		}
 		list[i].Remembered += one.Remembered()
+		if of := (counted{one.name, one.Sessions()}); !seen[of] {
+			seen[of] = true
+			list[i].Add(of.sessions.Status())
+		}
 	}
 	return list
 }

@@ -1,10 +1,14 @@
 package compile
 
 import (
+	"fmt"
 	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
+
+	"sluice/proxy"
+	"sluice/proxy/auth/oidc"
 )
 
 const loginPolicies = `
@@ -116,4 +120,34 @@ func TestLoginsOutlive(t *testing.T) {
 		t.Errorf("%+v", list)
 	}
 	eventually(t, "the provider that is not there", func() bool { return strings.Contains(r.Unready(), "nothing known of http://127.0.0.1:1") })
+}
+
+// TestLoginsAddUp: what has happened to the sessions of several policies of one name is one sum, each time it is asked for, and those who share
+// sessions count once.
+func TestLoginsAddUp(t *testing.T) {
+	r := newRuntime(t)
+	inline := func(client, more string) string {
+		return fmt.Sprintf(`{ oidc: { issuer: "http://127.0.0.1:1", client_id: %s%s, session: { secrets: ["planted-secret-0123456789abcdef-0123"] } } }`, client, more)
+	}
+	const route = "  %s: { match: %s.example/**, use: [%s], respond: { text: a } }\n"
+	p := mustCompile(t, r, "routes:\n"+fmt.Sprintf(route, "a", "a", inline("shop", ""))+fmt.Sprintf(route, "b", "b", inline("other", ""))+fmt.Sprintf(route, "c", "c", inline("shop", ", require: { email: boss@shop.example }")))
+	r.Commit(p)
+	all := lastingAll[*login](r)
+	if len(all) != 3 {
+		t.Fatalf("%d policies", len(all))
+	}
+	for i, l := range all {
+		x := proxy.Acquire()
+		x.Request.Method, x.Request.Path, x.Request.Query = "GET", []byte("/oauth2/callback"), []byte("state=a")
+		x.MatchedPath = x.Request.Path
+		if err := l.Serve(x, nil); err == nil {
+			t.Errorf("policy %d accepts a callback that nobody has sent", i)
+		}
+		x.Release()
+	}
+	for range 50 {
+		if list := r.LoginPolicies(); len(list) != 1 || list[0].Name != "oidc" || list[0].Status != (oidc.Status{Failed: 3}) {
+			t.Fatalf("%+v", list)
+		}
+	}
 }

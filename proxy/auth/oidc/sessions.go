@@ -75,6 +75,15 @@ func (s *Sessions) Status() Status {
 	return Status{s.logins.Load(), s.failed.Load(), s.refreshed.Load(), s.unrefreshed.Load(), s.logouts.Load()}
 }
 
+// Add adds what has happened to other sessions.
+func (s *Status) Add(o Status) {
+	s.Logins += o.Logins
+	s.Failed += o.Failed
+	s.Refreshed += o.Refreshed
+	s.Unrefreshed += o.Unrefreshed
+	s.Logouts += o.Logouts
+}
+
 // open opens what a cookie holds, if that is a session that goes on.
 func (s *Sessions) open(f *found) (one *session, old bool) {
 	parts, n := f.session()

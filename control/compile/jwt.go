@@ -102,8 +102,8 @@ func tokenFrom(from *config.TokenFrom) (cookie, header string) {
 	return "", from.Header.Text
 }
 
-// dpop makes the judge of proofs, and returns a text that is the same exactly if it judges in the same way. Policies share what was seen
-// before, so that a proof is used once, and a request that meets several of them needs one.
+// dpop makes the judge of proofs, and returns a text that is the same exactly if it judges in the same way. All policies share what was seen
+// before, so that a proof is used once, whatever is changed, and a request that meets several of them needs one.
 func (b *builder) dpop(o *jwt.Options, p *config.DPoP) string {
 	if p == nil {
 		return ""
@@ -118,8 +118,9 @@ func (b *builder) dpop(o *jwt.Options, p *config.DPoP) string {
 		}
 	}
 	var err error
-	d.Seen, err = lastingOf(b, fmt.Sprintf("proofs %d %s", p.Remember, d.Life()), func() (*dpop.Memory, error) { return dpop.NewMemory(p.Remember, d.Life()), nil })
+	d.Seen, err = lastingOf(b, "proofs", func() (*dpop.Memory, error) { return dpop.NewMemory(p.Remember, d.Life()), nil })
 	never(err)
+	b.plan.proofs.need(d.Seen, p.Remember, d.Life())
 	secret := "none"
 	if p.Nonce {
 		var bytes []byte
@@ -131,7 +132,25 @@ func (b *builder) dpop(o *jwt.Options, p *config.DPoP) string {
 		never(err)
 	}
 	o.DPoP, o.DPoPRequired = dpop.New(d), p.Tokens == "required"
-	return fmt.Sprintf("dpop %s %s %d %q %s", p.Tokens, d.Window, p.Remember, d.Algorithms, secret)
+	return fmt.Sprintf("dpop %s %s %q %s", p.Tokens, d.Window, d.Algorithms, secret)
+}
+
+// proofRoom is what the memory of proofs has to have for a plan: the most that one of its policies asks for. It gets that when the plan is
+// committed, as policies that run use it already.
+type proofRoom struct {
+	memory *dpop.Memory // nil: nobody asks
+	n      int
+	life   time.Duration
+}
+
+func (r *proofRoom) need(m *dpop.Memory, n int, life time.Duration) {
+	r.memory, r.n, r.life = m, max(r.n, n), max(r.life, life)
+}
+
+func (r *proofRoom) commit() {
+	if r.memory != nil {
+		r.memory.Resize(r.n, r.life)
+	}
 }
 
 var claimKinds = map[config.ClaimKind]jose.Kind{config.ClaimText: jose.String, config.ClaimNumber: jose.Number, config.ClaimBool: jose.Bool}

@@ -101,7 +101,8 @@ type Plan struct {
 	cacheBytes  int64
 	lasting     map[string]lasting // by definition
 	enforced    map[string]bool    // the definitions of those that a policy needs which refuses whom it should
-	unenforced  []string           // names of policies that refuse nobody and should
+	proofs      proofRoom
+	unenforced  []string // names of policies that refuse nobody and should
 	consumers   map[string]*consumer.Group
 	members     *Members
 	stored      []string // the groups of members
@@ -259,6 +260,7 @@ func (r *Runtime) Commit(p *Plan) {
 	if p.members != nil {
 		p.members.start(p.stored, p.consumers)
 	}
+	p.proofs.commit()
 	stopLasting(oldLasting, p.lasting)
 	for _, t := range p.lasting {
 		t.Start()

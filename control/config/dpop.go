@@ -10,7 +10,7 @@ type DPoP struct {
 	Nonce       bool       `cfg:"nonce" default:"false" doc:"proofs have to hold a number that the gateway has given the client a few minutes ago at most"`
 	NonceSecret Secret     `cfg:"nonce_secret" doc:"what these numbers are derived from, 32 bytes or more, the same on all hosts; random by default"`
 	Algorithms  List[Text] `cfg:"algorithms" enum:"RS256,RS384,RS512,PS256,PS384,PS512,ES256,ES384,ES512,EdDSA,Ed25519,Ed448,ML-DSA-44,ML-DSA-65,ML-DSA-87" doc:"the algorithms that proofs may be signed with; all by default"`
-	Remember    int        `cfg:"remember" default:"1000000" min:"1000" max:"100000000" doc:"how many proofs are remembered, so that none is used twice; when there are more, they are refused"`
+	Remember    int        `cfg:"remember" default:"1000000" min:"1000" max:"100000000" doc:"how many proofs are remembered, so that none is used twice; when there are more, they are refused; of all policies the largest counts"`
 	Pos         Pos
 }
 

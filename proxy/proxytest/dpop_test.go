@@ -185,11 +185,11 @@ func TestDPoPReload(t *testing.T) {
 	}
 	yaml := func(more string) string {
 		return fmt.Sprintf(`
-policies: { bound: { jwt: { issuer: https://id.example, audience: shop-api, jwks: %q, dpop: { nonce: true }%s } } }
+policies: { bound: { jwt: { issuer: https://id.example, audience: shop-api, jwks: %q, dpop: { nonce: true%s } } }
 routes: { a: { match: /a, use: [bound], respond: { status: 200 } } }
 `, keys, more)
 	}
-	gw := Start(t, yaml(""))
+	gw := Start(t, yaml(" }"))
 	holder := jwttest.NewHolder()
 	token := issuer.Token("cnf", holder.Confirmation())
 	ask := func(nonce, proof string) (string, string) {
@@ -206,12 +206,16 @@ routes: { a: { match: /a, use: [bound], respond: { status: 200 } } }
 	if status, _ := ask("", used); status != "200" {
 		t.Fatalf("got %s", status)
 	}
-	gw.Reload(yaml(", require: { scope: orders.read }"))
-	if status, _ := ask(nonce, ""); status != "200" {
-		t.Errorf("the nonce, after a reload: %s", status)
-	}
-	if status, _ := ask("", used); status != "401" {
-		t.Errorf("the proof, after a reload: %s", status)
+	for _, more := range []string{
+		" }, require: { scope: orders.read }", ", remember: 2000000 }", ", remember: 1000 }", ", window: 10m }", " }, leeway: 20s", ", window: 30s, remember: 5000 }",
+	} {
+		gw.Reload(yaml(more))
+		if status, _ := ask(nonce, ""); status != "200" {
+			t.Errorf("the nonce, after a reload with %q: %s", more, status)
+		}
+		if status, _ := ask("", used); status != "401" {
+			t.Errorf("the proof, after a reload with %q: %s", more, status)
+		}
 	}
 }
 

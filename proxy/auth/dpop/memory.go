@@ -11,7 +11,7 @@ import (
 	"sluice/proxy/wire"
 )
 
-// Memory remembers the proofs that were accepted, for as long as they could be accepted again. It holds no more than it was made for: when
+// Memory remembers the proofs that were accepted, for as long as they could be accepted again. It holds no more than it has room for: when
 // it is full, new proofs are refused, because one that is forgotten early could be sent a second time by whoever has seen it. No key may have more
 // than a share of it, so that a single client does not shut out the others. Safe for concurrent use.
 //
@@ -19,11 +19,11 @@ import (
 // at; a proof that was seen is always recognised.
 type Memory struct {
 	seed   maphash.Seed
-	life   int64
-	shards [64]shard // of proofs, by their hash
-	keys   [64]tally // of keys, by theirs
-	max    int       // of one shard
-	share  uint32    // of one key, in all shards
+	life   atomic.Int64
+	shards [64]shard     // of proofs, by their hash
+	keys   [64]tally     // of keys, by theirs
+	max    atomic.Int64  // of one shard
+	share  atomic.Uint32 // of one key, in all shards
 	full   atomic.Uint64
 }
 
@@ -49,10 +49,18 @@ type tally struct {
 
 // NewMemory returns a memory for n proofs, each of which it remembers for life at least.
 func NewMemory(n int, life time.Duration) *Memory {
-	m := &Memory{seed: maphash.MakeSeed(), life: int64(life)}
-	m.max = max(1, n/len(m.shards))
-	m.share = uint32(max(1, m.max*len(m.shards)/shares))
+	m := &Memory{seed: maphash.MakeSeed()}
+	m.Resize(n, life)
 	return m
+}
+
+// Resize gives the memory room for n proofs from now on, each for life at least, and forgets none of those that it has: where they are more than n,
+// new ones wait for room; where life was shorter, what was forgotten is not good again, see add.
+func (m *Memory) Resize(n int, life time.Duration) {
+	each := max(1, n/len(m.shards))
+	m.max.Store(int64(each))
+	m.share.Store(uint32(max(1, each*len(m.shards)/shares)))
+	m.life.Store(int64(life))
 }
 
 // use remembers that the key's proof of this number, which was made at a time, was used, and refuses one that was. A request that meets several
@@ -78,13 +86,13 @@ func (m *Memory) use(x *proxy.Exchange, key *[sha256.Size]byte, id string, made 
 //
 // What is forgotten, and when, goes by wire.Now; whether a proof is too old, by the wall clock, which may be set back. Then proofs would be good
 // again that were forgotten; so none is accepted that is not later than all of these. With a clock that is not set back they are too old
-// anyway: to be forgotten takes as long as to be good. A client cannot bring this about by a time that is to come, as no proof is accepted
+// anyway: to be forgotten takes as long as to be good, but when that was made longer since. A client cannot bring this about by a time that is to come, as no proof is accepted
 // whose time is further ahead than the leeway.
 func (m *Memory) add(key, hash uint64, made, now int64) error {
-	s := &m.shards[hash%uint64(len(m.shards))]
+	s, life := &m.shards[hash%uint64(len(m.shards))], m.life.Load()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch s.proofs.turn(now, m.life) {
+	switch s.proofs.turn(now, life) {
 	case 1:
 		s.young, s.old, s.gone = 0, s.young, max(s.gone, s.old)
 	case 2:
@@ -95,10 +103,10 @@ func (m *Memory) add(key, hash uint64, made, now int64) error {
 		return errReplayed
 	case made <= s.gone:
 		return errOld
-	case s.proofs.len() >= m.max:
+	case s.proofs.len() >= int(m.max.Load()):
 		m.full.Add(1)
 		return ErrFull
-	case !m.keys[key%uint64(len(m.keys))].take(key, m.share, now, m.life):
+	case !m.keys[key%uint64(len(m.keys))].take(key, m.share.Load(), now, life):
 		return ErrShare
 	}
 	s.proofs.young[hash] = struct{}{}
@@ -123,16 +131,18 @@ func (t *tally) take(key uint64, share uint32, now, life int64) bool {
 type generations[V any] struct {
 	young, old map[uint64]V
 	began      int64 // wire.Now when the young generation did
+	lasts      int64 // how long something may have been added to it: the longest life since then
 }
 
 // turn forgets what is old enough, and says how many generations have ended. It has to come before anything is added.
 func (g *generations[V]) turn(now, life int64) int {
+	g.lasts = max(g.lasts, life)
 	switch age := now - g.began; {
-	case g.young == nil || age >= 2*life:
-		g.young, g.old, g.began = map[uint64]V{}, nil, now
+	case g.young == nil || age >= g.lasts+life:
+		g.young, g.old, g.began, g.lasts = map[uint64]V{}, nil, now, life
 		return 2
-	case age >= life:
-		g.young, g.old, g.began = map[uint64]V{}, g.young, now
+	case age >= g.lasts:
+		g.young, g.old, g.began, g.lasts = map[uint64]V{}, g.young, now, life
 		return 1
 	}
 	return 0

@@ -148,6 +148,69 @@ func TestMemoryShare(t *testing.T) {
 	})
 }
 
+// TestMemoryResize tries that another size and another life forget nothing: what is remembered, and not what was forgotten while it was good for less
+// long, is good a second time.
+func TestMemoryResize(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemory(6400, time.Minute)
+		spread := maphash.MakeSeed()
+		n := 0
+		type proof struct {
+			hash uint64
+			made int64
+		}
+		var used []proof
+		f := func(count int, want error) {
+			t.Helper()
+			for range count {
+				n++
+				p := proof{maphash.Comparable(spread, n), time.Now().UnixNano()}
+				if err := m.add(p.hash, p.hash, p.made, wire.Now()); err != want {
+					t.Fatalf("proof %d: %v, want %v", n, err, want)
+				} else if err == nil {
+					used = append(used, p)
+				}
+			}
+			for i, p := range used {
+				if err := m.add(p.hash, p.hash, p.made, wire.Now()); err != errReplayed && err != errOld {
+					t.Fatalf("proof %d of %d comes again: %v", i, n, err)
+				}
+			}
+		}
+		remembered := func(want int) {
+			t.Helper()
+			if got := m.Status().Proofs; got != want {
+				t.Errorf("%d are remembered, want %d", got, want)
+			}
+		}
+		f(1000, nil)
+		m.Resize(64, time.Minute)
+		f(100, ErrFull) // none is dropped for it
+		remembered(1000)
+		m.Resize(128000, time.Minute)
+		f(7000, nil)
+		remembered(8000)
+
+		m.Resize(128000, time.Hour)
+		time.Sleep(2*time.Minute + time.Second)
+		f(1, nil)
+		remembered(8001) // which have come when they were to be remembered for a minute
+		time.Sleep(55 * time.Minute)
+		f(1000, nil)
+
+		// The last of them have to be remembered, although this generation has lasted for longer than two of the lives that come.
+		m.Resize(128000, time.Minute)
+		f(1, nil)
+		remembered(9002)
+		time.Sleep(2 * time.Hour)
+		f(1000, nil)
+		time.Sleep(10 * time.Minute)
+		f(1000, nil)
+		m.Resize(128000, 24*time.Hour)
+		f(1000, nil)
+	})
+}
+
 // TestMemoryRace tries that of many who bring one proof at the same time a single one gets past.
 func TestMemoryRace(t *testing.T) {
 	m := NewMemory(100000, time.Hour)

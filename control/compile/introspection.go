@@ -37,7 +37,7 @@ func (b *builder) introspectionPolicy(name string, p *config.Policy, _ *router.P
 		return nil, true, err
 	}
 	o := introspect.Options{
-		Client: client, Issuer: i.Issuer.Text, Audiences: texts(i.Audience), Leeway: time.Duration(i.Leeway), For: time.Duration(i.Remember),
+		Name: name, Client: client, Issuer: i.Issuer.Text, Audiences: texts(i.Audience), Leeway: time.Duration(i.Leeway), For: time.Duration(i.Remember),
 		Remember: i.Tokens, Questions: i.Questions,
 	}
 	read := jwt.Options{Require: requirements(i.Require), Forward: forwards(i.Forward), Strip: i.Strip}

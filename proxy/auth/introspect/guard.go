@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,7 @@ import (
 
 // Options say whom to ask, and what has to come back.
 type Options struct {
+	Name      string // that the log and /readyz call it by
 	Client    *oauth.Client
 	Issuer    string   // what iss has to be if the answer has one, and who vouches for it if not; empty: anybody, and whoever is asked
 	Audiences []string // one of which aud has to hold; empty: anything
@@ -80,7 +82,7 @@ func New(o Options) *Guard {
 		g.good = oauth.NewAnswers[*verdict](o.Remember, answerBytesUsual)
 		g.bad = oauth.NewAnswers[*verdict](o.Remember, answerBytesUsual)
 	}
-	g.probe.init(g.ask)
+	g.probe.init(o.Name, o.Client.Status().Source, g.ask)
 	return g
 }
 
@@ -92,8 +94,8 @@ func (g *Guard) Stop() { g.probe.stop() }
 
 // Unready says why only tokens are admitted that are remembered; else it is empty.
 func (g *Guard) Unready() string {
-	if g.probe.failing.Load() {
-		return "no introspection at " + g.options.Client.Status().Source
+	if why := g.probe.failing.Load(); why != nil {
+		return fmt.Sprintf("no introspection at %s for %s: %s", g.probe.from, g.probe.name, *why)
 	}
 	return ""
 }

@@ -382,7 +382,7 @@ func TestToldOnce(t *testing.T) { // not beside others, which log, too
 	slog.SetDefault(slog.New(slog.NewTextHandler(told, nil)))
 	defer slog.SetDefault(before)
 	i := startIssuer(t)
-	g := i.guard(t, Options{For: time.Hour}, jwt.Options{})
+	g := i.guard(t, Options{Name: "asked", For: time.Hour}, jwt.Options{})
 	g.probe.least = 10 * time.Millisecond
 	g.Start()
 	defer g.Stop()
@@ -390,22 +390,31 @@ func TestToldOnce(t *testing.T) { // not beside others, which log, too
 		t.Helper()
 		lost, again := 0, 0
 		for deadline := time.Now().Add(time.Minute); lost != failures || again != recoveries; time.Sleep(10 * time.Millisecond) {
-			if lost, again = told.count("does not answer"), told.count("answers again"); time.Now().After(deadline) {
+			if lost, again = told.count("gives no answer"), told.count("answers again"); time.Now().After(deadline) {
 				t.Fatalf("%d lines of failures and %d of recoveries, want %d and %d", lost, again, failures, recoveries)
 			}
 		}
 	}
-	fails := func() {
-		i.breaks(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) })
+	fails := func(status int, want string) {
+		t.Helper()
+		i.breaks(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
+		defer func() {
+			want = "no introspection at " + i.URL + "/introspect for asked: the provider answers " + want
+			for deadline := time.Now().Add(time.Minute); !strings.HasPrefix(g.Unready(), want); time.Sleep(10 * time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatalf("unready is %q, want %q", g.Unready(), want)
+				}
+			}
+		}()
 		if got := outcome(g, "a"); !strings.HasPrefix(got, "503") {
 			t.Fatal(got)
 		}
 	}
-	fails()
+	fails(503, "503")
 	f(1, 0)
 	i.breaks(nil)
 	f(1, 1)
-	fails()
+	fails(401, "401; it refuses the gateway")
 	f(2, 1)
 	i.breaks(nil)
 	f(2, 2)
@@ -416,6 +425,9 @@ func TestToldOnce(t *testing.T) { // not beside others, which log, too
 		t.Fatal(got)
 	}
 	f(3, 3)
+	if n := told.count("policy=asked from=" + i.URL); n != 6 {
+		t.Errorf("%d of 6 lines say who is asked", n)
+	}
 }
 
 // TestUnknown: before its issuer has said where it is asked, a guard refuses everything.

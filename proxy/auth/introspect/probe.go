@@ -3,7 +3,9 @@ package introspect
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"log/slog"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,8 +16,10 @@ import (
 // probe finds out whether the endpoint answers, at the start and after it has not: a gateway that gets no requests because it is not ready
 // would not notice that the endpoint is there again.
 type probe struct {
+	name    string // of the guard
+	from    string // who is asked
 	ask     func(context.Context, string) (*verdict, error)
-	failing atomic.Bool // the last question had no answer
+	failing atomic.Pointer[string] // why the last question had no answer; nil: it had one
 	wake    chan struct{}
 	least   time.Duration // probeMin; tests do not wait for that
 	life    context.Context
@@ -31,8 +35,8 @@ const (
 	probeMax = 30 * time.Second
 )
 
-func (p *probe) init(ask func(context.Context, string) (*verdict, error)) {
-	p.ask, p.wake, p.least = ask, make(chan struct{}, 1), probeMin
+func (p *probe) init(name, from string, ask func(context.Context, string) (*verdict, error)) {
+	p.name, p.from, p.ask, p.wake, p.least = name, from, ask, make(chan struct{}, 1), probeMin
 	p.life, p.end = context.WithCancel(context.Background())
 }
 
@@ -100,12 +104,29 @@ func (p *probe) run(of *oauth.Provider) {
 
 // learn tells the log of changes only: of many who find out about one, the first does.
 func (p *probe) learn(err error) {
-	switch was := p.failing.Swap(err != nil); {
-	case err != nil && !was:
-		slog.Warn("an introspection endpoint does not answer: only tokens that are remembered are admitted", "error", err)
-	case err == nil && was:
-		slog.Info("an introspection endpoint answers again")
+	if errors.Is(err, oauth.ErrCooling) && p.failing.Load() != nil {
+		return // why that is so is known
 	}
+	was := p.failing.Swap(reason(err))
+	about := []any{"policy", p.name, "from", p.from}
+	switch {
+	case err != nil && was == nil:
+		slog.Warn("an introspection endpoint gives no answer: only tokens that are remembered are admitted", append(about, "error", *reason(err))...)
+	case err == nil && was != nil:
+		slog.Info("an introspection endpoint answers again", about...)
+	}
+}
+
+// reason says why there is no answer; nil: there is one.
+func reason(err error) *string {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	if refused := (*oauth.Refusal)(nil); errors.As(err, &refused) && refused.Status == http.StatusUnauthorized {
+		text += "; it refuses the gateway: are client_id and the secret or the key those that it knows?"
+	}
+	return &text
 }
 
 // sleep waits, or, when all is well, until a question was not answered.

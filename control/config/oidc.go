@@ -42,8 +42,8 @@ const (
 )
 
 func (v *validator) oidc(o *OIDC, path string) {
-	if o == nil {
-		return
+	if o == nil || o.Callback == (Text{}) {
+		return // without what is there by default the block was not understood, which was said
 	}
 	path = joinPath(path, "oidc")
 	if o.Issuer.Text != "" {
@@ -80,6 +80,9 @@ func (v *validator) loginPath(p Text, path string) {
 }
 
 func (v *validator) loginSession(s *LoginSession, path string) {
+	if s.Cookie == (Text{}) {
+		return // as above
+	}
 	if checkHeaderName(s.Cookie.Text) != "" {
 		v.failAt(s.Cookie.Pos, path+".cookie", "wants the name of a cookie, got "+v.show(s.Cookie.Text, s.Cookie.Pos), "__Host-sluice, for example")
 	} else if !strings.HasPrefix(s.Cookie.Text, "__Host-") {

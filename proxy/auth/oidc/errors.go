@@ -14,6 +14,8 @@ var (
 		Detail: "Signing in did not work. Begin again at the page that you wanted."}
 	ErrDenied = &proxy.Error{Status: 403, Code: "login_denied", Side: proxy.ByClient,
 		Detail: "The identity provider has not let you sign in."}
+	ErrForbidden = &proxy.Error{Status: 403, Code: "login_insufficient", Side: proxy.ByClient,
+		Detail: "You are signed in, and this is not allowed to you."}
 	ErrProvider = &proxy.Error{Status: 502, Code: "login_provider", Side: proxy.ByUpstream,
 		Detail: "The identity provider gave an answer that cannot be accepted."}
 	ErrUnavailable = &proxy.Error{Status: 503, Code: "login_unavailable", Side: proxy.ByGateway, RetryAfter: 5,

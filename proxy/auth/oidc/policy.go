@@ -70,7 +70,7 @@ func (p *Policy) Serve(x *proxy.Exchange, next *proxy.Chain) error {
 		x.StripCookieFamily(p.s.names.base)
 	}
 	if err := p.options.Reader.Tell(x, o.claims); err != nil {
-		return err
+		return ErrForbidden.With(proxy.AsError(err).Cause) // browsers know nothing of the token that its answer speaks of
 	}
 	x.ByAuthorization = false // what stands there is not looked at
 	return next.Serve(x)

@@ -404,7 +404,7 @@ func TestRules(t *testing.T) {
 	})
 	b := newBrowser()
 	b.signIn(t, p, g, "/a")
-	if a := b.get(g, "/a"); a.status != 403 || !strings.HasPrefix(a.why, "insufficient_scope") {
+	if a := b.get(g, "/a"); a.status != 403 || !strings.HasPrefix(a.why, "login_insufficient") {
 		t.Errorf("somebody else: %d %s", a.status, a.why)
 	}
 	p.change(func() { p.claims = []any{"email", "boss@shop.example"} })

@@ -3,10 +3,7 @@ package compile
 import (
 	"cmp"
 	"crypto/sha256"
-	"crypto/x509"
-	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"sluice/control/config"
@@ -62,13 +59,12 @@ func (b *builder) introspectionPolicy(name string, p *config.Policy, _ *router.P
 func (b *builder) oauthClient(at oauth.ProviderOptions, ca *config.Content, id string, secret, key config.Secret, auth string) (*oauth.Client, string, error) {
 	at.Idle = b.runtime.options.Dry
 	definition := fmt.Sprintf("provider %q %q %q", at.Issuer, at.Known.Introspection, at.Known.Token)
-	if ca != nil {
-		definition += fmt.Sprintf(" %x", sha256.Sum256(ca.Data))
-		at.RootCAs = x509.NewCertPool()
-		if !at.RootCAs.AppendCertsFromPEM(ca.Data) {
-			return nil, "", errors.New("the file of ca holds no PEM certificate")
-		}
+	roots, trusted, err := rootsOf(ca)
+	if err != nil {
+		return nil, "", err
 	}
+	at.RootCAs = roots
+	definition += trusted
 	provider, err := lastingOf(b, definition, func() (*oauth.Provider, error) { return oauth.NewProvider(at), nil })
 	if err != nil {
 		return nil, "", err
@@ -104,36 +100,25 @@ type IntrospectionPolicy struct {
 
 // IntrospectionPolicies lists the policies that ask about tokens, in the order of names.
 func (r *Runtime) IntrospectionPolicies() []IntrospectionPolicy {
-	var list []IntrospectionPolicy
-	for _, one := range lastingAll[*introspection](r) {
-		s := one.Status()
-		i, found := slices.BinarySearchFunc(list, one.name, func(p IntrospectionPolicy, name string) int { return cmp.Compare(p.Name, name) })
-		if !found {
-			list = slices.Insert(list, i, IntrospectionPolicy{Name: one.name})
-		}
-		list[i].Active += s.Active
-		list[i].Inactive += s.Inactive
-		list[i].Failed += s.Failed
-		list[i].Remembered += s.Remembered
-		list[i].DPoP = list[i].DPoP || s.DPoP
-		list[i].Proofs.Add(s.Proofs)
-	}
-	return list
+	return byName(r, func(i *introspection) string { return i.name }, func(p *IntrospectionPolicy, i *introspection) {
+		s := i.Status()
+		p.Name = i.name
+		p.Active += s.Active
+		p.Inactive += s.Inactive
+		p.Failed += s.Failed
+		p.Remembered += s.Remembered
+		p.DPoP = p.DPoP || s.DPoP
+		p.Proofs.Add(s.Proofs)
+	})
 }
 
 // Providers says how asking the endpoints of providers goes, in the order of names. Two clients of one are one here.
 func (r *Runtime) Providers() []oauth.Status {
-	var list []oauth.Status
-	for _, c := range lastingAll[*oauthClient](r) {
+	return byName(r, func(c *oauthClient) string { return c.Status().Source }, func(p *oauth.Status, c *oauthClient) {
 		s := c.Status()
-		i, found := slices.BinarySearchFunc(list, s.Source, func(s oauth.Status, source string) int { return cmp.Compare(s.Source, source) })
-		if !found {
-			list = slices.Insert(list, i, s)
-			continue
-		}
-		list[i].Asked += s.Asked
-		list[i].Failed += s.Failed
-		list[i].Problem = cmp.Or(list[i].Problem, s.Problem)
-	}
-	return list
+		p.Source = s.Source
+		p.Asked += s.Asked
+		p.Failed += s.Failed
+		p.Problem = cmp.Or(p.Problem, s.Problem)
+	})
 }

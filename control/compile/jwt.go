@@ -183,23 +183,38 @@ func (b *builder) jwtKeys(j *config.JWT) (*jwt.Keys, string, error) {
 			}
 			return jwt.FixedKeys(set), nil
 		}
+	case j.JWKS != nil:
+		return b.fetchedKeys(jwt.KeysOptions{URL: j.JWKS.URL}, j.CA)
 	default:
-		o := jwt.KeysOptions{Issuer: j.Issuer.Text, Idle: b.runtime.options.Dry}
-		if j.JWKS != nil {
-			o.URL, o.Issuer = j.JWKS.URL, ""
-		}
-		definition = fmt.Sprintf("fetched %q %q", o.URL, o.Issuer)
-		if j.CA != nil {
-			definition += fmt.Sprintf(" %x", sha256.Sum256(j.CA.Data))
-			o.RootCAs = x509.NewCertPool()
-			if !o.RootCAs.AppendCertsFromPEM(j.CA.Data) {
-				return nil, "", errors.New("the file of ca holds no PEM certificate")
-			}
-		}
-		create = func() (*jwt.Keys, error) { return jwt.NewKeys(o), nil }
+		return b.fetchedKeys(jwt.KeysOptions{Issuer: j.Issuer.Text}, j.CA)
 	}
 	keys, err := lastingOf(b, "keys "+definition, create)
 	return keys, definition, err
+}
+
+// fetchedKeys returns keys that are fetched, and a text that is the same exactly if they are.
+func (b *builder) fetchedKeys(o jwt.KeysOptions, ca *config.Content) (*jwt.Keys, string, error) {
+	o.Idle = b.runtime.options.Dry
+	roots, trusted, err := rootsOf(ca)
+	if err != nil {
+		return nil, "", err
+	}
+	o.RootCAs = roots
+	definition := fmt.Sprintf("fetched %q %q%s", o.URL, o.Issuer, trusted)
+	keys, err := lastingOf(b, "keys "+definition, func() (*jwt.Keys, error) { return jwt.NewKeys(o), nil })
+	return keys, definition, err
+}
+
+// rootsOf is whom to trust as a server, nil for whom the system trusts, and a text that is the same exactly if that is.
+func rootsOf(ca *config.Content) (*x509.CertPool, string, error) {
+	if ca == nil {
+		return nil, "", nil
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(ca.Data) {
+		return nil, "", errors.New("the file of ca holds no PEM certificate")
+	}
+	return roots, fmt.Sprintf(" %x", sha256.Sum256(ca.Data)), nil
 }
 
 // claimsInOrder warns of templates that ask for claims before a policy has found any.
@@ -260,19 +275,14 @@ type TokenPolicy struct {
 
 // TokenPolicies lists the policies that verify tokens, in the order of names.
 func (r *Runtime) TokenPolicies() []TokenPolicy {
-	var list []TokenPolicy
-	for _, t := range lastingAll[*tokens](r) {
+	return byName(r, func(t *tokens) string { return t.name }, func(p *TokenPolicy, t *tokens) {
 		s := t.guard.Status()
-		i, found := slices.BinarySearchFunc(list, t.name, func(p TokenPolicy, name string) int { return cmp.Compare(p.Name, name) })
-		if !found {
-			list = slices.Insert(list, i, TokenPolicy{Name: t.name})
-		}
-		list[i].Verified += s.Verified
-		list[i].Remembered += s.Remembered
-		list[i].DPoP = list[i].DPoP || s.DPoP
-		list[i].Proofs.Add(s.Proofs)
-	}
-	return list
+		p.Name = t.name
+		p.Verified += s.Verified
+		p.Remembered += s.Remembered
+		p.DPoP = p.DPoP || s.DPoP
+		p.Proofs.Add(s.Proofs)
+	})
 }
 
 // Proofs says how many proofs of possession are remembered, and how many were refused for want of room.

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"maps"
 	"slices"
 	"strings"
 )
@@ -57,6 +58,24 @@ func lastingAll[T lasting](r *Runtime) []T {
 		}
 	}
 	return all
+}
+
+// byName makes one row of what runs under one name, in the order of names: add puts one more into a row, which is empty at first.
+func byName[Row any, T lasting](r *Runtime, name func(T) string, add func(*Row, T)) []Row {
+	rows := make(map[string]*Row)
+	for _, t := range lastingAll[T](r) {
+		row := rows[name(t)]
+		if row == nil {
+			row = new(Row)
+			rows[name(t)] = row
+		}
+		add(row, t)
+	}
+	var list []Row
+	for _, n := range slices.Sorted(maps.Keys(rows)) {
+		list = append(list, *rows[n])
+	}
+	return list
 }
 
 // Unready says why policies have closed their routes, or is empty. Policies that are tried out, or switched off, have closed nothing: what they

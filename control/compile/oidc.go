@@ -1,10 +1,7 @@
 package compile
 
 import (
-	"cmp"
 	"crypto/sha256"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -85,7 +82,7 @@ func (b *builder) sessions(o *config.OIDC) (*oidc.Sessions, string, error) {
 		return nil, "", err
 	}
 	so.Refresher = refresher.Client
-	if so.Keys, err = b.issuerKeys(o.Issuer.Text, o.CA); err != nil {
+	if so.Keys, _, err = b.fetchedKeys(jwt.KeysOptions{Issuer: o.Issuer.Text}, o.CA); err != nil { // as a jwt policy of the same issuer has them
 		return nil, "", err
 	}
 	// What has ended stays so, whatever else of this is changed: when a secret is put in front, above all.
@@ -101,20 +98,6 @@ func (b *builder) sessions(o *config.OIDC) (*oidc.Sessions, string, error) {
 	definition = fmt.Sprintf("sessions %s %q %q %s %s%s", definition, so.Scopes, so.Cookie, so.Lifetime, so.Idle, sums)
 	sessions, err := lastingOf(b, definition, func() (*oidc.Sessions, error) { return oidc.NewSessions(so) })
 	return sessions, definition, err
-}
-
-// issuerKeys returns keys that are found by discovery, as a jwt policy of the same issuer has them.
-func (b *builder) issuerKeys(issuer string, ca *config.Content) (*jwt.Keys, error) {
-	o := jwt.KeysOptions{Issuer: issuer, Idle: b.runtime.options.Dry}
-	definition := fmt.Sprintf("fetched %q %q", o.URL, o.Issuer)
-	if ca != nil {
-		definition += fmt.Sprintf(" %x", sha256.Sum256(ca.Data))
-		o.RootCAs = x509.NewCertPool()
-		if !o.RootCAs.AppendCertsFromPEM(ca.Data) {
-			return nil, errors.New("the file of ca holds no PEM certificate")
-		}
-	}
-	return lastingOf(b, "keys "+definition, func() (*jwt.Keys, error) { return jwt.NewKeys(o), nil })
 }
 
 // loginsReachable wants that whoever is led to the provider from a route comes back to one that knows him, and can sign out there.
@@ -161,22 +144,17 @@ type LoginPolicy struct {
 // LoginPolicies lists the policies that let people sign in, in the order of names. Those that share sessions share what has happened to these;
 // under one name it counts once.
 func (r *Runtime) LoginPolicies() []LoginPolicy {
-	var list []LoginPolicy
 	type counted struct {
 		name     string
 		sessions *oidc.Sessions
 	}
 	seen := map[counted]bool{}
-	for _, one := range lastingAll[*login](r) {
-		i, found := slices.BinarySearchFunc(list, one.name, func(p LoginPolicy, name string) int { return cmp.Compare(p.Name, name) })
-		if !found {
-			list = slices.Insert(list, i, LoginPolicy{Name: one.name})
-		}
-		list[i].Remembered += one.Remembered()
-		if of := (counted{one.name, one.Sessions()}); !seen[of] {
+	return byName(r, func(l *login) string { return l.name }, func(p *LoginPolicy, l *login) {
+		p.Name = l.name
+		p.Remembered += l.Remembered()
+		if of := (counted{l.name, l.Sessions()}); !seen[of] {
 			seen[of] = true
-			list[i].Add(of.sessions.Status())
+			p.Add(of.sessions.Status())
 		}
-	}
-	return list
+	})
 }

@@ -3,8 +3,6 @@ package compile
 import (
 	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -93,11 +91,12 @@ func ledgerOptions(s *config.Store) (redis.Options, string, error) {
 		o.TLS = &tls.Config{ServerName: a.Host, MinVersion: tls.VersionTLS12}
 	}
 	if s.CA != nil {
-		definition += fmt.Sprintf(" %x", sha256.Sum256(s.CA.Data))
-		o.TLS.RootCAs = x509.NewCertPool()
-		if !o.TLS.RootCAs.AppendCertsFromPEM(s.CA.Data) {
-			return o, "", errors.New("the file of ca holds no PEM certificate")
+		roots, trusted, err := rootsOf(s.CA)
+		if err != nil {
+			return o, "", err
 		}
+		o.TLS.RootCAs = roots
+		definition += trusted
 	}
 	return o, definition, nil
 }

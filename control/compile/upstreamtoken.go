@@ -1,7 +1,6 @@
 package compile
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -82,24 +81,17 @@ type OwnToken struct {
 // OwnTokens lists the policies that show services a token of the gateway's own, in the order of names. Of several that have one name, the token
 // that ends first counts.
 func (r *Runtime) OwnTokens() []OwnToken {
-	var list []OwnToken
-	for _, one := range lastingAll[*ownToken](r) {
-		s := one.Status()
-		i, found := slices.BinarySearchFunc(list, one.name, func(t OwnToken, name string) int { return cmp.Compare(t.Name, name) })
-		if !found {
-			list = slices.Insert(list, i, OwnToken{one.name, s})
-			continue
+	return byName(r, func(o *ownToken) string { return o.name }, func(t *OwnToken, o *ownToken) {
+		s := o.Status()
+		if t.Name == "" || s.Ends.Before(t.Ends) {
+			t.Ends = s.Ends
 		}
-		t := &list[i]
+		t.Name = o.name
 		t.Fetched += s.Fetched
 		t.Failed += s.Failed
 		t.Rejected += s.Rejected
 		t.Refused += s.Refused
-		if s.Ends.Before(t.Ends) {
-			t.Ends = s.Ends
-		}
-	}
-	return list
+	})
 }
 
 // ExchangedTokens is how exchanging goes for the policies of one name.
@@ -110,20 +102,13 @@ type ExchangedTokens struct {
 
 // ExchangedTokens lists the policies that exchange tokens of clients, in the order of names.
 func (r *Runtime) ExchangedTokens() []ExchangedTokens {
-	var list []ExchangedTokens
-	for _, one := range lastingAll[*exchangedTokens](r) {
-		s := one.Status()
-		i, found := slices.BinarySearchFunc(list, one.name, func(t ExchangedTokens, name string) int { return cmp.Compare(t.Name, name) })
-		if !found {
-			list = slices.Insert(list, i, ExchangedTokens{one.name, s})
-			continue
-		}
-		t := &list[i]
+	return byName(r, func(e *exchangedTokens) string { return e.name }, func(t *ExchangedTokens, e *exchangedTokens) {
+		s := e.Status()
+		t.Name = e.name
 		t.Exchanged += s.Exchanged
 		t.Denied += s.Denied
 		t.Failed += s.Failed
 		t.Rejected += s.Rejected
 		t.Remembered += s.Remembered
-	}
-	return list
+	})
 }

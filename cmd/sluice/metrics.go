@@ -227,7 +227,7 @@ func (g *gateway) registerTokens() {
 	m.Func("sluice_jwt_revoked_list_failing", "1 while a list of revoked tokens cannot be read, and a former one is in force.", observe.Value(func() float64 {
 		return number(g.runtime.RevokedFailing())
 	}))
-	m.Func("sluice_oauth_questions_total", "Questions to the endpoints of providers, by their result; a refusal counts as failed.", func(yield func(string, float64) bool) {
+	m.Func("sluice_oauth_questions_total", "Questions to providers, where their endpoints are and then to these, by their result; a refusal counts as failed.", func(yield func(string, float64) bool) {
 		for _, s := range g.runtime.Providers() {
 			if !yield(observe.Labels("from", s.Source, "result", "answered"), float64(s.Asked-s.Failed)) || !yield(observe.Labels("from", s.Source, "result", "failed"), float64(s.Failed)) {
 				return

@@ -112,13 +112,21 @@ func (r *Runtime) IntrospectionPolicies() []IntrospectionPolicy {
 	})
 }
 
-// Providers says how asking the endpoints of providers goes, in the order of names. Two clients of one are one here.
+// Providers says how asking providers goes, where their endpoints are and then these, in the order of names. Two clients of one are one here.
 func (r *Runtime) Providers() []oauth.Status {
+	seen := map[*oauth.Provider]bool{}
 	return byName(r, func(c *oauthClient) string { return c.Status().Source }, func(p *oauth.Status, c *oauthClient) {
+		add := func(s oauth.Status) {
+			p.Asked += s.Asked
+			p.Failed += s.Failed
+			p.Problem = cmp.Or(p.Problem, s.Problem)
+		}
 		s := c.Status()
 		p.Source = s.Source
-		p.Asked += s.Asked
-		p.Failed += s.Failed
-		p.Problem = cmp.Or(p.Problem, s.Problem)
+		add(s)
+		if of := c.Provider(); !seen[of] {
+			seen[of] = true
+			add(of.Status())
+		}
 	})
 }

@@ -120,6 +120,10 @@ func TestLoginsOutlive(t *testing.T) {
 		t.Errorf("%+v", list)
 	}
 	eventually(t, "the provider that is not there", func() bool { return strings.Contains(r.Unready(), "nothing known of http://127.0.0.1:1") })
+	eventually(t, "questions that fail", func() bool {
+		list := r.Providers()
+		return len(list) == 1 && list[0].Source == "http://127.0.0.1:1" && list[0].Asked > 0 && list[0].Failed == list[0].Asked && list[0].Problem != ""
+	})
 }
 
 // TestLoginsAddUp: what has happened to the sessions of several policies of one name is one sum, each time it is asked for, and those who share

@@ -45,7 +45,7 @@ type Provider struct {
 // Status says how asking goes.
 type Status struct {
 	Source        string // without what might be secret in a URL
-	Asked, Failed uint64
+	Asked, Failed uint64 // all questions, and those of them that had no answer
 	Problem       string // why the last question failed; empty: it did not
 }
 
@@ -196,6 +196,7 @@ func (p *Provider) learn(m *Metadata, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := &p.status
+	s.Asked++
 	if err != nil {
 		s.Failed++
 		if s.Problem == "" {
@@ -203,7 +204,6 @@ func (p *Provider) learn(m *Metadata, err error) {
 		}
 		s.Problem = err.Error()
 	} else {
-		s.Asked++
 		if s.Problem != "" {
 			slog.Info("an issuer says again where its endpoints are", "issuer", s.Source)
 		}

@@ -38,7 +38,7 @@ func (b *builder) upstreamTokenPolicy(name string, p *config.Policy, _ *router.P
 	if err != nil {
 		return nil, true, err
 	}
-	o := servicetoken.Options{Client: client, Scope: strings.Join(texts(u.Scope), " "), Audience: texts(u.Audience), Resource: texts(u.Resource)}
+	o := servicetoken.Options{Name: name, Client: client, Scope: strings.Join(texts(u.Scope), " "), Audience: texts(u.Audience), Resource: texts(u.Resource)}
 	definition = fmt.Sprintf("upstream_token %q %s %s %q %q %q", name, u.Grant, definition, o.Scope, o.Audience, o.Resource)
 	if !u.Exchanges() {
 		own, err := lastingOf(b, definition, func() (*ownToken, error) { return &ownToken{servicetoken.NewOwn(o), name}, nil })

@@ -5,6 +5,5 @@
 // and bad ones in another, so that a flood of made-up tokens pushes no good one out. When the issuer does not answer, what is remembered is
 // good until its time, and everything else is refused.
 //
-// Read guard.go for the way of a request, answer.go for what an answer has to say, probe.go for how the guard notices that the issuer is
-// there again.
+// Read guard.go for the way of a request, answer.go for what an answer has to say. That the issuer is there again, an oauth.Probe notices.
 package introspect

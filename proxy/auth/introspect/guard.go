@@ -27,6 +27,8 @@ type Options struct {
 	For       time.Duration // how long an answer is good; 0: it is asked for every time
 	Remember  int           // how many good answers, and how many bad ones
 	Questions int           // that are under way at a time
+
+	probeLeast time.Duration // of the probe, for tests
 }
 
 // What clients are refused with, beside the errors of package jwt.
@@ -67,7 +69,7 @@ type Guard struct {
 	good    *oauth.Answers[*verdict]
 	bad     *oauth.Answers[*verdict]
 	flights oauth.Flights[*verdict]
-	probe   probe
+	probe   *oauth.Probe
 
 	active, inactive, failed atomic.Uint64
 
@@ -82,22 +84,27 @@ func New(o Options) *Guard {
 		g.good = oauth.NewAnswers[*verdict](o.Remember, answerBytesUsual)
 		g.bad = oauth.NewAnswers[*verdict](o.Remember, answerBytesUsual)
 	}
-	g.probe.init(o.Name, o.Client.Status().Source, g.ask)
+	g.probe = oauth.NewProbe(oauth.ProbeOptions{
+		Provider: o.Client.Provider(), AtStart: true, Policy: o.Name, Least: o.probeLeast,
+		Ask:  func(ctx context.Context, token string) error { _, err := g.ask(ctx, token); return err }, // the answer is that it is not active
+		Down: "an introspection endpoint gives no answer: only tokens that are remembered are admitted", Up: "an introspection endpoint answers again",
+	})
 	return g
 }
 
 // Start begins to look whether the issuer is there, and Stop ends that.
-func (g *Guard) Start() { g.probe.start(g.options.Client.Provider()) }
+func (g *Guard) Start() { g.probe.Start() }
 
 // Stop ends what Start began.
-func (g *Guard) Stop() { g.probe.stop() }
+func (g *Guard) Stop() { g.probe.Stop() }
 
 // Unready says why only tokens are admitted that are remembered; else it is empty.
 func (g *Guard) Unready() string {
-	if why := g.probe.failing.Load(); why != nil {
-		return fmt.Sprintf("no introspection at %s for %s: %s", g.probe.from, g.probe.name, *why)
+	why := g.probe.Why()
+	if why == "" {
+		return ""
 	}
-	return ""
+	return fmt.Sprintf("no introspection at %s for %s: %s", g.options.Client.Status().Source, g.options.Name, why)
 }
 
 // Prepare implements proxy.Preparer.
@@ -157,6 +164,7 @@ func (g *Guard) find(x *proxy.Exchange, sum oauth.Sum, token []byte) (*verdict, 
 	text := string(token) // the question may outlive the request
 	v, err := g.flights.Do(x, sum, func(ctx context.Context) (*verdict, error) {
 		v, err := g.ask(ctx, text)
+		g.probe.Learn(err)
 		if err == nil {
 			g.remember(sum, v)
 		}
@@ -180,15 +188,10 @@ func (g *Guard) find(x *proxy.Exchange, sum oauth.Sum, token []byte) (*verdict, 
 // ask asks the issuer about a token (RFC 7662 section 2.1).
 func (g *Guard) ask(ctx context.Context, token string) (*verdict, error) {
 	text, err := g.options.Client.Post(ctx, oauth.IntrospectionEndpoint, url.Values{"token": {token}, "token_type_hint": {"access_token"}})
-	if err == nil {
-		var v *verdict
-		if v, err = g.read(text, []byte(token)); err == nil {
-			g.probe.answered()
-			return v, nil
-		}
+	if err != nil {
+		return nil, err
 	}
-	g.probe.missed()
-	return nil, err
+	return g.read(text, []byte(token))
 }
 
 func (g *Guard) remember(sum oauth.Sum, v *verdict) {

@@ -3,7 +3,7 @@
 //
 // A Provider knows where the endpoints are, from the configuration or from the document that the issuer has for that, which it fetches in the
 // background. A Client is who the gateway is to the provider: it posts forms and reads the answers. Answers is a bounded memory of what was
-// answered, and Flights lets those who ask the same at the same time ask once.
+// answered, Flights lets those who ask the same at the same time ask once, and a Probe notices when a provider is there again.
 //
 // Whatever comes back is bounded in size and time, no redirect is followed, and no error repeats what was sent: tokens, codes and secrets.
 package oauth

@@ -3,6 +3,7 @@ package servicetoken
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"sync/atomic"
@@ -24,7 +25,7 @@ type Exchanged struct {
 	good    *oauth.Answers[*held]
 	bad     *oauth.Answers[*proxy.Error]
 	flights oauth.Flights[*held]
-	probe   probe
+	probe   *oauth.Probe
 
 	exchanged, denied, failed, rejected atomic.Uint64
 }
@@ -47,9 +48,13 @@ func NewExchanged(o Options, remember, questions int) *Exchanged {
 	e.form.Set("subject_token_type", accessToken)
 	e.form.Set("requested_token_type", accessToken)
 	e.ask = func(ctx context.Context, form url.Values) (*oauth.Token, error) { return o.Client.Token(ctx, form) }
-	e.probe.init(func(ctx context.Context, subject string) error {
-		_, err := e.exchange(ctx, subject)
-		return err
+	e.probe = oauth.NewProbe(oauth.ProbeOptions{
+		Provider: o.Client.Provider(), Policy: o.Name,
+		Ask: func(ctx context.Context, subject string) error {
+			_, err := e.exchange(ctx, subject)
+			return unanswered(err)
+		},
+		Down: "tokens cannot be exchanged for services: only those that are remembered serve", Up: "tokens are exchanged again for services",
 	})
 	return e
 }
@@ -101,7 +106,7 @@ func (e *Exchanged) get(x *proxy.Exchange, sum oauth.Sum) (*held, error) {
 			e.denied.Add(1)
 			e.bad.Add(sum, refusal, now, now+int64(badFor), badBytesUsual/2)
 		}
-		e.probe.learn(isAnswer(err))
+		e.probe.Learn(unanswered(err))
 		return h, err
 	})
 	var refusal *proxy.Error
@@ -146,28 +151,27 @@ func judge(err error) error {
 	return err // invalid_client, unsupported_grant_type: nobody's token would do
 }
 
-// isAnswer reports that the provider works.
-func isAnswer(err error) bool {
-	var refusal *proxy.Error
-	return err == nil || errors.As(err, &refusal)
+// unanswered is the error of a provider that does not work; that it does not like a token is an answer.
+func unanswered(err error) error {
+	if refusal := (*proxy.Error)(nil); errors.As(err, &refusal) {
+		return nil
+	}
+	return err
 }
 
 // Start begins to find out whether the provider answers, whenever it does not. Only the first call counts.
-func (e *Exchanged) Start() {
-	if !e.options.Client.Provider().Idle() {
-		e.probe.start()
-	}
-}
+func (e *Exchanged) Start() { e.probe.Start() }
 
 // Stop ends that.
-func (e *Exchanged) Stop() { e.probe.stop() }
+func (e *Exchanged) Stop() { e.probe.Stop() }
 
 // Unready says what is missing while no token can be exchanged; else it is empty.
 func (e *Exchanged) Unready() string {
-	if !e.probe.failing.Load() {
+	why := e.probe.Why()
+	if why == "" {
 		return ""
 	}
-	return "no exchange of tokens at " + e.options.Client.Status().Source
+	return fmt.Sprintf("no exchange of tokens at %s for %s: %s", e.options.Client.Status().Source, e.options.Name, why)
 }
 
 // ExchangedStatus says how it goes.

@@ -141,7 +141,7 @@ func TestExchangedProbe(t *testing.T) {
 			}
 		}
 		p.set(func() { p.broken = &oauth.Refusal{Status: 400, Code: "invalid_request"} }) // which is what nobody's token deserves
-		time.Sleep(probeMax)
+		time.Sleep(30 * time.Second)                                                      // oauth's longest pause
 		if e.Unready() != "" {
 			t.Errorf("unready is %q", e.Unready())
 		}

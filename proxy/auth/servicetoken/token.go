@@ -15,6 +15,7 @@ import (
 
 // Options say which tokens are asked for, and of whom.
 type Options struct {
+	Name               string // that the log and /readyz call it by
 	Client             *oauth.Client
 	Scope              string   // scopes with spaces between them; empty: what the provider gives
 	Audience, Resource []string // whom the token is for (RFC 8693 section 2.1, RFC 8707)

@@ -99,7 +99,7 @@ func name(subject, user, client string) string {
 func (g *Guard) judgeTimes(v *verdict, claims jose.Values) *proxy.Error {
 	now := g.now()
 	if c := claims.Get("exp"); c != nil {
-		expires, ok := jwt.Moment(c)
+		expires, ok := c.Moment()
 		if !ok {
 			return refusedTime
 		}
@@ -111,7 +111,7 @@ func (g *Guard) judgeTimes(v *verdict, claims jose.Values) *proxy.Error {
 	}
 	for _, name := range []string{"nbf", "iat"} {
 		if c := claims.Get(name); c != nil {
-			begins, ok := jwt.Moment(c)
+			begins, ok := c.Moment()
 			switch {
 			case !ok:
 				return refusedTime

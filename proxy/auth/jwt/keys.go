@@ -12,7 +12,6 @@ import (
 	"sluice/proxy"
 	"sluice/proxy/auth/jose"
 	"sluice/proxy/auth/oauth"
-	"sluice/proxy/wire"
 )
 
 // KeysOptions say where keys come from: a set of keys at URL, or, without it, the one that Issuer names (OpenID Connect Discovery 1.0).
@@ -65,7 +64,6 @@ const (
 	retryMin       = time.Second // after a failure, doubled with each further one
 	retryMax       = 5 * time.Minute
 	coolDown       = 2 * time.Second // between two fetches, whoever asks for them
-	fetchMax       = 10 * time.Second
 	waitMax        = 5 * time.Second // of a request
 	// waitersMax is how many requests wait at a time. Others are refused at once: tokens of unknown keys cost nothing to make.
 	waitersMax = 1024
@@ -185,7 +183,7 @@ func (k *Keys) round() (time.Duration, error) {
 	default:
 	}
 	k.mu.Unlock()
-	ctx, cancel := context.WithTimeout(k.life, fetchMax)
+	ctx, cancel := context.WithTimeout(k.life, oauth.AnswerMax)
 	set, hold, err := k.fetch(ctx)
 	cancel()
 	k.mu.Lock()
@@ -240,7 +238,7 @@ func (k *Keys) await(x *proxy.Exchange, known *jose.Set, good func(*jose.Set) bo
 		return k.current()
 	}
 	x.Waited = true
-	t := time.NewTimer(k.patience(x))
+	t := time.NewTimer(oauth.Patience(x, waitMax))
 	defer t.Stop()
 	// Who comes while a fetch is under way waits for that one; what it brings may be from before the key was there, and then
 	// for the next. What the next does not bring is not there.
@@ -292,12 +290,4 @@ func (k *Keys) waitFor(r *round, x *proxy.Exchange, out <-chan time.Time) bool {
 	case <-k.life.Done():
 	}
 	return false
-}
-
-// patience is how long a request waits: the bound, or as long as its route allows.
-func (k *Keys) patience(x *proxy.Exchange) time.Duration {
-	if x.Deadline == 0 {
-		return waitMax
-	}
-	return max(0, min(waitMax, time.Duration(x.Deadline-wire.Now())))
 }

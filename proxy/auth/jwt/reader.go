@@ -138,8 +138,5 @@ func (k *Keys) Verify(x *proxy.Exchange, compact []byte) (jose.Values, *jose.Tok
 	return claims, token, err
 }
 
-// Moment reads a NumericDate, seconds that may have a fraction (RFC 7519 section 2), up to the year 9999.
-var Moment = (*jose.Value).Moment
-
 // NowOf is the time at which a request is judged: that of its first byte, unless somebody has waited since.
 var NowOf = nowOf

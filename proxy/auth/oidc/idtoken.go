@@ -10,7 +10,6 @@ import (
 
 	"sluice/proxy"
 	"sluice/proxy/auth/jose"
-	"sluice/proxy/auth/jwt"
 	"sluice/proxy/auth/oauth"
 	"sluice/proxy/wire"
 )
@@ -61,8 +60,8 @@ func (s *Sessions) judge(claims jose.Values, nonce string, now time.Time) (strin
 	if !ok || subject == "" {
 		return "", errSubject
 	}
-	expires, ok := jwt.Moment(claims.Get("exp"))
-	issued, issuedOK := jwt.Moment(claims.Get("iat"))
+	expires, ok := claims.Get("exp").Moment()
+	issued, issuedOK := claims.Get("iat").Moment()
 	if !ok || !issuedOK || !now.Before(expires.Add(leeway)) || issued.After(now.Add(leeway)) {
 		return "", errTime
 	}

@@ -75,7 +75,7 @@ func (b *builder) oauthClient(at oauth.ProviderOptions, ca *config.Content, id s
 	}
 	if !key.IsZero() {
 		if credentials.Key, err = oauth.ParseSigningKey([]byte(key.Reveal()), ""); err != nil {
-			return nil, "", fmt.Errorf("client_key: %w", err)
+			return nil, "", &keyError{"client_key", err}
 		}
 	}
 	definition += fmt.Sprintf(" client %q %x %x %q", id, sha256.Sum256([]byte(secret.Reveal())), sha256.Sum256([]byte(key.Reveal())), auth)

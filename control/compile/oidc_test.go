@@ -155,3 +155,28 @@ func TestLoginsAddUp(t *testing.T) {
 		}
 	}
 }
+
+// TestClientKey: what is wrong with the key that the gateway proves itself with is said where it stands, and shows nothing of it.
+func TestClientKey(t *testing.T) {
+	c := parse(t, `
+policies:
+  signed-in: { oidc: { issuer: "http://127.0.0.1:1", client_id: shop, client_key: planted-key, session: { secrets: ["planted-secret-0123456789abcdef-0123"] } } }
+  "a.b": { introspection: { issuer: "http://127.0.0.1:1", client_id: shop, client_key: planted-key, audience: a } }
+routes:
+  a: { match: /**, use: [signed-in, a.b], respond: { text: a } }
+  b: { match: /b, use: [{ introspection: { issuer: "http://127.0.0.1:1", client_id: shop, client_key: planted-key, audience: a } }], respond: { text: a } }
+`)
+	p, problems := New(Options{Dry: true}).Compile(c)
+	got := problems.Error()
+	if p != nil || strings.Contains(got, "planted") {
+		t.Errorf("got %s", got)
+	}
+	for _, want := range []string{"policies.signed-in.oidc.client_key: the private key is not in PEM", `policies."a.b".introspection.client_key: the private key is not in PEM`, "routes.b.use: client_key: the private key"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	if at := c.At("policies.signed-in.oidc.client_key"); at == c.At("policies.signed-in.oidc") || !strings.Contains(got, at.String()+": ") {
+		t.Errorf("got %s, want it at %s", got, at)
+	}
+}

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"errors"
 	"net/netip"
 
 	"sluice/control/config"
@@ -53,6 +54,9 @@ func (b *builder) policy(u config.Use, pattern *router.Pattern, path string) (pr
 			continue
 		}
 		if err != nil {
+			if key := (*keyError)(nil); errors.As(err, &key) && u.Inline == nil {
+				path, err = config.JoinPath("policies", u.Name, p.Kind(), key.key), key.err
+			}
 			b.fail(path, err.Error())
 			return proxy.Link{}, false
 		}
@@ -63,6 +67,14 @@ func (b *builder) policy(u config.Use, pattern *router.Pattern, path string) (pr
 	}
 	panic("BUG: a policy of no kind passed validation at " + path)
 }
+
+// keyError is what is wrong with one key of a policy. Its own place in the file is known where the policy has a name.
+type keyError struct {
+	key string
+	err error
+}
+
+func (e *keyError) Error() string { return e.key + ": " + e.err.Error() }
 
 // step is the place in a route's chain that a policy is built for.
 type step struct {

@@ -17,7 +17,7 @@ type Quota struct {
 	PlanFrom Text                     `cfg:"plan_from" default:"plan" doc:"the claim that says what the plan is; for consumers of the configuration it is plan"`
 	Zone     Text                     `cfg:"time_zone" default:"UTC" doc:"where a day begins at midnight, such as Europe/Berlin"`
 	Cost     Cost                     `cfg:"cost" doc:"how much of the quotas a request takes; 1 by default"`
-	Reserve  int                      `cfg:"reserve" min:"1" max:"1000000000" doc:"how much is reserved at a time, which is what a crash costs a client at most; by default a fiftieth of the quota, at least 50 (of small ones half, or 10), and at most 10000"`
+	Reserve  int                      `cfg:"reserve" min:"1" max:"1000000000" doc:"how much is reserved at a time, which is what a crash costs a client at most; by default a fiftieth of the quota, at least 50 (of quotas up to 100 half) and at most 10000"`
 	Keys     int                      `cfg:"keys" default:"100000" min:"1" max:"10000000" doc:"how many clients are told apart"`
 	Fields   string                   `cfg:"headers" default:"on" enum:"on,off" doc:"tell clients what is left, in RateLimit and RateLimit-Policy"`
 	Mode     string                   `cfg:"mode" default:"enforce" enum:"enforce,report,off" doc:"report only counts and logs what would be refused"`
@@ -171,9 +171,9 @@ func (c *Cost) MostCost() int {
 	return most
 }
 
-// ReserveFor is how much of an amount is reserved at a time. Who uses more than half of it while the file is written is refused, which takes
-// milliseconds and happens; a crash, which costs all of it, should not.
+// ReserveFor is how much of an amount is reserved at a time. A crash costs as much, and so never more than half of a small one; who uses more
+// than half of it while the file is written waits for that.
 func (q *Quota) ReserveFor(a QuotaAmount) int {
-	n := cmp.Or(q.Reserve, min(max(a.Most/50, min(50, max(a.Most/2, 10))), 10_000))
+	n := cmp.Or(q.Reserve, min(max(a.Most/50, min(50, a.Most/2), 1), 10_000))
 	return min(max(n, q.Cost.MostCost()), a.Most)
 }

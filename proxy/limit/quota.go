@@ -165,9 +165,23 @@ func (q *Quotas) planOf(x *proxy.Exchange) *Plan {
 	return &q.options.Plans[0]
 }
 
-// use looks at all quotas before it takes from one, so that a request that is refused costs nothing. Where others were faster in between,
-// what was taken is given back.
+// use takes what a request costs. Where a client is faster than the file is written, it waits for that.
 func (g *Quota) use(v *usage, x *proxy.Exchange) error {
+	err := g.try(v, x)
+	if err != ErrQuotaUnavailable {
+		return err
+	}
+	for until := patience(x); ; {
+		written := g.options.Ledger.Written()
+		if err = g.try(v, x); err != ErrQuotaUnavailable || !g.wait(x, written, until) {
+			return err
+		}
+	}
+}
+
+// try looks at all quotas before it takes from one, so that a request that is refused costs nothing. Where others were faster in between,
+// what was taken is given back.
+func (g *Quota) try(v *usage, x *proxy.Exchange) error {
 	v.now = g.options.Ledger.Wall(clock(x))
 	limits := v.plan.Limits
 	for i := range limits {
@@ -237,35 +251,46 @@ func (g *Quota) account(x *proxy.Exchange, meter int, now int64) *ledger.Account
 }
 
 const (
-	// patienceMax is how long a request waits for the file when the gateway has just started, or has got a quota that is new, which takes
-	// milliseconds.
+	// patienceMax is how long a request waits for the file, which takes milliseconds: when the gateway has just started, when a quota is new,
+	// and when a client has used up what is reserved for it.
 	patienceMax = 2 * time.Second
 	// patientMax is how many do so at a time.
 	patientMax = 1000
 )
 
+// patience is until when a request waits.
+func patience(x *proxy.Exchange) int64 {
+	until := wire.Now() + int64(patienceMax)
+	if x.Deadline > 0 {
+		until = min(until, x.Deadline)
+	}
+	return until
+}
+
 func (g *Quota) await(x *proxy.Exchange, m *ledger.Meter) {
 	select {
 	case <-m.Ready():
-		return
 	default:
+		g.wait(x, m.Ready(), patience(x))
 	}
+}
+
+// wait waits until a channel is closed, and reports whether it was. Nobody waits for a file that is known to fail.
+func (g *Quota) wait(x *proxy.Exchange, c <-chan struct{}, until int64) bool {
 	defer g.waiting.Add(-1)
 	if g.waiting.Add(1) > patientMax || !g.options.Ledger.Hopeful() {
-		return
+		return false
 	}
 	x.Waited = true
-	patience := patienceMax
-	if x.Deadline > 0 {
-		patience = min(patience, time.Duration(x.Deadline-wire.Now()))
-	}
-	t := time.NewTimer(patience)
+	t := time.NewTimer(time.Duration(until - wire.Now()))
 	defer t.Stop()
 	select {
-	case <-m.Ready():
+	case <-c:
+		return true
 	case <-t.C:
 	case <-x.Done():
 	}
+	return false
 }
 
 // lastingKey is the key of a request in every run of the gateway.

@@ -228,6 +228,19 @@ func TestQuotaNew(t *testing.T) {
 	}
 }
 
+// TestQuotaWaits: a client that is faster than the file waits for it, and gets all of its quota.
+func TestQuotaWaits(t *testing.T) {
+	q := newQuotas(t, func(o *QuotaOptions) { o.Plans[0].Limits[0].Batch = 1 }, map[string][]int64{"default": {40}})
+	g := mustQuota(t, q, 1)
+	for i := range 41 {
+		x := identified("acme", "")
+		if err := g.Check(x); err != nil && i < 40 || i == 40 && err != ErrQuotaExceeded {
+			t.Errorf("%d: %v", i, err)
+		}
+		x.Release()
+	}
+}
+
 // TestQuotaModes: what is not enforced tells nobody, what is dry counts nothing, and what has no file refuses with 503.
 func TestQuotaModes(t *testing.T) {
 	g := mustQuota(t, newQuotas(t, func(o *QuotaOptions) { o.Report = true }, map[string][]int64{"default": {1}}), 1)

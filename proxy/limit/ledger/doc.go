@@ -5,8 +5,8 @@
 // and an Account the count of one key. calendar.go is what a period is, account.go the decision, meter.go how accounts are found,
 // ledger.go the file, and record.go what stands in it.
 //
-// Nobody who asks waits for the file. What it says of a key is not what has been used but what may have been, ahead of it: a batch more. It
-// is written while the last half of a batch is used up. What has no record yet, because its key is new, or new in this period, may use one
+// No account waits for the file; who is told that it is closed may, see Ledger.Written. What the file says of a key is not what has been
+// used but what may have been, ahead of it: a batch more. It is written while the last half of a batch is used up. What has no record yet, because its key is new, or new in this period, may use one
 // batch before there is one; for that the file says beforehand that the gateway runs. If it says so still when the gateway starts, that
 // has crashed, and every key may have used a batch that no record tells of:
 //

@@ -35,7 +35,8 @@ type Ledger struct {
 	waiting []*Account // that the file is to say something else about
 	dropped []dropped
 	problem string
-	begun   bool // Start was called
+	begun   bool          // Start was called
+	next    chan struct{} // closed when the file was written, or something is wrong with it
 
 	wake       chan struct{}
 	quit, done chan struct{}
@@ -55,7 +56,7 @@ type dropped struct {
 func New(file string) *Ledger {
 	l := &Ledger{
 		file: file, now: time.Now, meters: make(map[string]*Meter), wake: make(chan struct{}, 1),
-		quit: make(chan struct{}), done: make(chan struct{}), problem: notRead, updates: (*bbolt.DB).Update,
+		quit: make(chan struct{}), done: make(chan struct{}), next: make(chan struct{}), problem: notRead, updates: (*bbolt.DB).Update,
 	}
 	l.finishes = l.finish
 	l.setClock()
@@ -64,6 +65,21 @@ func New(file string) *Ledger {
 
 // notRead is the problem that there is before the file was read.
 const notRead = "the file of quotas is being read"
+
+// Written is closed when the file was written once more, or cannot be.
+func (l *Ledger) Written() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.next
+}
+
+// tell wakes those who wait for that.
+func (l *Ledger) tell() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.next)
+	l.next = make(chan struct{})
+}
 
 func (l *Ledger) setClock() { l.offset.Store(l.now().UnixNano() - wire.Now()) }
 
@@ -253,6 +269,7 @@ func (l *Ledger) settle(problem string) {
 		slog.Info("the file of quotas is read and written", "file", l.file)
 	default:
 		slog.Error("quotas give no more than what is reserved already", "error", problem)
+		l.tell()
 	}
 }
 
@@ -411,6 +428,7 @@ func (l *Ledger) write(b *book) error {
 		return l.explain("write", err)
 	}
 	w.done()
+	l.tell()
 	return nil
 }
 
@@ -715,6 +733,7 @@ func (l *Ledger) end() []last {
 	l.problem = "the file of quotas is closed"
 	meters := slices.Collect(maps.Values(l.meters))
 	l.mu.Unlock()
+	l.tell()
 	var final []last
 	for _, m := range meters {
 		m.mu.Lock()

@@ -62,6 +62,8 @@ func (b *builder) checkCacheOrder(claims config.List[config.Text]) {
 			b.fail(path, "the policy "+p.Kind()+" stands behind cache: whoever asks for what is kept would pass it by; put it before cache")
 		case p.Compress != nil && p.Compress.Secrets:
 			b.fail(path, "compress with secrets stands behind cache: what it has compressed for one request would be given to others, which it would not; put it before cache")
+		case p.RateLimit != nil && p.RateLimit.Cost.Size > 0, p.Quota != nil && p.Quota.Cost.Size > 0:
+			b.fail(path, "the policy "+p.Kind()+" counts the bytes that clients get, and stands behind cache, which none of them pass: put it before cache")
 		case p.Cache != nil:
 			b.fail(path, "has two caches, one behind the other")
 		}

@@ -41,7 +41,7 @@ routes: { r: { match: /r, use: `+use+`, respond: {} } }
 func TestCacheOrder(t *testing.T) {
 	f := func(use, want string) {
 		t.Helper()
-		c := parse(t, "policies: { partners: { client_cert: {} }, inside: { addresses: { allow: [10.0.0.0/8] } } }\n"+
+		c := parse(t, "state: "+t.TempDir()+"\npolicies: { partners: { client_cert: {} }, inside: { addresses: { allow: [10.0.0.0/8] } } }\n"+
 			"routes: { r: { match: /r, use: "+use+", respond: {} } }\n")
 		_, problems := newRuntime(t).Compile(c)
 		got := ""
@@ -56,6 +56,9 @@ func TestCacheOrder(t *testing.T) {
 	f("[{ cache: {} }, partners]", "the policy client_cert stands behind cache")
 	f("[{ cache: {} }, inside]", "the policy addresses stands behind cache")
 	f("[{ cache: {} }, { cache: {} }]", "two caches")
+	f("[{ cache: {} }, { rate_limit: { allow: 100/d, cost: { size: 1KiB } } }]", "the policy rate_limit counts the bytes that clients get, and stands behind cache")
+	f("[{ cache: {} }, { quota: { allow: 100/day, cost: { size: 1KiB } } }]", "the policy quota counts the bytes that clients get, and stands behind cache")
+	f("[{ rate_limit: { allow: 100/d, cost: { size: 1KiB } } }, { cache: {} }, { rate_limit: { allow: 100/d, cost: 2 } }]", "")
 	f("[{ cache: { key: { claims: [sub] } } }]", "holds claims")
 	f("[{ compress: {} }, { cache: {} }]", "compress stands before cache")
 	f("[{ cache: {} }, { compress: { secrets: true } }]", "compress with secrets stands behind cache")

@@ -74,7 +74,7 @@ func withoutPlaces(q *config.Quota) any {
 func (b *builder) quotaOptions(name string, p *config.Policy, book *ledger.Ledger) limit.QuotaOptions {
 	q := p.Quota
 	o := limit.QuotaOptions{
-		Name: name, Ledger: book, PlanClaim: q.PlanFrom.Text, Fields: q.Fields == "on", Report: q.Mode == "report",
+		Name: name, Ledger: book, PlanClaim: q.PlanFrom.Text, Fields: q.Fields == "on", Report: q.Mode == "report", Keys: q.Keys,
 		Dry: b.runtime.options.Dry, Cost: costOf(&q.Cost),
 	}
 	meters := map[string]int{}

@@ -81,3 +81,30 @@ func TestQuotaProblems(t *testing.T) {
 	f("state: "+t.TempDir()+"\npolicies:\n  plan: { quota: { allow: 5/day } }\nroutes:\n  x: { match: /x, use: [plan], respond: { status: 204 } }\n",
 		"test.yaml:8:24: routes.x.use: the policy plan counts per consumer, and no policy before it finds out who that is: put jwt, client_cert or another one that does before it")
 }
+
+// TestQuotasDiscarded: a configuration that never served changes nothing about the quotas that do; one that does, does.
+func TestQuotasDiscarded(t *testing.T) {
+	f := func(serves bool) {
+		t.Helper()
+		large := strings.Replace(withQuotas(t.TempDir()), "plan: { quota: {", "plan: { quota: { keys: 100,", 1)
+		r := newRuntime(t)
+		served := mustCompile(t, r, large)
+		r.Commit(served)
+		if small := mustCompile(t, r, strings.Replace(large, "keys: 100", "keys: 1", 1)); serves {
+			r.Commit(small)
+			served = small
+		} else {
+			r.Discard(small)
+		}
+		for _, key := range []string{"foo", "bar"} {
+			if status, err := serveOnce(t, served, "/light", [2]string{"X-Api-Key", key}); status != 204 || err != nil {
+				t.Errorf("%s: got %d, %v", key, status, err)
+			}
+		}
+		if n := served.limiters["plan"].quotas.Counts().Overflow; n > 0 != serves {
+			t.Errorf("%d found no room, and what has less serves: %v", n, serves)
+		}
+	}
+	f(false)
+	f(true)
+}

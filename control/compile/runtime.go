@@ -261,6 +261,11 @@ func (r *Runtime) Commit(p *Plan) {
 		p.members.start(p.stored, p.consumers)
 	}
 	p.proofs.commit()
+	for _, l := range p.limiters {
+		if l.quotas != nil {
+			l.quotas.Begin()
+		}
+	}
 	stopLasting(oldLasting, p.lasting)
 	for _, t := range p.lasting {
 		t.Start()

@@ -31,6 +31,7 @@ type QuotaOptions struct {
 	Name   string
 	Ledger *ledger.Ledger
 	Meters []QuotaMeter
+	Keys   int // for how many each meter has room, from Begin on; 0: as it is
 	// Plans are what keys may use, the first one of those without a plan that stands here. The plan is what PlanClaim of the identity says.
 	Plans     []Plan
 	PlanClaim string
@@ -97,6 +98,15 @@ func NewQuotas(o QuotaOptions) (*Quotas, error) {
 		q.plans[p.Name] = p
 	}
 	return q, nil
+}
+
+// Begin says that the policy is the one that serves from now on: meters may have been another's before, with other room.
+func (q *Quotas) Begin() {
+	for _, m := range q.options.Meters {
+		if q.options.Keys > 0 {
+			m.Meter.SetRoom(q.options.Keys)
+		}
+	}
 }
 
 // Quota is the guard of a route that uses Quotas. It is immutable and safe for concurrent use; a check of a key that was there before

@@ -92,16 +92,16 @@ func (l *Ledger) Hopeful() bool {
 	return why == "" || why == notRead
 }
 
-// Meter returns what counts under a name, by a calendar that is always the same for it, with room for so many keys.
+// Meter returns what counts under a name, by a calendar that is always the same for it, with room for so many keys if it is new.
 func (l *Ledger) Meter(name string, c Calendar, keys int) *Meter {
 	l.mu.Lock()
 	m := l.meters[name]
 	if m == nil {
 		m = newMeter(l, name, c)
+		m.SetRoom(keys)
 		l.meters[name] = m
 	}
 	l.mu.Unlock()
-	m.room.Store(int64(keys))
 	l.hurry()
 	return m
 }

@@ -72,6 +72,9 @@ func newMeter(l *Ledger, name string, c Calendar) *Meter {
 	return m
 }
 
+// SetRoom says for how many keys there is room. Those beyond that are there already stay.
+func (m *Meter) SetRoom(keys int) { m.room.Store(int64(keys)) }
+
 // Calendar is what the meter counts by.
 func (m *Meter) Calendar() Calendar { return m.calendar }
 

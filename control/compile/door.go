@@ -26,12 +26,16 @@ func (b *builder) door(e *config.Entry[config.Listener]) *limit.Door {
 		o.Open = append(o.Open, limit.Ceiling{Text: c.Text, Max: c.Max, By: keyOf(c.By)})
 	}
 	name := config.JoinPath("listen", e.Name)
+	var before *limit.Door
+	if l := b.runningLimiters[name]; l != nil {
+		before = l.door
+	}
 	l, err := b.limiter(name, "enforce", fmt.Sprintf("%+v", o), func(l *limiter) (err error) {
-		l.door, err = limit.NewDoor(o)
+		l.door, err = limit.NewDoor(o, before)
 		return err
 	})
 	if err != nil {
-		b.fail(config.JoinPath(name, "limits"), err.Error())
+		b.fail(name+".limits", err.Error())
 		return nil
 	}
 	return l.door

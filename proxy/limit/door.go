@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"sync/atomic"
 
@@ -45,17 +46,28 @@ func DoorReason(reason int) string {
 	return [...]string{"new_connections", "handshakes", "connections"}[reason]
 }
 
-// NewDoor reserves the memory.
-func NewDoor(o DoorOptions) (*Door, error) {
-	d := &Door{options: o}
+// NewDoor reserves the memory. before is the door in whose place it comes, nil if there is none: what the two have in common goes on as it was,
+// with the connections that are open.
+func NewDoor(o DoorOptions, before *Door) (*Door, error) {
+	if before == nil {
+		before = new(Door)
+	}
+	d, was := &Door{options: o}, &before.options
+	same := func(a, b any) bool { return o.Keys == was.Keys && reflect.DeepEqual(a, b) }
 	var err error
-	if d.connect, err = newGate(o.Connect, o.Keys); err != nil {
-		return nil, err
+	if d.connect = before.connect; !same(o.Connect, was.Connect) {
+		if d.connect, err = newGate(o.Connect, o.Keys); err != nil {
+			return nil, err
+		}
 	}
-	if d.handshake, err = newGate(o.Handshake, o.Keys); err != nil {
-		return nil, err
+	if d.handshake = before.handshake; !same(o.Handshake, was.Handshake) {
+		if d.handshake, err = newGate(o.Handshake, o.Keys); err != nil {
+			return nil, err
+		}
 	}
-	if len(o.Open) > 0 {
+	if d.open = before.open; len(o.Open) == 0 {
+		d.open = nil
+	} else if !same(o.Open, was.Open) {
 		if d.open, err = NewSlots(SlotOptions{Ceilings: o.Open, Keys: o.Keys}); err != nil {
 			return nil, err
 		}

@@ -13,7 +13,7 @@ func mustDoor(t *testing.T, o DoorOptions) *Door {
 	if o.Keys == 0 {
 		o.Keys = 1000
 	}
-	d, err := NewDoor(o)
+	d, err := NewDoor(o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func TestNewDoorRefuses(t *testing.T) {
 	f := func(want string, o DoorOptions) {
 		t.Helper()
 		o.Keys = 10
-		if _, err := NewDoor(o); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := NewDoor(o, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
@@ -227,4 +227,55 @@ func TestDoorDoubts(t *testing.T) {
 	if d.Doubts(a) {
 		t.Error("an address is doubted that nothing limits")
 	}
+}
+
+// TestDoorFollows: a door that comes in the place of another counts on what both limit alike, and anew what they do not.
+func TestDoorFollows(t *testing.T) {
+	a := netip.MustParseAddr("192.0.2.1")
+	o := func(rate, open int) DoorOptions {
+		return DoorOptions{Keys: 1000, Connect: []Window{window(rate, time.Hour, rate, byIP())}, Open: []Ceiling{{Max: open, By: byIP()}}}
+	}
+	f := func(next DoorOptions, want int) {
+		t.Helper()
+		first := mustDoor(t, o(10, 4))
+		var leave []func()
+		for range 3 {
+			l, ok := first.Enter(a)
+			if !ok {
+				t.Fatal("a connection was refused")
+			}
+			leave = append(leave, l)
+		}
+		second, err := NewDoor(next, first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range want + 1 {
+			if _, ok := second.Enter(a); ok != (i < want) {
+				t.Errorf("connection %d: %v, want %d", i, ok, want)
+			}
+		}
+		for _, l := range leave {
+			l() // whoever has let them in
+		}
+		if _, ok := second.Enter(a); ok != (want == 1) {
+			t.Errorf("when connections of the first have ended: %v", ok)
+		}
+	}
+	f(o(10, 4), 1)
+	f(o(9, 4), 1)
+	f(o(10, 5), 5)
+	f(o(9, 5), 5)
+	except := o(10, 4)
+	except.Except = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	f(except, 1)
+	more := o(10, 4)
+	more.Handshake = []Window{window(1, time.Hour, 1, byIP())}
+	f(more, 1)
+	none := o(10, 4)
+	none.Open = nil
+	f(none, 7) // of its rate
+	larger := o(10, 4)
+	larger.Keys = 2000
+	f(larger, 4)
 }

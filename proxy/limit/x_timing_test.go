@@ -183,7 +183,7 @@ func BenchmarkDoor(b *testing.B) {
 		Connect:   []Window{window(1_000_000, time.Second, 1_000_000, byIP()), window(1_000_000, time.Second, 1_000_000, nil)},
 		Handshake: []Window{window(1_000_000, time.Second, 1_000_000, byIP())},
 		Open:      []Ceiling{{Text: "1000 per ip", Max: 1000, By: byIP()}}, Keys: 100_000,
-	})
+	}, nil)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -117,7 +117,7 @@ func (b *builder) openMembers() {
 	if err := m.open(); err != nil {
 		slog.Error("the stored consumers cannot be read: the routes that ask for them are closed", "error", err)
 		for _, group := range b.plan.stored {
-			b.warn(config.JoinPath("consumers", group)+".stored", "the routes of the group are closed: "+err.Error(), "end the other gateway, or put a copy in the place of a broken file")
+			b.warn(config.JoinPath("consumers", group, "stored"), "the routes of the group are closed: "+err.Error(), "end the other gateway, or put a copy in the place of a broken file")
 		}
 		return
 	}
@@ -127,7 +127,7 @@ func (b *builder) openMembers() {
 		}
 		for _, c := range group.Value.List {
 			if known, err := m.file.Get(group.Name, c.Name); err == nil && known != nil {
-				b.warn(config.JoinPath(config.JoinPath("consumers", group.Name), c.Name), "a stored consumer has the same name: only the one here counts",
+				b.warn(config.JoinPath("consumers", group.Name, c.Name), "a stored consumer has the same name: only the one here counts",
 					"remove one of them; DELETE /v1/consumers/"+group.Name+"/"+c.Name+" the stored one")
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -290,7 +291,10 @@ func (l *Ledger) open() (b *book, err error) {
 	b = &book{loaded: make(map[*Meter]bool), unsure: true} // whoever wrote it may have ended before it was synced
 	defer func() {
 		if err != nil && b.file != nil {
-			_ = b.file.Close() // it is closed already, unless bbolt has panicked: it would stay locked
+			// It is closed already, unless bbolt has panicked. Closing alone would not free the lock then, which lasts for as long as the file
+			// is mapped: this process would take itself for another gateway.
+			_ = syscall.Flock(int(b.file.Fd()), syscall.LOCK_UN)
+			_ = b.file.Close()
 		}
 	}()
 	err = guarded(func() error {

@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -396,4 +398,44 @@ func TestFailing(t *testing.T) {
 			t.Errorf("got %d", given)
 		}
 	}
+}
+
+// TestDamagedLocks: a file that the library panics about while it opens it does not stay locked: what is wrong is said for as long as it is, and a good
+// copy in its place is taken.
+func TestDamagedLocks(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	l, _ := started(t, folder, nil, perDay)
+	l.Stop()
+	file := filepath.Join(folder, "quotas")
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := bytes.Clone(whole)
+	pages := 0
+	size := os.Getpagesize()
+	for page := 0; page+size <= len(damaged); page += size {
+		if kind := binary.LittleEndian.Uint16(damaged[page+8:]); kind == 0x10 { // the list of free pages
+			clear(damaged[page : page+size])
+			pages++
+		}
+	}
+	if err := os.WriteFile(file, damaged, 0o600); err != nil || pages == 0 {
+		t.Fatal(pages, err)
+	}
+	again := New(file)
+	again.Start()
+	defer again.Stop()
+	for range 3 { // the first attempt, and others
+		failed := again.Status().Failed
+		eventually(t, "another attempt", func() bool { return again.Status().Failed > failed })
+		if why := again.Unready(); !strings.Contains(why, "damaged") {
+			t.Errorf("it says %q", why)
+		}
+	}
+	if err := os.WriteFile(file, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the good copy", func() bool { return again.Unready() == "" })
 }

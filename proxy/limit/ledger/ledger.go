@@ -13,11 +13,11 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
 
 	"sluice/proxy/wire"
 )
@@ -44,7 +44,15 @@ type Ledger struct {
 
 	written, failed atomic.Uint64
 
+	broken brokenFile // only for the goroutine that writes
+
 	offset atomic.Int64 // of the wall clock to wire.Now
+}
+
+// brokenFile is one that the library has panicked about, and what it said.
+type brokenFile struct {
+	stat unix.Stat_t
+	err  error // nil: there is none
 }
 
 // dropped is a record that nobody needs.
@@ -288,13 +296,21 @@ type book struct {
 }
 
 func (l *Ledger) open() (b *book, err error) {
+	if l.broken.same(l.file) {
+		return nil, l.broken.err
+	}
+	l.broken = brokenFile{}
 	b = &book{loaded: make(map[*Meter]bool), unsure: true} // whoever wrote it may have ended before it was synced
+	var opened unix.Stat_t
 	defer func() {
 		if err != nil && b.file != nil {
 			// It is closed already, unless bbolt has panicked. Closing alone would not free the lock then, which lasts for as long as the file
 			// is mapped: this process would take itself for another gateway.
-			_ = syscall.Flock(int(b.file.Fd()), syscall.LOCK_UN)
+			_ = unix.Flock(int(b.file.Fd()), unix.LOCK_UN)
 			_ = b.file.Close()
+			if b.db == nil && errors.Is(err, errDamaged) {
+				l.broken = brokenFile{opened, err}
+			}
 		}
 	}()
 	err = guarded(func() error {
@@ -305,7 +321,9 @@ func (l *Ledger) open() (b *book, err error) {
 			Timeout: lockPatience, FreelistType: bbolt.FreelistMapType,
 			OpenFile: func(name string, flag int, mode fs.FileMode) (*os.File, error) {
 				f, err := os.OpenFile(name, flag, mode)
-				b.file = f
+				if b.file = f; err == nil {
+					err = unix.Fstat(int(f.Fd()), &opened)
+				}
 				return f, err
 			},
 		})
@@ -327,6 +345,18 @@ func (l *Ledger) open() (b *book, err error) {
 		return b, l.explain("open", err)
 	}
 	return b, nil
+}
+
+// same reports whether the file is still the broken one. It would be mapped anew with each attempt, and nobody can take that back: some hours of
+// attempts would use up what a process may map.
+func (b *brokenFile) same(file string) bool {
+	if b.err == nil {
+		return false
+	}
+	var now unix.Stat_t
+	err := unix.Stat(file, &now)
+	// A copy may be of the same size, and of the same time of writing; it was not put there at the same time.
+	return err == nil && now.Dev == b.stat.Dev && now.Ino == b.stat.Ino && now.Size == b.stat.Size && now.Ctim == b.stat.Ctim
 }
 
 // explain adds what can be done about it.

@@ -62,7 +62,7 @@ func (b *builder) forwardAuthPolicy(name string, p *config.Policy, _ *router.Pat
 	}
 	_, service := serviceOptions(f.Service.Text, s, true)
 	d, err := lastingOf(b, fmt.Sprintf("forward_auth %+v %d %s", o, f.Decisions, service), func() (*decisions, error) {
-		return &decisions{name, f.Service.Text, forward.NewMemory(f.Decisions)}, nil
+		return &decisions{name, f.Service.Text, forward.NewMemory(f.Decisions, name, f.Service.Text)}, nil
 	})
 	if err != nil {
 		return nil, true, err

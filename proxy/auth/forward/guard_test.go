@@ -342,8 +342,10 @@ func TestLate(t *testing.T) {
 
 // TestHealth: a service is ill when it does not answer the gateway either, whatever clients make it do, and is well when it does again.
 func TestHealth(t *testing.T) {
+	logged := logs(t)
 	f := func(toClients, toUs service, asks, down bool) {
 		t.Helper()
+		before := len(logged())
 		var own atomic.Int64
 		var well atomic.Bool
 		g := guard(service(func(c *proxy.Exchange) error {
@@ -380,6 +382,11 @@ func TestHealth(t *testing.T) {
 		waitFor(t, "the end of that", func() bool { return m.Down() == "" && !m.health.probing.Load() })
 		if n := own.Load(); (n > 0) != asks {
 			t.Errorf("%d questions of the gateway's own", n)
+		}
+		text := logged()[before:]
+		ill, wellAgain := strings.Count(text, `"a service that decides is ill" service=auth policy=asked error=`), strings.Count(text, `"a service that decides is well again" service=auth policy=asked`)
+		if want := map[bool]int{true: 1}[down]; ill != want || wellAgain != want {
+			t.Errorf("the log says %s", text)
 		}
 	}
 	broken := service(func(*proxy.Exchange) error { return proxy.ErrTimeout })

@@ -22,9 +22,11 @@ type Memory struct {
 	health health
 }
 
-// NewMemory returns a memory for n decisions that admit, or up to twice as many, and a quarter of that for those that do not.
-func NewMemory(n int) *Memory {
+// NewMemory returns a memory for n decisions that admit, or up to twice as many, and a quarter of that for those that do not. The log speaks of the
+// service as it is called here.
+func NewMemory(n int, policy, service string) *Memory {
 	m := new(Memory)
+	m.health.policy, m.health.service = policy, service
 	m.admitted.init(n)
 	m.refused.init(max(n/4, ways))
 	m.health.init()

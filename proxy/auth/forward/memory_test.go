@@ -19,7 +19,7 @@ func decided(admits bool, number uint64, bytes int) *decision {
 
 // TestBounded: memory is bounded in number and in bytes, and refusals do not push out what is admitted.
 func TestBounded(t *testing.T) {
-	m := NewMemory(100)
+	m := NewMemory(100, "asked", "auth")
 	good := decided(true, 1, 0)
 	m.add(good)
 	for i := range uint64(10_000) {

@@ -3,6 +3,7 @@ package forward
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,8 @@ type health struct {
 	why     atomic.Pointer[string]
 	probing atomic.Bool
 	least   time.Duration // probeMin; tests do not wait for that
+
+	policy, service string // for the log
 
 	life context.Context
 	end  context.CancelFunc
@@ -60,8 +63,8 @@ func (m *Memory) Stop() {
 // answered says that a question had an answer.
 func (h *health) answered() {
 	h.run.Store(0)
-	if h.why.Load() != nil {
-		h.why.Store(nil)
+	if h.why.Load() != nil && h.why.Swap(nil) != nil {
+		slog.Info("a service that decides is well again", "service", h.service, "policy", h.policy)
 	}
 }
 
@@ -89,7 +92,9 @@ func (h *health) probe(g *Guard) {
 			return
 		}
 		why := fmt.Sprintf("a question of the gateway's own has failed: %v", err)
-		h.why.Store(&why)
+		if h.why.Swap(&why) == nil { // once each way
+			slog.Warn("a service that decides is ill", "service", h.service, "policy", h.policy, "error", err)
+		}
 		t := time.NewTimer(pause)
 		select {
 		case <-t.C:

@@ -2,6 +2,8 @@ package forward
 
 import (
 	"bytes"
+	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,7 +31,7 @@ func says(status int, body string, fields ...string) service {
 func guard(s proxy.Policy, o Options) *Guard {
 	o.Service, o.Target = s, "/verify"
 	if o.Memory == nil {
-		o.Memory = NewMemory(100)
+		o.Memory = NewMemory(100, "asked", "auth")
 	}
 	if o.Timeout == 0 {
 		o.Timeout = 5 * time.Second
@@ -70,4 +72,24 @@ func waitFor(t testing.TB, what string, is func() bool) {
 	}
 }
 
-func holds(b []byte, s string) bool { return bytes.Contains(b, []byte(s)) }
+// logs keeps what is logged until the test ends.
+func logs(t *testing.T) func() string {
+	var mu sync.Mutex
+	var text bytes.Buffer
+	old := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(writer(func(p []byte) (int, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		return text.Write(p)
+	}), nil)))
+	t.Cleanup(func() { slog.SetDefault(old) })
+	return func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return text.String()
+	}
+}
+
+type writer func(p []byte) (int, error)
+
+func (w writer) Write(p []byte) (int, error) { return w(p) }

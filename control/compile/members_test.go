@@ -46,6 +46,9 @@ func TestMembersOutliveReloads(t *testing.T) {
 	if r.Members() != first || !strings.Contains(clash.Error(), "test.yaml:5:46: warning: consumers.partners.acme: a stored consumer has the same name") {
 		t.Errorf("a reload says %v", clash)
 	}
+	if got := clash[0]; got.Path != "consumers.partners.acme" || got.Pos.Line != 5 || got.Pos.Column == 1 {
+		t.Errorf("it stands at %v, %s", got.Pos, got.Path)
+	}
 	if _, _, err := first.Put("partners", "acme", Wanted{}, MemberFields{}, now); !errors.Is(err, ErrConfigured) {
 		t.Errorf("got %v", err)
 	}

@@ -17,7 +17,6 @@ policies:
   key: { api_key: { consumers: partners } }
   staff: { basic_auth: { consumers: partners } }
   signed: { signature: { consumers: signers } }
-  status: { signature: { consumers: signers, components: ["@status"] } }
   watched: { api_key: { consumers: partners, mode: report } }
   tell: { headers: { request: { set: { X-User: $consumer, X-Plan: $consumer.plan } } } }
 `
@@ -41,7 +40,7 @@ func TestConsumerOrder(t *testing.T) {
 	f("use: [signed, limit, tell], to: s", "")
 	f("use: [limit, signed], to: s", "counts per consumer, and no policy before it")
 	f("use: [{ cache: { for: 1m } }, signed], to: s", "the policy signature stands behind cache")
-	f("use: [status], to: s", `"@status" is no component of a request that can be signed`)
+	f(`use: [{ signature: { consumers: signers, components: ["@status"] } }], to: s`, `"@status" is no component of a request that can be signed`)
 	f("use: [limit, key], to: s", "counts per consumer, and no policy before it")
 	f("use: [watched, limit], to: s", "counts per consumer, and no policy before it")
 	f("use: [tell, key], to: s", "names the consumer before any policy")

@@ -167,6 +167,7 @@ func (r *Runtime) Compile(c *config.Config) (*Plan, config.Problems) {
 	r.mu.Unlock()
 	b.consumers()
 	b.expressions()
+	b.components()
 	b.patterns()
 	b.chains()
 	b.loginsReachable()

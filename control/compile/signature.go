@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +20,15 @@ type nonces struct{ *signature.Nonces }
 
 func (nonces) Start() {}
 func (nonces) Stop()  {}
+
+// components looks at what has to be signed, of policies that no route uses as well: what is wrong is said where it stands.
+func (b *builder) components() {
+	b.config.Components(func(t config.Text, path string) {
+		if err := signature.CheckComponent(t.Text); err != nil {
+			b.problems = append(b.problems, config.Problem{Pos: t.Pos, Path: path, Message: err.Error(), Hint: "the name of a field in small letters, or " + signature.Derived})
+		}
+	})
+}
 
 func (b *builder) signaturePolicy(name string, p *config.Policy, _ *router.Pattern) (proxy.Policy, bool, error) {
 	s := p.Signature
@@ -44,6 +54,9 @@ func (b *builder) signaturePolicy(name string, p *config.Policy, _ *router.Patte
 			return nil, true, err
 		}
 		o.Nonces = seen.Nonces
+	}
+	if slices.ContainsFunc(o.Components, func(c string) bool { return signature.CheckComponent(c) != nil }) {
+		return nil, true, nil // which was said
 	}
 	guard, err := signature.New(o)
 	if err != nil {

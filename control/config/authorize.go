@@ -35,19 +35,26 @@ func (e *Expression) decode(d *decoder, n *node, path string, _ field) {
 
 func (*Expression) schema(*schemaWriter, field) object { return plainText() }
 
-// Expressions calls f with each policy of the kind that there is, and where it stands.
+// Expressions calls f with each policy of the kind that there is, and where its expression stands.
 func (c *Config) Expressions(f func(a *Authorize, path string)) {
+	c.eachPolicy(func(p *Policy, path string) {
+		if p.Authorize != nil {
+			f(p.Authorize, path+".authorize.when")
+		}
+	})
+}
+
+// eachPolicy calls f with all policies, those that no route uses as well, and where they stand.
+func (c *Config) eachPolicy(f func(p *Policy, path string)) {
 	inline := func(uses []Use, path string) {
 		for i, u := range uses {
-			if u.Inline != nil && u.Inline.Authorize != nil {
-				f(u.Inline.Authorize, indexPath(path, i)+".authorize.when")
+			if u.Inline != nil {
+				f(u.Inline, indexPath(path, i))
 			}
 		}
 	}
 	for i := range c.Policies {
-		if a := c.Policies[i].Value.Authorize; a != nil {
-			f(a, JoinPath("policies", c.Policies[i].Name, "authorize", "when"))
-		}
+		f(&c.Policies[i].Value, JoinPath("policies", c.Policies[i].Name))
 	}
 	inline(c.Defaults.Use, "defaults.use")
 	for i := range c.Routes {

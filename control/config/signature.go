@@ -86,6 +86,17 @@ func (v *validator) signingKeys(c *Consumer, path string) {
 	}
 }
 
+// Components calls f with each component that a policy wants signed, and where it stands.
+func (c *Config) Components(f func(t Text, path string)) {
+	c.eachPolicy(func(p *Policy, path string) {
+		if p.Signature != nil {
+			for i, t := range p.Signature.Components {
+				f(t, indexPath(path+".signature.components", i))
+			}
+		}
+	})
+}
+
 func (v *validator) signature(s *Signature, path string) {
 	if s == nil {
 		return

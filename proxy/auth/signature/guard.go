@@ -88,6 +88,9 @@ func identifier(text string) ([]byte, error) {
 	return id, nil
 }
 
+// Derived are the components that are no fields, for people (RFC 9421 section 2.2).
+const Derived = `@method, @target-uri, @authority, @scheme, @request-target, @path, @query or @query-param;name="..."`
+
 // CheckComponent returns what is wrong with a component in a configuration, or nil.
 func CheckComponent(text string) error { _, err := identifier(text); return err }
 

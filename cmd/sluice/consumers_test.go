@@ -104,7 +104,7 @@ func TestConsumersAPI(t *testing.T) {
 	key(second, 200)
 
 	for _, name := range []string{"anne", "bert", "carl"} {
-		f("PUT", "/partners/"+name, "", 201)
+		f("PUT", "/partners/"+name, "{}", 201)
 	}
 	names, after := "", ""
 	for range 10 {
@@ -142,6 +142,8 @@ func TestConsumersAPI(t *testing.T) {
 	wrong("PUT", "/partners/bolt", `{"labels": {"a": "x", "a": "y"}}`, 422, "labels")
 	wrong("PUT", "/partners/bolt", `{"labels": {"a": null}}`, 422, "labels")
 	wrong("PUT", "/partners/Bolt", `{}`, 422, "name")
+	wrong("PUT", "/partners/bolt", ``, 400, "")
+	wrong("PATCH", "/partners/bolt", ``, 400, "")
 	wrong("PUT", "/partners/bolt", `[]`, 400, "")
 	wrong("PUT", "/partners/bolt", `{} {}`, 400, "")
 	wrong("PUT", "/partners/bolt", "{\"plan\": \"\xff\"}", 400, "")

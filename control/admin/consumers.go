@@ -169,7 +169,11 @@ func (e *edit) read() error {
 	default:
 		allowed = []string{"password", "scopes", "expires"}
 	}
-	if err := readFields(e.ctx.PostBody(), allowed, e.ctx.IsPatch(), &e.fields); err != nil {
+	body := e.ctx.PostBody()
+	if len(body) == 0 && e.target.kind == "" && !e.ctx.IsDelete() { // PUT would take everything away, because of a file that was not found
+		return &bodyError{"there is no body: {} is one that says nothing"}
+	}
+	if err := readFields(body, allowed, e.ctx.IsPatch(), &e.fields); err != nil {
 		return err
 	}
 	return e.condition()

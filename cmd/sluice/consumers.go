@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"text/tabwriter"
 	"time"
+
+	"sluice/control/config"
 )
 
 type consumersCommand struct {
@@ -188,9 +190,9 @@ func (c *removeConsumerCommand) Run(t *terminal) error {
 
 type newStoredKeyCommand struct {
 	consumerName
-	Prefix  string        `placeholder:"TEXT" help:"What the key begins with, to tell keys apart; sk_ and the consumer's name by default."`
-	Scope   []string      `placeholder:"WORD" help:"In the place of the consumer's scopes; several times for several."`
-	Expires time.Duration `placeholder:"TIME" help:"When it ends, from now on, such as 720h; never by default."`
+	Prefix  string   `placeholder:"TEXT" help:"What the key begins with, to tell keys apart; sk_ and the consumer's name by default."`
+	Scope   []string `placeholder:"WORD" help:"In the place of the consumer's scopes; several times for several."`
+	Expires ending   `placeholder:"TIME" help:"When it ends: on a day such as 2027-01-31, at a time such as 2027-01-31T12:00:00Z, or from now on, such as 720h; never by default."`
 	reach
 }
 
@@ -214,7 +216,7 @@ type rotateKeyCommand struct {
 	consumerName
 	keyID
 	Overlap time.Duration `default:"24h" placeholder:"TIME" help:"How long the old key is still good (${default})."`
-	Expires time.Duration `placeholder:"TIME" help:"When the new one ends, from now on; never by default."`
+	Expires ending        `placeholder:"TIME" help:"When the new one ends, as for a key; never by default."`
 	reach
 }
 
@@ -238,10 +240,26 @@ func (c *revokeKeyCommand) Run(t *terminal) error {
 	return c.do(t, http.MethodDelete, path+"/keys/"+url.PathEscape(c.ID), nil, nil)
 }
 
-func expiring(in time.Duration) map[string]any {
+// ending is when a key ends: a day or a time, as everywhere, or a time from now on.
+type ending struct{ text string }
+
+// UnmarshalText reads it.
+func (e *ending) UnmarshalText(b []byte) error {
+	e.text = string(b)
+	if in, err := time.ParseDuration(e.text); err == nil {
+		e.text = time.Now().Add(in).UTC().Format(time.RFC3339)
+		return nil
+	}
+	if _, ok := config.ParseExpiry(e.text); !ok {
+		return fmt.Errorf("%q is neither a day, such as 2027-01-31, nor a time, such as 2027-01-31T12:00:00Z or 720h", printable(e.text))
+	}
+	return nil
+}
+
+func expiring(e ending) map[string]any {
 	body := map[string]any{}
-	if in != 0 {
-		body["expires"] = time.Now().Add(in).UTC().Format(time.RFC3339)
+	if e.text != "" {
+		body["expires"] = e.text
 	}
 	return body
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -150,10 +151,21 @@ func TestConsumersAPI(t *testing.T) {
 	wrong("PUT", "/partners/bolt", `{"plan": "`+strings.Repeat("x", 300)+`"}`, 422, "plan")
 	wrong("POST", "/partners/bolt/keys", `{"prefix": "a b"}`, 422, "prefix")
 	wrong("POST", "/partners/bolt/keys", `{"expires": "2001-01-31T12:00:00Z"}`, 422, "expires")
+	wrong("POST", "/partners/bolt/keys", `{"expires": "2001-01-31"}`, 422, "expires")
+	wrong("POST", "/partners/bolt/keys", `{"expires": "2099-02-30"}`, 422, "expires")
+	wrong("POST", "/partners/bolt/keys", `{"expires": 4070908800}`, 422, "expires")
 	wrong("POST", "/partners/bolt/keys", `{"key": "mine"}`, 422, `"key"`)
 	wrong("POST", "/partners/bolt/passwords", `{"password": "short"}`, 422, "password")
 	wrong("POST", "/partners/bolt/keys/x/rotate", `{"overlap": "-1h"}`, 422, "overlap")
 	wrong("DELETE", "/partners/bolt", `{"plan": "gold"}`, 422, `"plan"`)
+	f("POST", "/partners/bolt/keys", `{"expires": "2099-01-31"}`, 201)
+	expiring := last.ID
+	f("GET", "/partners/bolt", "", 200)
+	if !slices.ContainsFunc(last.Keys, func(k struct{ ID, Expires string }) bool {
+		return k.ID == expiring && k.Expires == "2099-02-01T00:00:00Z"
+	}) {
+		t.Errorf("a key that is good on a day, too, is one of %+v", last.Keys)
+	}
 	f("PUT", "/partners/acme", `{}`, 409)
 	f("PUT", "/others/bolt", `{}`, 404)
 	f("GET", "/partners", "", 404)

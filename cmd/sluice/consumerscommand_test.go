@@ -36,7 +36,12 @@ func TestConsumersCommand(t *testing.T) {
 	if line == nil || !strings.Contains(list, "partners/acme  gold") || strings.Contains(list, first) {
 		t.Fatalf("the list is\n%s", list)
 	}
-	second := run(0, "", "rotate", "partners/bolt", line[1], "--overlap", "1h")
+	second := run(0, "", "rotate", "partners/bolt", line[1], "--overlap", "1h", "--expires", "2099-01-31")
+	if list := run(0, "", "list"); !strings.Contains(list, " 2099-02-01 00:00:00 ") {
+		t.Errorf("the list is\n%s", list)
+	}
+	run(1, "expires is past", "key", "partners/bolt", "--expires", "2001-01-31T12:00:00Z")
+	run(2, `"soon" is neither a day, such as 2027-01-31, nor a time`, "key", "partners/bolt", "--expires", "soon")
 	key(first, 200)
 	key(second, 200)
 	run(0, "", "revoke", "partners/bolt", line[1])

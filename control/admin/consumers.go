@@ -16,6 +16,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"sluice/control/compile"
+	"sluice/control/config"
 	"sluice/control/roster"
 )
 
@@ -152,8 +153,23 @@ type fields struct {
 	Labels   map[string]*string `json:"labels"`
 	Prefix   *string            `json:"prefix"`
 	Password *string            `json:"password"`
-	Expires  *time.Time         `json:"expires"`
+	Expires  *expiry            `json:"expires"`
 	Overlap  *string            `json:"overlap"`
+}
+
+// expiry is when something ends, written as in the configuration.
+type expiry struct{ time.Time }
+
+func (e *expiry) UnmarshalJSON(b []byte) error {
+	var text string
+	if err := json.Unmarshal(b, &text); err != nil {
+		return err
+	}
+	var ok bool
+	if e.Time, ok = config.ParseExpiry(text); !ok {
+		return errors.New("it is neither a day nor a time")
+	}
+	return nil
 }
 
 func (e *edit) read() error {
@@ -252,10 +268,10 @@ func (e *edit) runKey() (err error) {
 		if wrong != nil {
 			return wrong
 		}
-		info, e.id, key, err = e.members.RotateKey(t.group, t.name, t.id, e.wanted, overlap, value(f.Expires), e.now)
+		info, e.id, key, err = e.members.RotateKey(t.group, t.name, t.id, e.wanted, overlap, value(f.Expires).Time, e.now)
 	case t.id == "":
 		e.what = "key made"
-		info, e.id, key, err = e.members.AddKey(t.group, t.name, e.wanted, compile.NewCredential{Prefix: value(f.Prefix), Scopes: value(f.Scopes), Expires: value(f.Expires)}, e.now)
+		info, e.id, key, err = e.members.AddKey(t.group, t.name, e.wanted, compile.NewCredential{Prefix: value(f.Prefix), Scopes: value(f.Scopes), Expires: value(f.Expires).Time}, e.now)
 	default:
 		e.what, e.id = "key revoked", t.id
 		info, err = e.members.RevokeKey(t.group, t.name, t.id, e.wanted, e.now)
@@ -284,7 +300,7 @@ func (e *edit) runPassword() (err error) {
 	}
 	e.what = "password made"
 	info, id, password, err := e.members.AddPassword(t.group, t.name, e.wanted,
-		compile.NewCredential{Password: value(f.Password), Scopes: value(f.Scopes), Expires: value(f.Expires)}, e.now)
+		compile.NewCredential{Password: value(f.Password), Scopes: value(f.Scopes), Expires: value(f.Expires).Time}, e.now)
 	if err != nil {
 		return err
 	}
@@ -393,7 +409,7 @@ func (f *fields) set(name string, raw json.RawMessage, patch bool) error {
 		want string
 	}{
 		"plan": {&f.Plan, "text"}, "scopes": {&f.Scopes, "a list of texts"}, "labels": {&f.Labels, "an object of texts"}, "prefix": {&f.Prefix, "text"},
-		"password": {&f.Password, "text"}, "expires": {&f.Expires, "a time such as 2027-01-31T12:00:00Z"}, "overlap": {&f.Overlap, "a duration such as 24h"},
+		"password": {&f.Password, "text"}, "expires": {&f.Expires, "a day such as 2027-01-31, or a time such as 2027-01-31T12:00:00Z"}, "overlap": {&f.Overlap, "a duration such as 24h"},
 	}[name]
 	wrong := &compile.FieldError{Field: name, Why: "wants " + into.want}
 	if string(raw) == "null" {
@@ -405,11 +421,8 @@ func (f *fields) set(name string, raw json.RawMessage, patch bool) error {
 	if err := json.Unmarshal(raw, into.to); err != nil {
 		return wrong // what is in it is not repeated: it may be a password
 	}
-	switch name {
-	case "labels":
+	if name == "labels" {
 		return checkLabels(raw, patch, f.Labels, wrong)
-	case "expires":
-		*f.Expires = f.Expires.UTC()
 	}
 	return nil
 }

@@ -198,16 +198,21 @@ func (e *Expiry) decode(d *decoder, n *node, path string, _ field) {
 	if !ok {
 		return
 	}
+	if e.Time, ok = ParseExpiry(text); !ok {
+		d.wants(n, path, wanted, "")
+	}
+}
+
+// ParseExpiry reads a day, on which what has it is good still, or a time.
+func ParseExpiry(text string) (time.Time, bool) {
 	if day, err := time.Parse(time.DateOnly, text); err == nil {
-		e.Time = day.AddDate(0, 0, 1) // it is good on that day
-		return
+		return day.AddDate(0, 0, 1), true
 	}
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		d.wants(n, path, wanted, "")
-		return
+		return time.Time{}, false
 	}
-	e.Time = at.UTC()
+	return at.UTC(), true
 }
 
 func (*Expiry) schema(*schemaWriter, field) object { return plainText() }

@@ -142,6 +142,50 @@ func (v *validator) quota(q *Quota, path string) {
 	}
 }
 
+// plans warns of words that do not meet: whoever has a plan that is misspelt, in a quota or of a consumer, gets what is for default, which nobody
+// would notice. Where consumers are stored, or come with tokens, nobody knows their plans.
+func (v *validator) plans() {
+	elsewhere := false
+	var theirs, ours []string
+	quotas := make(map[string]*Quota)
+	v.config.eachPolicy(func(p *Policy, path string) {
+		elsewhere = elsewhere || p.TellsApart() && p.APIKey == nil && p.BasicAuth == nil && p.Signature == nil
+		if p.Quota != nil && p.Quota.Plans != nil {
+			quotas[path] = p.Quota
+			for _, plan := range p.Quota.Plans {
+				ours = append(ours, plan.Name)
+			}
+		}
+	})
+	for _, g := range v.config.Consumers {
+		elsewhere = elsewhere || g.Value.Stored
+		for _, c := range g.Value.List {
+			if plan := c.Value.Plan.Text; plan != "" {
+				theirs = append(theirs, plan)
+			}
+		}
+	}
+	if elsewhere || len(theirs) == 0 {
+		return
+	}
+	theirs = slices.Compact(sortedCopy(theirs))
+	for path, q := range quotas {
+		for _, p := range q.Plans {
+			if p.Name != DefaultPlan && !slices.Contains(theirs, p.Name) {
+				v.warn(joinPath(path+".quota.plans", p.Name), "no consumer has this plan", didYouMean(p.Name, "plans of consumers", theirs))
+			}
+		}
+	}
+	for _, g := range v.config.Consumers {
+		for _, c := range g.Value.List {
+			plan := c.Value.Plan.Text
+			if near := nearest(plan, ours); near != "" && !slices.Contains(ours, plan) { // others are meant to have the default one
+				v.warn(JoinPath("consumers", g.Name, c.Name, "plan"), "no quota knows this plan: it is taken for default", fmt.Sprintf("did you mean %s?", near))
+			}
+		}
+	}
+}
+
 func (v *validator) quotaAmounts(list List[QuotaAmount], path string, cost int) {
 	if len(list) == 0 {
 		v.fail(path, "allows nothing in particular", quotaExamples)

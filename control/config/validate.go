@@ -43,6 +43,7 @@ func (c *Config) validate(r *report) {
 	v.services(c.Services)
 	v.consumers(c.Consumers)
 	v.policies(c.Policies)
+	v.plans()
 	v.defaults(c.Defaults)
 	v.routes(c.Routes)
 	if !r.errors {

@@ -231,7 +231,7 @@ func (g *Quota) try(v *usage, x *proxy.Exchange) error {
 // ask asks an account, or the one that has come into its place.
 func (g *Quota) ask(v *usage, x *proxy.Exchange, i int, take bool) ledger.Verdict {
 	limit := &v.plan.Limits[i]
-	for {
+	for round := 1; ; round++ {
 		a := v.accounts[i]
 		if a == nil {
 			return ledger.Verdict{Closed: true}
@@ -245,6 +245,7 @@ func (g *Quota) ask(v *usage, x *proxy.Exchange, i int, take bool) ledger.Verdic
 		if !verdict.Gone {
 			return verdict
 		}
+		pause(round) // it is found until all that were given up with it have gone
 		v.accounts[i] = g.account(x, limit.Meter, v.now)
 	}
 }

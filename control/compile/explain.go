@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
+	"sluice/control/config"
 	"sluice/proxy"
+	"sluice/proxy/auth/consumer"
 	"sluice/proxy/auth/expression"
 	"sluice/proxy/auth/introspect"
 	"sluice/proxy/auth/jwt"
@@ -203,6 +206,10 @@ func (p *Plan) explainRoute(e *Explanation, x *proxy.Exchange, route *proxy.Rout
 			e.Outcome = fmt.Sprintf("Route %s is taken; its policy %s would show the service a token, and none is fetched here.", route.Name, x.FailedAt)
 		case introspect.ErrUnavailable:
 			e.Outcome = fmt.Sprintf("Route %s is taken; its policy %s would ask what the token is worth, and nobody is asked here.", route.Name, x.FailedAt)
+		case consumer.ErrKey, consumer.ErrPassword:
+			if p.looksUpStored(route.Name, x.FailedAt) {
+				e.Outcome += " That is unless it is of a stored consumer: they are not looked up here."
+			}
 		case jwt.ErrNoKeys:
 			e.Outcome = fmt.Sprintf("Route %s is taken; its policy %s needs keys to verify tokens with, and nothing is fetched here.", route.Name, x.FailedAt)
 		}
@@ -225,6 +232,28 @@ func (p *Plan) explainRoute(e *Explanation, x *proxy.Exchange, route *proxy.Rout
 	default:
 		e.Outcome += " That is if the service admits it that is asked before: nobody is asked here."
 	}
+}
+
+// looksUpStored reports whether a policy of a route admits consumers that are stored.
+func (p *Plan) looksUpStored(route, policy string) bool {
+	r, ok := p.Config.Routes.Get(route)
+	return ok && slices.ContainsFunc(p.Config.Chain(r), func(u config.Use) bool {
+		d := u.Inline
+		if d == nil {
+			d, _ = p.Config.Policies.Get(u.Name)
+		}
+		if u.Name != policy && (u.Name != "" || d.Kind() != policy) {
+			return false
+		}
+		var group string
+		switch {
+		case d.APIKey != nil:
+			group = d.APIKey.Consumers.Text
+		case d.BasicAuth != nil:
+			group = d.BasicAuth.Consumers.Text
+		}
+		return slices.Contains(p.stored, group)
+	})
 }
 
 // explainPolicies tells what running the policies does not: what a response would be compressed with, and which limits count the request.

@@ -246,3 +246,29 @@ func TestMembersOfOneName(t *testing.T) {
 		t.Error("the cache takes the new consumer for the old one")
 	}
 }
+
+// TestExplainStored: explain reads no file, and says so where it makes a difference.
+func TestExplainStored(t *testing.T) {
+	p := mustCompile(t, New(Options{Dry: true}), "state: "+t.TempDir()+`
+consumers:
+  partners: { stored: true }
+  staff: { anne: { keys: [{ hash: "sha256:5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8", prefix: sk }] } }
+policies: { key: { api_key: { consumers: partners } }, ours: { api_key: { consumers: staff } } }
+routes:
+  a: { match: /a, use: [key], respond: { status: 204 } }
+  b: { match: /b, use: [{ basic_auth: { consumers: partners } }], respond: { status: 204 } }
+  c: { match: /c, use: [ours, key], respond: { status: 204 } }
+`)
+	f := func(target, name, value, want string) {
+		t.Helper()
+		e, err := p.Explain("GET", target, [][2]string{{name, value}}, nil, netip.MustParseAddr("192.0.2.1"))
+		if err != nil || e.Outcome != want {
+			t.Errorf("got %q, %v", e.Outcome, err)
+		}
+	}
+	const unless = " That is unless it is of a stored consumer: they are not looked up here."
+	f("/a", "X-Api-Key", "sk_1", "Route a is taken; its policy key refuses with 401 key_invalid."+unless)
+	f("/a", "X-Other", "sk_1", "Route a is taken; its policy key refuses with 401 key_required.")
+	f("/b", "Authorization", "Basic YTpi", "Route b is taken; its policy basic_auth refuses with 401 password_invalid."+unless)
+	f("/c", "X-Api-Key", "sk_1", "Route c is taken; its policy ours refuses with 401 key_invalid.")
+}

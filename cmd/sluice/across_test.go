@@ -25,7 +25,7 @@ func TestAcrossHosts(t *testing.T) {
 // TestSoakAcrossHosts is the same for longer, and with a store that is slow, or does not answer at all.
 func TestSoakAcrossHosts(t *testing.T) {
 	if os.Getenv("SLUICE_SOAK") == "" {
-		t.Skip("make soak runs it")
+		t.Skip("it takes a minute: set SLUICE_SOAK=1")
 	}
 	across(t, 10*time.Second, "killed", "slow", "silent")
 }

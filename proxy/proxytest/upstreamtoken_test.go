@@ -97,7 +97,7 @@ routes:
 	f("/client", "", 401)
 	f("/client", token[1:], 401)
 	f("/stranger", token, 503)
-	eventuallyTrue(t, "that it says so", func() bool { return strings.Contains(gw.Runtime.Unready(), "no exchange of tokens at "+server.URL) })
+	eventually(t, "that it says so", func() bool { return strings.Contains(gw.Runtime.Unready(), "no exchange of tokens at "+server.URL) })
 
 	server.CloseClientConnections()
 	server.Close()
@@ -114,15 +114,6 @@ routes:
 	}
 	if s := gw.Runtime.ExchangedTokens(); len(s) != 2 || s[0].Name != "for-client" || s[0].Exchanged != 2 || s[0].Remembered != 2 || s[1].Failed != 1 {
 		t.Errorf("the status is %+v", s)
-	}
-}
-
-func eventuallyTrue(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("there never was %s", what)
-		}
 	}
 }
 
@@ -174,7 +165,7 @@ routes:
   own: { match: /own, use: [own], to: origin }
   free: { match: /free, to: origin }
 `, origin.URL, from.URL))
-	eventuallyTrue(t, "a question", func() bool { return from.asked.Load() > 0 })
+	eventually(t, "a question", func() bool { return from.asked.Load() > 0 })
 	response, err := http.Get("http://" + gw.Addr + "/own")
 	if err != nil {
 		t.Fatal(err)
@@ -191,7 +182,7 @@ routes:
 		t.Errorf("another route: %d, %s", status, origin.authorization.Load())
 	}
 	from.broken.Store(false)
-	eventuallyTrue(t, "a token", func() bool { status, _ := asked(t, gw.Addr, "/own", "mine"); return status == 200 })
+	eventually(t, "a token", func() bool { status, _ := asked(t, gw.Addr, "/own", "mine"); return status == 200 })
 	if why := gw.Runtime.Unready(); why != "" || !strings.HasPrefix(origin.authorization.Load().(string), "Bearer own-") {
 		t.Errorf("unready is %q; the service was shown %s", why, origin.authorization.Load())
 	}

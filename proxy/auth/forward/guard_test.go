@@ -237,7 +237,7 @@ func TestTogether(t *testing.T) {
 			defer s.Unlock()
 			return s.m[k]
 		}
-		waitFor(t, "everybody", func() bool {
+		eventually(t, "everybody", func() bool {
 			f := key()
 			if f == nil {
 				return false
@@ -295,9 +295,9 @@ func TestLeaving(t *testing.T) {
 		}
 	}
 	first, firstResult := client()
-	waitFor(t, "the first", waiting(1))
+	eventually(t, "the first", waiting(1))
 	second, secondResult := client()
-	waitFor(t, "the second", waiting(2))
+	eventually(t, "the second", waiting(2))
 	first.Cancel(proxy.ErrClientGone)
 	if err := <-firstResult; err != proxy.ErrClientGone {
 		t.Errorf("who has left gets %v", err)
@@ -307,7 +307,7 @@ func TestLeaving(t *testing.T) {
 	if err := <-ended; err != proxy.ErrClientGone {
 		t.Errorf("the question ends with %v", err)
 	}
-	waitFor(t, "the flight to end", waiting(0))
+	eventually(t, "the flight to end", waiting(0))
 	if s := g.options.Memory.Status(); s.Failed != 0 {
 		t.Error("that clients leave counts as a failure of the service")
 	}
@@ -331,7 +331,7 @@ func TestLate(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		}
-		waitFor(t, "the service to be down", func() bool { return strings.Contains(m.Down(), "auth_late") })
+		eventually(t, "the service to be down", func() bool { return strings.Contains(m.Down(), "auth_late") })
 		m.Stop()
 		g.options.Service = says(403, "")
 		if err := g.Check(request(t, "")); err == nil || m.Down() != "" {
@@ -372,14 +372,14 @@ func TestHealth(t *testing.T) {
 			t.Errorf("%d questions have failed", m.Status().Failed)
 		}
 		if asks {
-			waitFor(t, "a question of the gateway's own", func() bool { return own.Load() > 0 })
+			eventually(t, "a question of the gateway's own", func() bool { return own.Load() > 0 })
 		}
 		if down {
-			waitFor(t, "the service to be down", func() bool { return m.Down() != "" })
-			waitFor(t, "it to be asked again", func() bool { return own.Load() > 3 })
+			eventually(t, "the service to be down", func() bool { return m.Down() != "" })
+			eventually(t, "it to be asked again", func() bool { return own.Load() > 3 })
 			well.Store(true)
 		}
-		waitFor(t, "the end of that", func() bool { return m.Down() == "" && !m.health.probing.Load() })
+		eventually(t, "the end of that", func() bool { return m.Down() == "" && !m.health.probing.Load() })
 		if n := own.Load(); (n > 0) != asks {
 			t.Errorf("%d questions of the gateway's own", n)
 		}
@@ -436,7 +436,7 @@ func TestHealthStop(t *testing.T) {
 	for range askAfter {
 		_ = g.Check(request(t, ""))
 	}
-	waitFor(t, "a question", func() bool { return asked.Load() > 0 })
+	eventually(t, "a question", func() bool { return asked.Load() > 0 })
 	m.Stop()
 	for range askAfter {
 		_ = g.Check(request(t, ""))

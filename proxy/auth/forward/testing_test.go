@@ -62,8 +62,8 @@ func fill(x *proxy.Exchange, token string) {
 	r.Head.AddString("X-Forwarded-Host", "shop.example")
 }
 
-// waitFor waits for a condition.
-func waitFor(t testing.TB, what string, is func() bool) {
+// eventually waits for a condition.
+func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {

@@ -331,7 +331,7 @@ func (s *single) take(now time.Time) int {
 // TestSoakOneBudget is the same for longer, and with a store that is far away.
 func TestSoakOneBudget(t *testing.T) {
 	if os.Getenv("SLUICE_SOAK") == "" {
-		t.Skip("make soak runs it")
+		t.Skip("it takes a minute: set SLUICE_SOAK=1")
 	}
 	oneBudget(t, 10*time.Second, 0)
 	oneBudget(t, 10*time.Second, 20*time.Millisecond)
@@ -347,7 +347,7 @@ func TestStoreFails(t *testing.T) {
 // TestSoakStoreFails is the same for longer.
 func TestSoakStoreFails(t *testing.T) {
 	if os.Getenv("SLUICE_SOAK") == "" {
-		t.Skip("make soak runs it")
+		t.Skip("it takes a minute: set SLUICE_SOAK=1")
 	}
 	storeFails(t, 10*time.Second, true)
 }

@@ -92,6 +92,30 @@ func TestForwardAuthDown(t *testing.T) {
 	}
 }
 
+// TestForwardAuthTried: a service that is down while a policy is tried out closes nothing, until the policy is enforced.
+func TestForwardAuthTried(t *testing.T) {
+	r := newRuntime(t)
+	commit := func(mode string) *Plan {
+		p := mustCompile(t, r, "services: { auth: { to: http://127.0.0.1:1 } }\nroutes: { a: { match: /a, use: [{ forward_auth: { service: auth, mode: "+mode+" } }], respond: { status: 204 } } }\n")
+		r.Commit(p)
+		return p
+	}
+	p := commit("report")
+	for range 3 {
+		if status, err := serveOnce(t, p, "/a"); status != 204 || err != nil {
+			t.Errorf("got %d, %v", status, err)
+		}
+	}
+	eventually(t, "the service to be found down", func() bool { return lastingAll[*decisions](r)[0].Unready() != "" })
+	if why := r.Unready(); why != "" {
+		t.Errorf("unready is %q", why)
+	}
+	commit("enforce")
+	if why := r.Unready(); !strings.Contains(why, "the service auth") {
+		t.Errorf("unready is %q", why)
+	}
+}
+
 // TestForwardAuthOrder: it guards, and says who a client is where it says that it does.
 func TestForwardAuthOrder(t *testing.T) {
 	f := func(use, want string) {

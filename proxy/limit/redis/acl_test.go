@@ -19,7 +19,7 @@ func TestRights(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rights, _ := strings.Cut(string(readme), "# of the ACL, with rights to ")
+	_, rights, _ := strings.Cut(string(readme), " of the ACL, with rights to ")
 	rights, _, found := strings.Cut(rights, " on the prefix")
 	if !found {
 		t.Fatal("README does not list the rights")

@@ -41,6 +41,22 @@ const (
 // line of a process.
 const adminTokenVariable = "SLUICE_ADMIN_TOKEN"
 
+// reachAdmin returns the client for a command whose flags name the listener and the file with its token, and warns of a token that others can see.
+func reachAdmin(t *terminal, address, tokenFile string) (*adminClient, error) {
+	token, err := readToken(tokenFile)
+	if err != nil {
+		return nil, err
+	}
+	client, err := newAdminClient(address, token)
+	if err != nil {
+		return nil, err
+	}
+	if client.exposed() {
+		t.note("Careful: the token crosses the network as plain text; --admin https://... or an ssh tunnel hides it.")
+	}
+	return client, nil
+}
+
 // newAdminClient takes host:port, http://host:port, https://host:port or unix:/path.
 func newAdminClient(address, token string) (*adminClient, error) {
 	c := &adminClient{shown: address, token: token}

@@ -38,16 +38,9 @@ type reach struct {
 
 // do sends a request about consumers, and reads the answer into v.
 func (r reach) do(t *terminal, method, path string, body, v any) error {
-	token, err := readToken(r.TokenFile)
+	client, err := reachAdmin(t, r.Admin, r.TokenFile)
 	if err != nil {
 		return err
-	}
-	client, err := newAdminClient(r.Admin, token)
-	if err != nil {
-		return err
-	}
-	if client.exposed() {
-		t.note("Careful: the token crosses the network as plain text; --admin https://... or an ssh tunnel hides it.")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()

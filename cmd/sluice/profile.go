@@ -74,16 +74,9 @@ func (c *profileCommand) Run(t *terminal) error {
 	if err := c.validate(); err != nil {
 		return err
 	}
-	token, err := readToken(c.TokenFile)
+	client, err := reachAdmin(t, c.Admin, c.TokenFile)
 	if err != nil {
 		return err
-	}
-	client, err := newAdminClient(c.Admin, token)
-	if err != nil {
-		return err
-	}
-	if client.exposed() {
-		t.note("Careful: the token crosses the network as plain text; --admin https://... or an ssh tunnel hides it.")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()

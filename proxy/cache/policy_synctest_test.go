@@ -159,8 +159,12 @@ func says(answer string) func(*proxy.Exchange) string {
 	return func(*proxy.Exchange) string { return answer }
 }
 
+// oneThread lets goroutines run one at a time, where they have to.
+var oneThread = func() (restore func()) { return func() {} }
+
 func inBubble(name string, t *testing.T, o Options, f func(b *bench)) {
 	t.Run(name, func(t *testing.T) {
+		defer oneThread()()
 		synctest.Test(t, func(t *testing.T) { f(newBench(t, o)) })
 	})
 }

@@ -25,11 +25,12 @@ type flight struct {
 	err   *proxy.Error    // of failed
 	fork  *proxy.Exchange // that asks, as long as it may be canceled when nobody waits any more
 	// Of landing; they do not change any more.
-	head      []byte // a record, and the lines of the head
-	names, id []byte // of the fields that the origin has named in Vary, if any
-	variant   string // and the key of those who get the same answer
-	size      int64  // of the body, -1 if unknown
-	first     *block // nil when the body is windowed and nobody has still to begin with it
+	head      []byte  // a record, and the lines of the head
+	names, id []byte  // of the fields that the origin has named in Vary, if any
+	variant   string  // and the key of those who get the same answer
+	size      int64   // of the body, -1 if unknown
+	first     *block  // nil when the body is windowed and nobody has still to begin with it
+	parked    *parked // where it is kept, once it is
 
 	arrived int64
 	counted int64 // of them, in flights.bytes
@@ -387,10 +388,16 @@ const parkFrom = 256 << 10
 func (f *flight) park(in *parked) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.parked = in
 	for _, r := range f.readers {
-		if f.arrived-r.done > parkFrom {
-			r.parked, r.at = in, nil
-		}
+		r.park()
+	}
+}
+
+// park is called with r.f.mu held.
+func (r *reader) park() {
+	if in := r.f.parked; in != nil && r.f.arrived-r.done > parkFrom {
+		r.parked, r.at = in, nil
 	}
 }
 
@@ -424,6 +431,7 @@ func (f *flight) read(v *visit, leader bool) *reader {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	r := &reader{f: f, v: v, at: f.first, place: len(f.readers)}
+	r.park()
 	f.readers = append(f.readers, r)
 	if leader {
 		f.leaderIn = false

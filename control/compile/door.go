@@ -31,6 +31,7 @@ func (b *builder) door(e *config.Entry[config.Listener]) *limit.Door {
 		before = l.door
 	}
 	l, err := b.limiter(name, "enforce", fmt.Sprintf("%+v", o), func(l *limiter) (err error) {
+		o.Allowed = l.allowed
 		l.door, err = limit.NewDoor(o, before)
 		return err
 	})

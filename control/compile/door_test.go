@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -73,7 +74,46 @@ func TestDoorsKept(t *testing.T) {
 	if err := r.ResetLimit("listen.web", "", []string{"192.0.2.7"}); err != nil {
 		t.Error(err)
 	}
-	if err := r.ResetLimit("listen.web", "0-c62007f62ccb36ee", nil); err == nil {
-		t.Error("a key that is not listed was reset")
+	if err := r.ResetLimit("listen.web", "0-c62007f62ccb36ee", nil); !errors.Is(err, limit.ErrUnknownKey) {
+		t.Errorf("reset of a key that nobody has: %v", err)
+	}
+}
+
+// TestDoorsListed: the list of limits has those of listeners, with who is let in and refused, and such a key can be reset by its id.
+func TestDoorsListed(t *testing.T) {
+	r := newRuntime(t)
+	p := mustCompile(t, r, strings.Replace(doors, "20/s", "20/d", 1))
+	r.Commit(p)
+	door, a := p.Listeners[1].Door, netip.MustParseAddr("192.0.2.7")
+	for i := range 25 {
+		if got := door.Handshake(a); got != (i < 20) {
+			t.Errorf("handshake %d: %v", i, got)
+		}
+	}
+	listed := func() LimitStatus {
+		t.Helper()
+		for _, s := range r.Limits() {
+			if s.Name == "listen.tls" {
+				return s
+			}
+		}
+		t.Fatal("the listener is not listed")
+		panic("")
+	}
+	s := listed()
+	if s.Allowed != 20 || s.Refused != 5 || s.Kind != "connections" || len(s.Keys) != 1 {
+		t.Fatalf("got %+v", s)
+	}
+	if k := s.Keys[0]; k.Key != "192.0.2.7" || k.Limit != "handshakes: 20/d per ip" || k.Refused != 5 || k.Left != 0 {
+		t.Errorf("got %+v", k)
+	}
+	if err := r.ResetLimit("listen.tls", s.Keys[0].ID, nil); err != nil {
+		t.Error(err)
+	}
+	if k := listed().Keys[0]; k.Left != 20 {
+		t.Errorf("after a reset: %+v", k)
+	}
+	if !door.Handshake(a) {
+		t.Error("a handshake was refused after a reset")
 	}
 }

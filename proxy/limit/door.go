@@ -1,8 +1,10 @@
 package limit
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -18,6 +20,8 @@ type DoorOptions struct {
 	Open      []Ceiling // connections at the same time
 	Except    []netip.Prefix
 	Keys      int // how many keys of each limit there is room for
+	// Allowed counts connections and handshakes that were let in, where something limits them; nil: nobody wants to know.
+	Allowed Counter
 }
 
 // Door lets connections in, or not. It is safe for concurrent use, and what it says allocates nothing, but for a connection that is counted
@@ -82,6 +86,7 @@ type entry struct {
 	table   *table
 	tokens  []Tokens
 	keys    []keyer
+	heavy   *heavy
 }
 
 func newGate(windows []Window, keys int) (g entry, err error) {
@@ -108,6 +113,7 @@ func newGate(windows []Window, keys int) (g entry, err error) {
 	for i := range g.windows {
 		g.tokens = append(g.tokens, newLocal(g.table, &g.windows[i]))
 	}
+	g.heavy = new(heavy)
 	return g, onlyAddresses(g.keys)
 }
 
@@ -120,33 +126,40 @@ func onlyAddresses(keys []keyer) error {
 	return nil
 }
 
-// hashAddress is hash for a key of addresses alone.
-func (k *keyer) hashAddress(a netip.Addr, t *table) uint64 {
-	h := k.salt
-	for i := range k.parts {
-		h = fold(h, k.parts[i].hashAddress(a, &t.seed))
-	}
-	return clean(h)
-}
-
 // take takes a token of each window, or none.
 func (g *entry) take(a netip.Addr, now int64) bool {
 	for i, tokens := range g.tokens {
-		if tokens.Take(g.keys[i].hashAddress(a, g.table), 1, now).OK {
+		key := g.key(i, a)
+		if tokens.Take(key, 1, now).OK {
 			continue
 		}
-		for j := range i {
-			g.tokens[j].Charge(g.keys[j].hashAddress(a, g.table), -1, now)
-		}
+		g.giveBack(i, a, now)
+		g.heavy.noteAddress(&g.keys[i], a, now, key, i, 0, 1)
 		return false
 	}
+	if len(g.tokens) > 0 && rand.Uint32()%sampleEvery == 0 {
+		for i := range g.keys {
+			g.heavy.noteAddress(&g.keys[i], a, now, g.key(i, a), i, sampleEvery, 0)
+		}
+	}
 	return true
+}
+
+// giveBack gives a token back to each of the first windows: who had taken them was not let in.
+func (g *entry) giveBack(windows int, a netip.Addr, now int64) {
+	for i := range windows {
+		g.tokens[i].Charge(g.key(i, a), -1, now)
+	}
+}
+
+func (g *entry) key(window int, a netip.Addr) uint64 {
+	return g.keys[window].hashAddress(a, &g.table.seed)
 }
 
 // crowded reports whether half of what an address may have at once is used up. Of one alone there is no half that could be given away.
 func (g *entry) crowded(a netip.Addr, now int64) bool {
 	for i, tokens := range g.tokens {
-		if !tokens.Look(g.keys[i].hashAddress(a, g.table), max(int64(g.windows[i].Burst/2+1), 2), now).OK {
+		if !tokens.Look(g.key(i, a), max(int64(g.windows[i].Burst/2+1), 2), now).OK {
 			return true
 		}
 	}
@@ -168,32 +181,56 @@ func (d *Door) Enter(client netip.Addr) (leave func(), ok bool) {
 		d.refused[ManyConnects].Add(1)
 		return nil, false
 	}
-	if d.open == nil {
-		return nil, true
-	}
-	h := holds.Get().(*hold)
-	for i := range d.open.plain {
-		slot := d.open.take(i, d.open.plain[i].hashAddress(client, d.open.table))
-		if slot == nil {
-			h.Finish(nil)
-			for j, tokens := range d.connect.tokens {
-				tokens.Charge(d.connect.keys[j].hashAddress(client, d.connect.table), -1, now) // it was not let in
-			}
+	if d.open != nil {
+		if leave = d.hold(client, now); leave == nil {
+			d.connect.giveBack(len(d.connect.tokens), client, now)
 			d.refused[ManyOpen].Add(1)
 			return nil, false
 		}
-		h.slots[i], h.owner = slot, d.open
 	}
-	return func() { h.Finish(nil) }, true
+	d.allow(d.open != nil || len(d.connect.tokens) > 0)
+	return leave, true
+}
+
+// hold takes a slot of each ceiling, or none and returns nil.
+func (d *Door) hold(client netip.Addr, now int64) (leave func()) {
+	h := holds.Get().(*hold)
+	sampled := rand.Uint32()%sampleEvery == 0
+	for i := range d.open.plain {
+		k := &d.open.plain[i]
+		key := k.hashAddress(client, &d.open.table.seed)
+		slot := d.open.take(i, key)
+		if slot == nil {
+			h.Finish(nil)
+			d.open.heavy.noteAddress(k, client, now, key, i, 0, 1)
+			return nil
+		}
+		h.slots[i], h.owner = slot, d.open
+		if sampled {
+			d.open.heavy.noteAddress(k, client, now, key, i, sampleEvery, 0)
+		}
+	}
+	return func() { h.Finish(nil) }
+}
+
+// allow counts who was let in, if that was limited.
+func (d *Door) allow(limited bool) {
+	if limited && d.options.Allowed != nil {
+		d.options.Allowed.Add(1)
+	}
 }
 
 // Handshake lets a client begin a handshake, or not.
 func (d *Door) Handshake(client netip.Addr) bool {
-	if d.exempt(client) || d.handshake.take(client, wire.Now()) {
+	if d.exempt(client) {
 		return true
 	}
-	d.refused[ManyHandshakes].Add(1)
-	return false
+	if !d.handshake.take(client, wire.Now()) {
+		d.refused[ManyHandshakes].Add(1)
+		return false
+	}
+	d.allow(len(d.handshake.tokens) > 0)
+	return true
 }
 
 // Doubts reports whether an address that anybody may have written into a packet should be proven before it is counted by: so that nobody is
@@ -212,7 +249,7 @@ func (d *Door) manyOpen(client netip.Addr) bool {
 		return false
 	}
 	for i, c := range d.options.Open {
-		key := d.open.plain[i].hashAddress(client, d.open.table)
+		key := d.open.plain[i].hashAddress(client, &d.open.table.seed)
 		if left := c.Max - int(d.open.underWay(i, key)); left < max(c.Max/2+1, 2) {
 			return true
 		}
@@ -236,7 +273,7 @@ func (d *Door) Counts() (c Counts) {
 		c.Evicted += one.Evicted
 		c.Overflow += one.Overflow
 	}
-	for _, g := range []*entry{&d.connect, &d.handshake} {
+	for _, g := range d.gates() {
 		if g.table != nil {
 			add(g.table.status(idle))
 		}
@@ -247,19 +284,41 @@ func (d *Door) Counts() (c Counts) {
 	return c
 }
 
-// Status returns what is known about the door. Who uses it most is not.
+// Status returns what is known about the door. The limits are numbered as they are listed.
 func (d *Door) Status() Status {
 	s := Status{Kind: "connections", Counts: d.Counts(), Keys: []KeyStatus{}}
-	for i, g := range []*entry{&d.connect, &d.handshake} {
+	now := wire.Now()
+	add := func(reason, first int, k KeyStatus, key *heavyKey) {
+		k.ID, k.Limit = id(first+key.limit, key.key), DoorReason(reason)+": "+k.Limit
+		s.Keys = append(s.Keys, k)
+	}
+	for reason, g := range d.gates() {
+		first := len(s.Limits)
 		for _, w := range g.windows {
-			s.Limits = append(s.Limits, DoorReason(i)+": "+w.Text)
+			s.Limits = append(s.Limits, DoorReason(reason)+": "+w.Text)
+		}
+		if first == len(s.Limits) {
+			continue
+		}
+		for _, k := range g.heavy.list() {
+			add(reason, first, k.ofRate(&g.windows[k.limit], g.tokens[k.limit], now), &k)
 		}
 	}
-	for _, c := range d.options.Open {
-		s.Limits = append(s.Limits, DoorReason(ManyOpen)+": "+c.Text)
+	if d.open != nil {
+		first := len(s.Limits)
+		for _, c := range d.options.Open {
+			s.Limits = append(s.Limits, DoorReason(ManyOpen)+": "+c.Text)
+		}
+		for _, k := range d.open.heavy.list() {
+			add(ManyOpen, first, k.ofSlots(d.open), &k)
+		}
 	}
+	slices.SortStableFunc(s.Keys, func(a, b KeyStatus) int { return cmp.Compare(b.Requests, a.Requests) })
 	return s
 }
+
+// gates are the rates, by the reason that each refuses for.
+func (d *Door) gates() [2]*entry { return [...]*entry{&d.connect, &d.handshake} }
 
 // Explain says by what a connection of a client would be counted, one line for each limit.
 func (d *Door) Explain(client netip.Addr) []string {
@@ -272,11 +331,11 @@ func (d *Door) Explain(client netip.Addr) []string {
 		if len(k.parts) == 0 {
 			line += ", counted with all others"
 		} else {
-			line += ", counted as " + string(k.parts[0].appendAddress(nil, client))
+			line += ", counted as " + string(k.appendAddress(nil, client))
 		}
 		lines = append(lines, line)
 	}
-	for reason, g := range []*entry{&d.connect, &d.handshake} {
+	for reason, g := range d.gates() {
 		for i := range g.windows {
 			add(reason, g.windows[i].Text, &g.keys[i])
 		}
@@ -287,27 +346,47 @@ func (d *Door) Explain(client netip.Addr) []string {
 	return lines
 }
 
-// Reset is for keys that Status lists, which are none.
-func (d *Door) Reset(id string) error { return fmt.Errorf("%q is no id of a key", id) }
+// Reset fills the bucket of the key that Status calls id. Connections that are open end by themselves.
+func (d *Door) Reset(id string) error {
+	limit, key, err := parseID(id, len(d.connect.windows)+len(d.handshake.windows)+len(d.options.Open))
+	if err != nil {
+		return err
+	}
+	for _, g := range d.gates() {
+		if limit < len(g.tokens) {
+			return known(g.tokens[limit].Reset(key))
+		}
+		limit -= len(g.tokens)
+	}
+	return ErrNoReset
+}
 
 // ResetValues fills the buckets of an address.
 func (d *Door) ResetValues(values ...string) error {
+	if len(d.connect.tokens)+len(d.handshake.tokens) == 0 {
+		return ErrNoReset
+	}
 	if len(values) != 1 {
 		return errors.New("the key of a listener is an address")
 	}
-	a, err := netip.ParseAddr(values[0])
-	if err != nil {
-		return fmt.Errorf("%q is no address", values[0])
-	}
-	known := false
-	for _, g := range []*entry{&d.connect, &d.handshake} {
+	found := false
+	for _, g := range d.gates() {
 		for i, tokens := range g.tokens {
-			if len(g.keys[i].parts) > 0 {
-				known = tokens.Reset(g.keys[i].hashAddress(a.Unmap().WithZone(""), g.table)) || known
+			if len(g.keys[i].parts) == 0 {
+				continue
 			}
+			key, err := g.keys[i].hashOf(values, &g.table.seed)
+			if err != nil {
+				return err
+			}
+			found = tokens.Reset(key) || found
 		}
 	}
-	if !known {
+	return known(found)
+}
+
+func known(found bool) error {
+	if !found {
 		return ErrUnknownKey
 	}
 	return nil

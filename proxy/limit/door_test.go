@@ -2,10 +2,16 @@ package limit
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"sluice/proxy/wire"
 )
 
 func mustDoor(t *testing.T, o DoorOptions) *Door {
@@ -278,4 +284,228 @@ func TestDoorFollows(t *testing.T) {
 	larger := o(10, 4)
 	larger.Keys = 2000
 	f(larger, 4)
+}
+
+// TestDoorKeys: who uses a listener most is known, by address or prefix, with what is left; and can be given all of it back.
+func TestDoorKeys(t *testing.T) {
+	allowed := new(counter)
+	d := mustDoor(t, DoorOptions{
+		Connect:   []Window{window(1000, time.Hour, 1000, nil), window(200, time.Hour, 200, Key{{Source: "ip", V4: 24, V6: 56}})},
+		Handshake: []Window{window(3, time.Hour, 3, byIP())},
+		Open:      []Ceiling{{Text: "150 per ip", Max: 150, By: byIP()}},
+		Except:    []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
+		Allowed:   allowed,
+	})
+	a, b, c := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8:1:2:3::4"), netip.MustParseAddr("10.1.2.3")
+	in := 0
+	enter := func(client netip.Addr, times int) {
+		for range times {
+			if leave, ok := d.Enter(client); leave != nil && ok {
+				in++
+				t.Cleanup(leave)
+			}
+		}
+	}
+	enter(a, 260)           // 110 too many are open
+	enter(b, 20)            //
+	enter(netip.Addr{}, 10) // has no address
+	enter(c, 10)            // is nobody's
+	for i := range 5 {      // 2 too many
+		if d.Handshake(b) {
+			in++
+		} else if i < 3 {
+			t.Error("a handshake was refused")
+		}
+		_ = d.Handshake(c)
+	}
+	if in != 150+20+3 || allowed.Load() != uint64(in) {
+		t.Errorf("%d were let in, %d are counted", in, allowed.Load())
+	}
+
+	status := d.Status()
+	f := func(limit, key string, refused uint64, left int) (id string) {
+		t.Helper()
+		for _, k := range d.Status().Keys {
+			if k.Limit == limit && k.Key == key {
+				if k.Refused != refused || k.Left != left || k.Requests < refused {
+					t.Errorf("%s of %s: %+v", limit, key, k)
+				}
+				return k.ID
+			}
+		}
+		t.Errorf("%s has no %s: %+v", limit, key, status.Keys)
+		return ""
+	}
+	open := f("connections: 150 per ip", "192.0.2.1", 110, 0)
+	hand := f("handshakes: 3/1h0m0s burst 3", "2001:db8:1:2::/64", 2, 0)
+	for _, k := range status.Keys {
+		if k.Key == "10.1.2.3" || k.Key == "no address" {
+			t.Errorf("an address is listed that nothing limits: %+v", k)
+		}
+	}
+	if hand != "" && hand[:2] != "2-" || open != "" && open[:2] != "3-" || status.Limits[2] != "handshakes: 3/1h0m0s burst 3" {
+		t.Errorf("%s is not of %q, or %s", hand, status.Limits, open)
+	}
+
+	reset := func(id string, want error) {
+		t.Helper()
+		if err := d.Reset(id); err != want {
+			t.Errorf("%s: got %v, want %v", id, err, want)
+		}
+	}
+	reset(hand, nil)
+	f("handshakes: 3/1h0m0s burst 3", "2001:db8:1:2::/64", 2, 3)
+	if !d.Handshake(b) {
+		t.Error("a handshake was refused after a reset")
+	}
+	reset(open, ErrNoReset)
+	reset(id(0, clean(1<<40)), ErrUnknownKey)
+	for _, bad := range []string{"", "4-" + hand[2:], "-1" + hand[1:], hand + "0", "2-", "2-0"} {
+		if err := d.Reset(bad); err == nil || err == ErrUnknownKey || err == ErrNoReset {
+			t.Errorf("%q: got %v", bad, err)
+		}
+	}
+
+	// A prefix, as it is listed, is as good as an address in it.
+	if left := d.connect.tokens[1].Look(d.connect.key(1, a), 0, wire.Now()).Full; left == 0 {
+		t.Fatal("nothing was taken")
+	}
+	if err := d.ResetValues("192.0.2.0/24"); err != nil {
+		t.Error(err)
+	}
+	if left := d.connect.tokens[1].Look(d.connect.key(1, a), 0, wire.Now()).Full; left != 0 {
+		t.Errorf("the bucket of the prefix is full in %d ns", left)
+	}
+	only := mustDoor(t, DoorOptions{Open: []Ceiling{{Text: "1", Max: 1}}})
+	if err := only.ResetValues("192.0.2.1"); err != ErrNoReset {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestDoorSampled: those who are let in are found by a sample, also all of them together.
+func TestDoorSampled(t *testing.T) {
+	d := mustDoor(t, DoorOptions{Connect: []Window{window(1e6, time.Second, 1e6, nil), window(1e6, time.Second, 1e6, byIP())}, Open: []Ceiling{{Text: "9 per ip", Max: 9, By: byIP()}}})
+	a := netip.MustParseAddr("192.0.2.1")
+	for range 64 * sampleEvery { // none of 64 samples: once in e^64
+		leave, ok := d.Enter(a)
+		if !ok {
+			t.Fatal("a connection was refused")
+		}
+		leave()
+	}
+	found := map[string]int{}
+	for _, k := range d.Status().Keys {
+		found[k.Limit[:strings.Index(k.Limit, ":")]+" "+k.Key] = k.Left
+	}
+	if len(found) != 3 || found["connections 192.0.2.1"] != 9 {
+		t.Errorf("got %v", found)
+	}
+	for _, key := range []string{"new_connections all clients", "new_connections 192.0.2.1"} {
+		if _, ok := found[key]; !ok {
+			t.Errorf("%s is not there: %v", key, found)
+		}
+	}
+}
+
+// TestDoorKeysBounded: a flood of addresses does not grow the list, and whoever is refused most stays in it.
+func TestDoorKeysBounded(t *testing.T) {
+	d := mustDoor(t, DoorOptions{Connect: []Window{window(1, time.Hour, 1, byIP())}, Keys: 100_000})
+	worst := netip.MustParseAddr("192.0.2.1")
+	for i := range 40_000 {
+		made := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+		for range 2 { // the second is refused
+			_, _ = d.Enter(made)
+		}
+		_, _ = d.Enter(worst)
+	}
+	keys := d.Status().Keys
+	if len(keys) != heavyMax || keys[0].Key != "192.0.2.1" || keys[0].Refused < 20_000 {
+		t.Errorf("%d keys, the first %+v", len(keys), keys[0])
+	}
+}
+
+// TestDoorAtOnce: connections, lists and resets at the same time. What is counted is what has happened, nobody gets more than a burst between
+// two resets, and when all have left nobody counts.
+func TestDoorAtOnce(t *testing.T) {
+	const clients, workers, rounds, burst, most = 4, 4, 2000, 50, 3
+	allowed := new(counter)
+	d := mustDoor(t, DoorOptions{
+		Connect: []Window{window(burst, 1000*time.Hour, burst, byIP())}, Handshake: []Window{window(burst, 1000*time.Hour, burst, byIP())},
+		Open: []Ceiling{{Text: "3 per ip", Max: most, By: byIP()}}, Allowed: allowed,
+	})
+	var in, out, shaken, turned, resets [clients]atomic.Uint64
+	var open [clients]atomic.Int64
+	var working, watching sync.WaitGroup
+	done := make(chan struct{})
+	for w := range workers {
+		working.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(w), 1))
+			for range rounds {
+				i := random.IntN(clients)
+				a := netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})
+				if d.Handshake(a) {
+					shaken[i].Add(1)
+				} else {
+					turned[i].Add(1)
+				}
+				leave, ok := d.Enter(a)
+				if !ok {
+					out[i].Add(1)
+					continue
+				}
+				in[i].Add(1)
+				if open[i].Add(1) > most {
+					t.Error("too many are open")
+				}
+				if random.IntN(4) == 0 {
+					runtime.Gosched()
+				}
+				open[i].Add(-1)
+				leave()
+			}
+		})
+	}
+	watching.Go(func() {
+		for n := 0; ; n++ {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			for _, k := range d.Status().Keys {
+				if k.Left < 0 || k.Left > burst {
+					t.Errorf("%+v", k)
+				}
+			}
+			if i := n % clients; n%8 < clients {
+				resets[i].Add(1) // before it happens: what it gives is not seen earlier
+				if err := d.ResetValues(fmt.Sprintf("192.0.2.%d", i)); err != nil && err != ErrUnknownKey {
+					t.Error(err)
+				}
+			}
+			runtime.Gosched()
+		}
+	})
+	working.Wait()
+	close(done)
+	watching.Wait()
+	var sumIn, sumShaken, sumOut, sumTurned uint64
+	for i := range clients {
+		sumIn, sumOut = sumIn+in[i].Load(), sumOut+out[i].Load()
+		sumShaken, sumTurned = sumShaken+shaken[i].Load(), sumTurned+turned[i].Load()
+		for _, n := range []uint64{in[i].Load(), shaken[i].Load()} {
+			if bound := burst * (resets[i].Load() + 1); n > bound || n < burst {
+				t.Errorf("client %d: %d were let in, with %d resets", i, n, resets[i].Load())
+			}
+		}
+	}
+	if allowed.Load() != sumIn+sumShaken {
+		t.Errorf("%d are counted, %d and %d were let in", allowed.Load(), sumIn, sumShaken)
+	}
+	if r := d.Refused(); r[ManyConnects]+r[ManyOpen] != sumOut || r[ManyHandshakes] != sumTurned {
+		t.Errorf("%v are counted, %d and %d were refused", r, sumOut, sumTurned)
+	}
+	if c := d.open.Counts(); c.Live != 0 {
+		t.Errorf("%d still count", c.Live)
+	}
 }

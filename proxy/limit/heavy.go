@@ -3,6 +3,7 @@ package limit
 import (
 	"cmp"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"sync"
 
@@ -45,23 +46,41 @@ func (h *heavy) note(k *keyer, x *proxy.Exchange, key uint64, limit int, request
 		return
 	}
 	defer h.mu.Unlock()
+	if e := h.count(x.Started, key, limit, requests, refused); e != nil {
+		e.name(k.appendText(e.text[:0], x))
+	}
+}
+
+// noteAddress is note for a connection.
+func (h *heavy) noteAddress(k *keyer, a netip.Addr, now int64, key uint64, limit int, requests, refused uint64) {
+	if !h.mu.TryLock() {
+		return
+	}
+	defer h.mu.Unlock()
+	if e := h.count(now, key, limit, requests, refused); e != nil {
+		e.name(k.appendAddress(e.text[:0], a))
+	}
+}
+
+// count counts. It returns the entry of a key that was not there and is now, which has no text yet, or nil.
+func (h *heavy) count(now int64, key uint64, limit int, requests, refused uint64) *heavyKey {
 	if h.at == nil {
 		h.at = make(map[uint64]int, heavyMax)
 		h.entries = make([]heavyKey, 0, heavyMax)
 	}
-	h.age(x.Started)
+	h.age(now)
 	requests += refused
 	if i, known := h.at[key]; known {
 		h.entries[i].requests += requests
 		h.entries[i].refused += refused
-		return
+		return nil
 	}
 	i := len(h.entries)
 	if i < heavyMax {
 		h.entries = append(h.entries, heavyKey{text: make([]byte, 0, heavyTextMax)})
 	} else {
 		if rand.Uint32()%newcomers != 0 {
-			return
+			return nil
 		}
 		i = h.lightest()
 		delete(h.at, h.entries[i].key)
@@ -70,11 +89,15 @@ func (h *heavy) note(k *keyer, x *proxy.Exchange, key uint64, limit int, request
 	e := &h.entries[i]
 	e.least = e.requests
 	e.key, e.limit, e.requests, e.refused = key, limit, e.least+requests, refused
-	e.text = k.appendText(e.text[:0], x)
-	if len(e.text) > heavyTextMax {
-		e.text = append(make([]byte, 0, heavyTextMax), e.text[:heavyTextMax]...)
-	}
 	h.at[key] = i
+	return e
+}
+
+// name gives an entry its text, of which it keeps the memory that it had.
+func (e *heavyKey) name(text []byte) {
+	if e.text = text; len(text) > heavyTextMax {
+		e.text = append(make([]byte, 0, heavyTextMax), text[:heavyTextMax]...)
+	}
 }
 
 func (h *heavy) lightest() int {

@@ -212,6 +212,15 @@ func (k *keyer) hashOf(values []string, seed *seed) (uint64, error) {
 	return clean(h), nil
 }
 
+// hashAddress is hash for a key of addresses alone.
+func (k *keyer) hashAddress(a netip.Addr, seed *seed) uint64 {
+	h := k.salt
+	for i := range k.parts {
+		h = fold(h, k.parts[i].hashAddress(a, seed))
+	}
+	return clean(h)
+}
+
 // appendText appends the key of a request for people, without secrets: "192.0.2.7", or "2001:db8::/64 header X-Api-Key=sha256:…".
 func (k *keyer) appendText(dst []byte, x *proxy.Exchange) []byte {
 	if len(k.parts) == 0 {
@@ -222,6 +231,20 @@ func (k *keyer) appendText(dst []byte, x *proxy.Exchange) []byte {
 			dst = append(dst, ' ')
 		}
 		dst = k.parts[i].appendText(dst, x)
+	}
+	return dst
+}
+
+// appendAddress is appendText for a key of addresses alone.
+func (k *keyer) appendAddress(dst []byte, a netip.Addr) []byte {
+	if len(k.parts) == 0 {
+		return append(dst, "all clients"...)
+	}
+	for i := range k.parts {
+		if i > 0 {
+			dst = append(dst, ' ')
+		}
+		dst = k.parts[i].appendAddress(dst, a)
 	}
 	return dst
 }

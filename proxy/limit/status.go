@@ -49,13 +49,29 @@ func (r *Rates) Status() Status {
 		s.Limits = append(s.Limits, w.Text)
 	}
 	for _, k := range r.heavy.list() {
-		w := &r.options.Windows[k.limit]
-		full := r.tokens[k.limit].Look(k.key, 0, now).Full
-		s.Keys = append(s.Keys, KeyStatus{
-			ID: id(k), Limit: w.Text, Key: string(k.text), Requests: k.requests, Refused: k.refused,
-			Left: w.tokens(full), Full: math.Round(float64(full)/1e6) / 1e3,
-		})
+		s.Keys = append(s.Keys, k.ofRate(&r.options.Windows[k.limit], r.tokens[k.limit], now))
 	}
+	return s
+}
+
+// status is what is known about a key itself.
+func (k *heavyKey) status(limit string) KeyStatus {
+	return KeyStatus{ID: id(k.limit, k.key), Limit: limit, Key: string(k.text), Requests: k.requests, Refused: k.refused}
+}
+
+// ofRate is the status of a key with its bucket.
+func (k *heavyKey) ofRate(w *Window, tokens Tokens, now int64) KeyStatus {
+	s := k.status(w.Text)
+	full := tokens.Look(k.key, 0, now).Full
+	s.Left, s.Full = w.tokens(full), math.Round(float64(full)/1e6)/1e3
+	return s
+}
+
+// ofSlots is the status of a key with what it has under way.
+func (k *heavyKey) ofSlots(slots *Slots) KeyStatus {
+	c := &slots.options.Ceilings[k.limit]
+	s := k.status(c.Text)
+	s.Left = max(c.Max-int(slots.underWay(k.limit, k.key)), 0)
 	return s
 }
 
@@ -69,10 +85,7 @@ func (s *Slots) Status() Status {
 		st.Limits = append(st.Limits, c.Text)
 	}
 	for _, k := range s.heavy.list() {
-		c := &s.options.Ceilings[k.limit]
-		st.Keys = append(st.Keys, KeyStatus{
-			ID: id(k), Limit: c.Text, Key: string(k.text), Requests: k.requests, Refused: k.refused, Left: c.Max - int(s.underWay(k.limit, k.key)),
-		})
+		st.Keys = append(st.Keys, k.ofSlots(s))
 	}
 	return st
 }
@@ -86,23 +99,32 @@ func (t *table) status(idle uint64) Counts {
 }
 
 // id names a key: it is a hash with a secret seed, and says nothing about the key.
-func id(k heavyKey) string { return fmt.Sprintf("%d-%016x", k.limit, k.key) }
+func id(limit int, key uint64) string { return fmt.Sprintf("%d-%016x", limit, key) }
+
+// parseID takes apart what id has made, for who has so many limits.
+func parseID(id string, limits int) (limit int, key uint64, err error) {
+	before, after, _ := strings.Cut(id, "-")
+	limit, err = strconv.Atoi(before)
+	key, err2 := strconv.ParseUint(after, 16, 64)
+	if err != nil || err2 != nil || limit < 0 || limit >= limits || key != clean(key) {
+		return 0, 0, fmt.Errorf("%q is no id of a key", id)
+	}
+	return limit, key, nil
+}
 
 // ErrUnknownKey says that there is no bucket to reset: one that is not there is full.
 var ErrUnknownKey = errors.New("no such key has spent tokens")
 
 // ErrNoReset says that there is nothing to be reset.
-var ErrNoReset = errors.New("the policy counts requests that are under way, which end by themselves")
+var ErrNoReset = errors.New("it counts what is under way, which ends by itself")
 
 // Reset fills the bucket of the key that Status calls id.
 func (r *Rates) Reset(id string) error {
-	limit, key, _ := strings.Cut(id, "-")
-	i, err := strconv.Atoi(limit)
-	k, err2 := strconv.ParseUint(key, 16, 64)
-	if err != nil || err2 != nil || i < 0 || i >= len(r.tokens) || k != clean(k) {
-		return fmt.Errorf("%q is no id of a key", id)
+	limit, key, err := parseID(id, len(r.tokens))
+	if err != nil {
+		return err
 	}
-	return r.reset(i, k)
+	return r.reset(limit, key)
 }
 
 // ErrStoreAway says that a bucket was filled on this host alone.

@@ -4,6 +4,7 @@ package limit
 
 import (
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -66,6 +67,28 @@ func TestCheckAllocates(t *testing.T) {
 		}
 		g := mustQuota(t, q, 1)
 		f("quota "+plan, guardOf(i, plan == "gold", g), x)
+	}
+}
+
+// TestDoorAllocates: what a listener refuses, and the handshakes that it lets in, allocate nothing, listed or not.
+func TestDoorAllocates(t *testing.T) {
+	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8:1:2:3::4")
+	d := mustDoor(t, DoorOptions{
+		Connect: []Window{window(1, 1000*time.Hour, 1, byIP())}, Handshake: []Window{window(1e6, time.Second, 1e6, nil), window(1e6, time.Second, 1e6, byIP())},
+		Allowed: new(counter),
+	})
+	for _, client := range []netip.Addr{a, b} {
+		if n := testing.AllocsPerRun(1000, func() {
+			_, _ = d.Enter(client)
+			if !d.Handshake(client) {
+				t.Error("a handshake was refused")
+			}
+		}); n != 0 {
+			t.Errorf("%s: %v allocations", client, n)
+		}
+	}
+	if refused := d.Refused(); refused[ManyConnects] < 2000 {
+		t.Errorf("%v were refused", refused)
 	}
 }
 

@@ -125,6 +125,22 @@ func (l *Ledger) Start() {
 	}
 }
 
+// Prepare is Start, and waits until the file was read, or cannot be: for prepareMax at the most.
+func (l *Ledger) Prepare() {
+	written := l.Written()
+	l.Start()
+	if l.Unready() != notRead {
+		return
+	}
+	select {
+	case <-written:
+	case <-time.After(prepareMax):
+	}
+}
+
+// prepareMax is as long as requests wait for the file.
+const prepareMax = 2 * time.Second
+
 // Stop writes what was really used, and closes the file. Nothing can be used afterwards.
 func (l *Ledger) Stop() {
 	l.mu.Lock()

@@ -130,6 +130,29 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// TestPrepare: when it returns, the file was read, or cannot be, and it does so at once if that was before.
+func TestPrepare(t *testing.T) {
+	folder := t.TempDir()
+	l := New(filepath.Join(folder, "quotas"))
+	t.Cleanup(l.Stop)
+	m := l.Meter("policy day", perDay, 1000)
+	for range 2 {
+		l.Prepare()
+		if !m.isReady() {
+			t.Errorf("the file was not read: %s", l.Unready())
+		}
+	}
+	broken := New(folder)
+	t.Cleanup(broken.Stop)
+	broken.Meter("policy day", perDay, 1000)
+	for range 2 {
+		broken.Prepare()
+		if why := broken.Unready(); why == "" || why == notRead {
+			t.Errorf("of a folder it says %q", why)
+		}
+	}
+}
+
 // TestUnsynced: while the disk takes no root, which can be read all the same, keys use up what was reserved and get no more; a crash then
 // gives nobody more, either, and when the disk works again all of it is there.
 func TestUnsynced(t *testing.T) {

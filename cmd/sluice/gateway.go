@@ -172,6 +172,7 @@ func (g *gateway) apply(plan *compile.Plan, lastGood bool) error {
 		return err
 	}
 	logLevel.Set(logLevels[plan.Config.Log.Level])
+	g.runtime.Prepare(plan)
 	if g.server == nil {
 		g.server = server.New(g.sweeper, plan.Snapshot)
 	} else {

@@ -14,10 +14,14 @@ type lasting interface {
 	Stop()
 }
 
+// prepared is a lasting thing that has to stand before requests meet it. Prepare begins as Start does, unless it runs, and waits for that: for
+// some seconds at the most.
+type prepared interface{ Prepare() }
+
 // unready is a lasting thing that may have to say why what depends on it is closed.
 type unready interface{ Unready() string }
 
-// lastingOf returns what has this definition: of the plan, of what runs, or made now. Nothing is started before the plan is committed.
+// lastingOf returns what has this definition: of the plan, of what runs, or made now. Nothing is started before the plan is prepared or committed.
 func lastingOf[T lasting](b *builder, definition string, create func() (T, error)) (T, error) {
 	if b.plan.lasting == nil {
 		b.plan.lasting, b.plan.enforced = make(map[string]lasting), make(map[string]bool)

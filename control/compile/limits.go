@@ -126,11 +126,11 @@ func (b *builder) rateLimitPolicy(name string, p *config.Policy, _ *router.Patte
 		o.Windows = append(o.Windows, limit.Window{Text: a.Text, Count: a.Count, Per: a.Per, Burst: a.Burst, By: keyOf(a.By)})
 	}
 	full := b.limitName(p)
-	across, store, err := b.across(r, full)
+	across, shared, err := b.across(r, full)
 	if err != nil {
 		return nil, true, err
 	}
-	definition := fmt.Sprintf("%+v %s", o, store)
+	definition := fmt.Sprintf("%+v %s", o, shared)
 	l, err := b.limiter(full, r.Mode, definition, func(l *limiter) (err error) {
 		o.Allowed, o.Refused = l.allowed, l.refused
 		if across != nil {

@@ -100,7 +100,9 @@ type Plan struct {
 	cache       *cache.Cache
 	cacheBytes  int64
 	lasting     map[string]lasting // by definition
-	enforced    map[string]bool    // the definitions of those that a policy needs which refuses whom it should
+	relinks     map[*limitStore]relink
+	prepared    bool
+	enforced    map[string]bool // the definitions of those that a policy needs which refuses whom it should
 	proofs      proofRoom
 	unenforced  []string // names of policies that refuse nobody and should
 	consumers   map[string]*consumer.Group
@@ -209,6 +211,22 @@ func (r *Runtime) Compile(c *config.Config) (*Plan, config.Problems) {
 	return b.plan, b.problems
 }
 
+// Prepare lets what a plan brings in stand before requests meet it, so that nobody is refused, or let in, because something has just begun. It
+// returns after some seconds at the latest. It is called, if at all, when nothing more can keep the plan from being published.
+func (r *Runtime) Prepare(p *Plan) {
+	p.prepared = true
+	var all sync.WaitGroup
+	for _, t := range p.lasting {
+		if t, ok := t.(prepared); ok {
+			all.Go(t.Prepare)
+		}
+	}
+	for _, l := range p.relinks {
+		all.Go(func() { _ = l.Try(context.Background()) }) // the store says what is wrong, once it is its link
+	}
+	all.Wait()
+}
+
 // Commit says that the plan's snapshot was published: what it no longer uses is retired. Exchanges under way go on to
 // their end.
 func (r *Runtime) Commit(p *Plan) {
@@ -267,10 +285,15 @@ func (r *Runtime) Commit(p *Plan) {
 			l.quotas.Begin()
 		}
 	}
-	stopLasting(oldLasting, p.lasting)
+	// What is new stands before what is old ends, which may take its time.
 	for _, t := range p.lasting {
 		t.Start()
 	}
+	for s, l := range p.relinks {
+		s.Move(l.Link)
+		s.linked = l.definition
+	}
+	stopLasting(oldLasting, p.lasting)
 }
 
 // stopUnused stops the terminators that another set does not have.
@@ -285,7 +308,7 @@ func stopUnused(old, kept map[string]*terminator) {
 // Discard drops a plan that was not published, as if it had never been compiled.
 func (r *Runtime) Discard(p *Plan) {
 	r.mu.Lock()
-	running, log := r.services, r.log
+	running, log, lasting := r.services, r.log, r.lasting
 	stopUnused(p.terminators, r.tls)
 	for _, route := range p.Routes {
 		if !r.routes[route.Name] {
@@ -305,6 +328,12 @@ func (r *Runtime) Discard(p *Plan) {
 		if running[name] == nil {
 			r.options.Metrics.ForgetServices(name)
 		}
+	}
+	if p.prepared {
+		stopLasting(p.lasting, lasting)
+	}
+	for _, l := range p.relinks {
+		l.Close()
 	}
 	if p.log != nil && p.log != log {
 		_ = p.log.close(context.Background()) // nobody has written to it

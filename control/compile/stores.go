@@ -13,6 +13,19 @@ import (
 	"sluice/proxy/limit/redis"
 )
 
+// limitStore is a store that limits share. It outlives its own definition: when that changes, another link takes the place of the one that there is,
+// and nobody is without a store, or with buckets of which nothing is known, meanwhile.
+type limitStore struct {
+	*limit.Fleet
+	linked string // the definition of the link; Commit alone changes it
+}
+
+// relink is another link for a store that runs.
+type relink struct {
+	*limit.Link
+	definition string
+}
+
 // sharer is a policy whose buckets hosts share. It outlives a configuration along with the policy's state.
 type sharer struct {
 	rates *limit.Rates
@@ -21,8 +34,9 @@ type sharer struct {
 	deny  bool
 }
 
-func (s *sharer) Start() { s.fleet.Join(s.rates) }
-func (s *sharer) Stop()  { s.fleet.Leave(s.rates) }
+func (s *sharer) Prepare() { s.fleet.Join(s.rates) }
+func (s *sharer) Start()   { s.fleet.Join(s.rates) }
+func (s *sharer) Stop()    { s.fleet.Leave(s.rates) }
 
 // Unready says why the policy has closed its routes, if it has.
 func (s *sharer) Unready() string {
@@ -34,7 +48,7 @@ func (s *sharer) Unready() string {
 
 var ifDown = map[string]limit.IfDown{"local": limit.DownLocal, "allow": limit.DownAllow, "deny": limit.DownDeny}
 
-// across returns what a policy shares with other hosts, and a text that is the same exactly if the store is; nil if it shares nothing.
+// across returns what a policy shares with other hosts, and a text that is the same exactly if the buckets are; nil if it shares nothing.
 func (b *builder) across(r *config.RateLimit, name string) (*limit.Across, string, error) {
 	if r.Across.Text == "" {
 		return nil, "", nil
@@ -43,13 +57,7 @@ func (b *builder) across(r *config.RateLimit, name string) (*limit.Across, strin
 	if !ok {
 		panic("BUG: a store that does not exist passed validation: " + r.Across.Text)
 	}
-	o, definition, err := ledgerOptions(s)
-	if err != nil {
-		return nil, "", err
-	}
-	fleet, err := lastingOf(b, "store "+r.Across.Text+" "+definition, func() (*limit.Fleet, error) {
-		return limit.NewFleet(limit.FleetOptions{Name: r.Across.Text, Ledger: redis.New(o), Timeout: o.Timeout, Idle: b.runtime.options.Dry}), nil
-	})
+	st, err := b.store(r.Across.Text, s)
 	if err != nil {
 		return nil, "", err
 	}
@@ -57,9 +65,32 @@ func (b *builder) across(r *config.RateLimit, name string) (*limit.Across, strin
 	if secret.IsZero() {
 		secret = s.Password
 	}
-	return &limit.Across{
-		Name: name, Fleet: fleet, IfDown: ifDown[r.IfDown], Seed: limit.Seed([]byte(secret.Reveal()), sharedText(name, s.Prefix.Text, r.Allow)),
-	}, definition + " " + r.IfDown, nil
+	a := &limit.Across{
+		Name: name, Fleet: st.Fleet, IfDown: ifDown[r.IfDown], Seed: limit.Seed([]byte(secret.Reveal()), sharedText(name, s.Prefix.Text, r.Allow)),
+	}
+	return a, fmt.Sprintf("%q %x %s", r.Across.Text, a.Seed, r.IfDown), nil
+}
+
+// store returns the store of a name, with another link waiting for it if it runs and is defined otherwise now.
+func (b *builder) store(name string, s *config.Store) (*limitStore, error) {
+	o, definition, err := ledgerOptions(s)
+	if err != nil {
+		return nil, err
+	}
+	st, err := lastingOf(b, "store "+name, func() (*limitStore, error) {
+		f := limit.NewFleet(limit.FleetOptions{Name: name, Ledger: redis.New(o), Timeout: o.Timeout, Idle: b.runtime.options.Dry})
+		return &limitStore{f, definition}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if _, known := b.plan.relinks[st]; !known && st.linked != definition {
+		if b.plan.relinks == nil {
+			b.plan.relinks = make(map[*limitStore]relink)
+		}
+		b.plan.relinks[st] = relink{limit.NewLink(redis.New(o), o.Timeout), definition}
+	}
+	return st, nil
 }
 
 // sharedText is what hosts have to agree on to share buckets: the name of a policy, and what its rates are. The rest may differ, such as while a
@@ -86,7 +117,7 @@ func ledgerOptions(s *config.Store) (redis.Options, string, error) {
 		Network: a.Network, Address: a.Address, Database: a.Database, User: s.User.Text, Password: s.Password.Reveal(),
 		Prefix: s.Prefix.Text, Timeout: time.Duration(s.Timeout),
 	}
-	definition := fmt.Sprintf("%+v %q %q %s %x", a, s.User.Text, s.Prefix.Text, o.Timeout, sha256.Sum256([]byte(fmt.Sprintf("%q %q", s.Password.Reveal(), s.Secret.Reveal()))))
+	definition := fmt.Sprintf("%+v %q %q %s %x", a, s.User.Text, s.Prefix.Text, o.Timeout, sha256.Sum256([]byte(s.Password.Reveal())))
 	if a.TLS {
 		o.TLS = &tls.Config{ServerName: a.Host, MinVersion: tls.VersionTLS12}
 	}
@@ -104,7 +135,7 @@ func ledgerOptions(s *config.Store) (redis.Options, string, error) {
 // LimitStores says how the stores do that limits share, in the order of names.
 func (r *Runtime) LimitStores() []limit.FleetStatus {
 	var list []limit.FleetStatus
-	for _, f := range lastingAll[*limit.Fleet](r) {
+	for _, f := range lastingAll[*limitStore](r) {
 		list = append(list, f.Status())
 	}
 	slices.SortFunc(list, func(a, b limit.FleetStatus) int { return strings.Compare(a.Name, b.Name) })

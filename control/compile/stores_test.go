@@ -64,9 +64,17 @@ func TestStoresOutlive(t *testing.T) {
 	f("/a", "/c", "fair-use", "own", "strict")
 	f("20/s", "21/s", "own", "strict")
 	f(", if_store_down: deny", "", "fair-use", "own")
-	f(server.Address(), server.Address()+"/1", "own")
+	for _, other := range []string{"redis://" + server.Address() + "/1", "{ url: redis://" + server.Address() + ", timeout: 1s }", "redis://127.0.0.1:1"} {
+		f("redis: redis://"+server.Address(), "redis: "+other, "fair-use", "own", "strict") // another way to it changes nothing of what is known
+	}
+	f("redis: redis://"+server.Address(), "redis: { url: redis://"+server.Address()+", user: u, password: p }", "own")
 	f("redis: redis://"+server.Address(), "redis: { url: redis://"+server.Address()+", secret: 0123456789abcdef }", "own")
 	f("redis: redis://"+server.Address(), "redis: { url: redis://"+server.Address()+", prefix: other }", "own")
+	renamed := mustCompile(t, r, strings.NewReplacer("{ redis:", "{ other:", "across: redis", "across: other").Replace(text))
+	if renamed.limiters["fair-use"] == first["fair-use"] || renamed.limiters["own"] != first["own"] {
+		t.Error("a policy goes on with a store that ends")
+	}
+	r.Discard(renamed)
 	if n := settling() - others; n != 1 {
 		t.Errorf("%d goroutines ask the store, want 1", n)
 	}

@@ -3,7 +3,7 @@
 //
 // Read rate.go for the way of a request through a policy of rates, concurrency.go for that through one of concurrency, and quota.go for that
 // through one of quotas, which package ledger keeps. door.go is for connections, which come before there are requests.
-// shared.go and fleet.go are for rates that hosts share; package redis is where they do.
+// shared.go, fleet.go and link.go are for rates that hosts share; package redis is where they do.
 // window.go is what a rate is, key.go what is counted by, tokens.go the algorithm, table.go where the state of keys is kept,
 // fields.go what clients are told, heavy.go and status.go what operators are.
 //
@@ -43,6 +43,9 @@
 // hosts know of buckets they tell a ledger that is back, for two seconds, and at any time one that does not know a bucket: that it was restarted and
 // has lost everything gives nobody another burst, as long as one host that knows better is asked. In these two seconds what was given back or reset
 // may be undone, by a host that has not heard of it.
+//
+// When hosts are told another way to their ledger (Fleet.Move), they go by the former one until the new one has answered, and go on with what they know:
+// if it leads to another ledger, they tell that one as they do one that has lost everything.
 //
 // A reset is known here at once, and on a host where the key is refused within half a second, with the next request.
 //

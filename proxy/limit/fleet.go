@@ -69,12 +69,13 @@ type FleetOptions struct {
 // Fleet is a host's part in limits that hosts share: it has the ledger charged with what was taken here, a batch at a time. Nothing but its
 // one goroutine ever waits for the ledger.
 type Fleet struct {
-	name    string
-	ledger  Ledger
-	timeout time.Duration
+	name string
+	link atomic.Pointer[Link]
 
 	up      atomic.Bool
 	work    chan struct{} // holds one if there is something to do
+	links   chan *Link    // holds the one that is to come in the place of what there is
+	asked   chan struct{} // closed when the store was asked for the first time
 	mu      sync.Mutex
 	members []*Rates
 	stop    context.CancelFunc // nil: it does not run
@@ -112,7 +113,8 @@ const (
 
 // NewFleet returns a fleet that has not begun: its store is down until Start has found it.
 func NewFleet(o FleetOptions) *Fleet {
-	f := &Fleet{name: o.Name, ledger: o.Ledger, timeout: o.Timeout, work: make(chan struct{}, 1)}
+	f := &Fleet{name: o.Name, work: make(chan struct{}, 1), links: make(chan *Link, 1), asked: make(chan struct{})}
+	f.link.Store(NewLink(o.Ledger, o.Timeout))
 	f.up.Store(o.Idle)
 	return f
 }
@@ -132,13 +134,34 @@ func (f *Fleet) Start() {
 	go f.run(ctx)
 }
 
+// Prepare begins, unless it has, and waits until the store has answered for the first time, at most for the time that an answer may take.
+func (f *Fleet) Prepare() {
+	f.Start()
+	select {
+	case <-f.asked:
+	case <-time.After(f.link.Load().timeout):
+	}
+}
+
+// Move has another link take the place of the one that there is, which it closes. What hosts know of buckets goes over.
+func (f *Fleet) Move(l *Link) {
+	for {
+		select {
+		case f.links <- l:
+			return
+		case before := <-f.links:
+			before.Close()
+		}
+	}
+}
+
 // Stop ends it and closes the ledger. What was taken last may stay untold.
 func (f *Fleet) Stop() {
 	f.mu.Lock()
 	stop := f.stop
 	f.mu.Unlock()
 	if stop == nil {
-		f.ledger.Close()
+		f.link.Load().Close()
 		return
 	}
 	stop()
@@ -152,6 +175,8 @@ func (f *Fleet) Join(r *Rates) {
 	if !slices.Contains(f.members, r) {
 		f.members = append(slices.Clone(f.members), r)
 	}
+	r.keepFor(f.link.Load().timeout)
+	f.wake() // for what was taken before
 }
 
 // Leave ends what Join began.
@@ -171,16 +196,13 @@ func (f *Fleet) wake() {
 
 func (f *Fleet) run(ctx context.Context) {
 	defer close(f.ended)
-	defer f.ledger.Close()
+	defer f.closeLinks()
 	defer f.up.Store(false)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	f.probe(ctx)
+	close(f.asked)
 	for {
-		if f.up.Load() {
-			f.round(ctx)
-		} else {
-			f.probe(ctx)
-		}
 		// Nothing is collected for a moment, and then until there is something.
 		if !sleep(ctx, timer, roundEvery) {
 			return
@@ -193,9 +215,25 @@ func (f *Fleet) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case l := <-f.links:
+			f.move(ctx, l)
 		case <-work:
 		case <-timer.C:
 		}
+		if f.up.Load() {
+			f.round(ctx)
+		} else {
+			f.probe(ctx)
+		}
+	}
+}
+
+func (f *Fleet) closeLinks() {
+	f.link.Load().Close()
+	select {
+	case l := <-f.links:
+		l.Close()
+	default:
 	}
 }
 
@@ -215,10 +253,39 @@ func (f *Fleet) probe(ctx context.Context) {
 		f.down(ctx, err)
 		return
 	}
+	f.back()
+}
+
+// back is for a store that was down and answers.
+func (f *Fleet) back() {
 	f.forget()
 	f.since = wire.Now()
 	f.merging = f.since + mergeTime
 	f.up.Store(true)
+}
+
+// move goes over to another link. One that answers leaves nobody without a store: what was taken and is not told yet is told there. It may be to
+// another server, so that hosts tell what they know of buckets, as they do one that is back.
+func (f *Fleet) move(ctx context.Context, l *Link) {
+	err := l.Try(ctx)
+	if err != nil {
+		f.down(ctx, err)
+		l.wait() // it is used by one goroutine at a time
+	}
+	f.mu.Lock()
+	before := f.link.Swap(l)
+	for _, r := range f.members {
+		r.keepFor(l.timeout)
+	}
+	f.mu.Unlock()
+	before.Close()
+	switch {
+	case err != nil:
+	case f.up.Load():
+		f.merging = wire.Now() + mergeTime
+	default:
+		f.back()
+	}
 }
 
 // forget drops what was taken before the store went and is not told yet: it would be charged on top of what each host has given by itself
@@ -324,9 +391,10 @@ func (f *Fleet) collect(now int64) bool {
 // call asks the ledger, and counts.
 func (f *Fleet) call(ctx context.Context, entries []Entry) error {
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	l := f.link.Load()
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
-	err := f.ledger.Settle(ctx, entries)
+	err := l.ledger.Settle(ctx, entries)
 	if err == nil {
 		err = plausible(entries)
 	}
@@ -379,9 +447,11 @@ func (f *Fleet) reset(e Entry) (bool, error) {
 	if !f.Up() {
 		return false, ErrStoreAway
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), f.timeout)
-	defer cancel()
-	known, err := f.ledger.Reset(ctx, e)
+	l := f.link.Load()
+	known, err := l.reset(e)
+	if now := f.link.Load(); err != nil && now != l {
+		known, err = now.reset(e) // the first one was closed meanwhile
+	}
 	if err != nil {
 		return false, fmt.Errorf("%w (%v)", ErrStoreAway, err)
 	}

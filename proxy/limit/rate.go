@@ -103,6 +103,9 @@ func NewRates(o Options) (*Rates, error) {
 		}
 		r.tokens = append(r.tokens, newLocal(t, &o.Windows[i]))
 	}
+	if o.Across != nil {
+		r.keepFor(o.Across.Fleet.link.Load().timeout)
+	}
 	return r, nil
 }
 

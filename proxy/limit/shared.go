@@ -89,10 +89,15 @@ func (w *Window) Lease() int {
 
 func newShared(t *table, accounts []account, w *Window, a *Across) *Shared {
 	return &Shared{
-		Local: Local{
-			table: t, interval: w.interval, burst: w.interval * int64(w.Burst), keep: max(settleTime, 2*int64(a.Fleet.timeout)),
-		},
+		Local:  Local{table: t, interval: w.interval, burst: w.interval * int64(w.Burst)},
 		across: a, lease: int64(w.Lease()), wants: newBitmap(len(accounts)), accounts: accounts, mine: rand.Uint64(),
+	}
+}
+
+// keepFor keeps the places of keys until the store, which has so much time to answer, has been told of them.
+func (r *Rates) keepFor(timeout time.Duration) {
+	for _, tokens := range r.tokens {
+		tokens.(*Shared).keep.Store(max(settleTime, 2*int64(timeout)))
 	}
 }
 
@@ -118,7 +123,7 @@ func (s *Shared) Look(key uint64, n, now int64) Verdict {
 		slot := s.table.find(key)
 		if slot == nil {
 			state := uint64(0)
-			if !s.table.hasRoom(key, uint64(now-s.keep)) {
+			if !s.table.hasRoom(key, uint64(now-s.keep.Load())) {
 				state = s.spill.Load()
 			}
 			_, v := s.decide(state, n, now)
@@ -151,7 +156,7 @@ func (s *Shared) Take(key uint64, n, now int64) Verdict {
 				return v // it asks for more than a full bucket holds
 			}
 			entered := false
-			if slot, entered = s.table.enter(key, uint64(now-s.keep), first); entered {
+			if slot, entered = s.table.enter(key, uint64(now-s.keep.Load()), first); entered {
 				at := s.table.index(slot)
 				s.accounts[at].taken.Add(n)
 				s.settle(at, key)

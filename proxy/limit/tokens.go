@@ -31,9 +31,9 @@ type Verdict struct {
 // even intervals, and not all of them when a window begins anew.
 type Local struct {
 	table    *table
-	interval int64 // between two tokens, in nanoseconds
-	burst    int64 // how long an empty bucket takes to fill, in nanoseconds
-	keep     int64 // for how long a key keeps its place after its bucket is full, in nanoseconds
+	interval int64        // between two tokens, in nanoseconds
+	burst    int64        // how long an empty bucket takes to fill, in nanoseconds
+	keep     atomic.Int64 // for how long a key keeps its place after its bucket is full, in nanoseconds
 	// spill is the bucket of all keys that have found no place in the table because everybody in it has spent tokens: together they
 	// get what one key may have. One of them that finds a place later begins with a full bucket, as any new key does: to begin with
 	// what is left in this one would shut out newcomers for as long as a flood lasts.
@@ -59,7 +59,7 @@ func (l *Local) Look(key uint64, n, now int64) Verdict {
 		s := l.table.find(key)
 		if s == nil {
 			state := uint64(0)
-			if !l.table.hasRoom(key, uint64(now-l.keep)) {
+			if !l.table.hasRoom(key, uint64(now-l.keep.Load())) {
 				state = l.spill.Load()
 			}
 			_, v := l.decide(state, n, now)
@@ -82,7 +82,7 @@ func (l *Local) Take(key uint64, n, now int64) Verdict {
 				return v // it asks for more than a full bucket holds: there is nothing to remember
 			}
 			entered := false
-			if s, entered = l.table.enter(key, uint64(now-l.keep), first); entered {
+			if s, entered = l.table.enter(key, uint64(now-l.keep.Load()), first); entered {
 				return v
 			}
 			if s == nil {
@@ -122,7 +122,7 @@ func (l *Local) Charge(key uint64, n, now int64) {
 				return // it is full already
 			}
 			entered := false
-			if s, entered = l.table.enter(key, uint64(now-l.keep), uint64(now+cost)); entered {
+			if s, entered = l.table.enter(key, uint64(now-l.keep.Load()), uint64(now+cost)); entered {
 				return
 			}
 			if s == nil {

@@ -82,6 +82,7 @@ func start(t testing.TB, yaml string, nl net.Listener, dial upstream.Dial) *Gate
 	g := &Gateway{t: t, Sweeper: wire.NewSweeper(), Metrics: observe.New()}
 	g.Runtime = compile.New(compile.Options{Sweeper: g.Sweeper, Metrics: g.Metrics, Dial: dial})
 	plan := g.plan(yaml)
+	g.Runtime.Prepare(plan)
 	g.Server = server.New(g.Sweeper, plan.Snapshot)
 	g.Runtime.Commit(plan)
 	g.Addr = nl.Addr().String()
@@ -135,6 +136,7 @@ func (g *Gateway) Reload(yaml string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	plan := g.plan(yaml)
+	g.Runtime.Prepare(plan)
 	g.listener.Set(settings(plan))
 	g.Server.Publish(plan.Snapshot)
 	g.Runtime.Commit(plan)

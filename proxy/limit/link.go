@@ -1,0 +1,60 @@
+package limit
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Link is a way to a ledger: to another server, or to the same one with another password. It can be tried before a fleet depends on it.
+type Link struct {
+	ledger  Ledger
+	timeout time.Duration // how long an answer may take
+
+	once  sync.Once
+	tried chan struct{} // closed when it was tried
+	err   error         // what has come of that
+}
+
+// NewLink returns a link that was not tried.
+func NewLink(l Ledger, timeout time.Duration) *Link {
+	return &Link{ledger: l, timeout: timeout, tried: make(chan struct{})}
+}
+
+// Try finds out, the first time that it is called, whether the ledger answers. It returns after the timeout at the latest.
+func (l *Link) Try(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
+	l.once.Do(func() {
+		go func() {
+			defer close(l.tried)
+			ctx, cancel := context.WithTimeout(context.Background(), l.timeout)
+			defer cancel()
+			l.err = l.ledger.Settle(ctx, nil)
+		}()
+	})
+	select {
+	case <-l.tried:
+		return l.err
+	default:
+	}
+	select {
+	case <-l.tried:
+		return l.err
+	case <-ctx.Done():
+		return fmt.Errorf("no answer within %s: %w", l.timeout, ctx.Err())
+	}
+}
+
+// wait waits for the end of a try, which may take longer than its answer was waited for: a connection is made step by step.
+func (l *Link) wait() { <-l.tried }
+
+func (l *Link) reset(e Entry) (bool, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), l.timeout)
+	defer cancel()
+	return l.ledger.Reset(ctx, e)
+}
+
+// Close ends it.
+func (l *Link) Close() { l.ledger.Close() }

@@ -1,0 +1,144 @@
+package limit
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sluice/proxy/wire"
+)
+
+// asked is a host that is asked by one client again and again, for so long. It returns how many requests were let in.
+func (n *node) asked(t *testing.T, d time.Duration) (allowed int64) {
+	t.Helper()
+	for end := wire.Now() + int64(d); wire.Now() < end; time.Sleep(time.Millisecond) {
+		if err := n.guard.Check(request(wire.Now(), "192.0.2.1")); err == nil {
+			allowed++
+		}
+	}
+	return allowed
+}
+
+// TestMove: when another link takes the place of the one that there is, nobody is without a store for a moment, whether it leads to the same
+// server or to one that knows nothing; buckets are what they were, and the former link is closed.
+func TestMove(t *testing.T) {
+	t.Parallel()
+	f := func(same bool, delay time.Duration) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			w := window(100, time.Hour, 100, byIP())
+			first, second := newFakeLedger(), newFakeLedger()
+			n := newNode(t, first, DownDeny, w, 1000)
+			defer n.fleet.Stop()
+			n.fleet.Prepare()
+			given := n.asked(t, time.Minute)
+			if given < 100 || given > 102 {
+				t.Fatalf("%d were let in before, want 100 and what has come", given)
+			}
+			if same {
+				second.full = first.full
+			}
+			second.delay = func() time.Duration { return delay }
+			failed := n.fleet.Status().Failed
+			l := NewLink(second, time.Second)
+			if err := l.Try(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			n.fleet.Move(l)
+			given += n.asked(t, time.Minute)
+			if given > 104 {
+				t.Errorf("%d were let in, by two links", given)
+			}
+			if s := n.fleet.Status(); n.back.Load() != 0 || s.Failed != failed || !s.Up {
+				t.Errorf("%d were judged without a store, %d calls failed", n.back.Load(), s.Failed-failed)
+			}
+			if !first.closed || second.closed || second.calls == 0 {
+				t.Errorf("the first link is closed: %v, the second: %v, with %d calls", first.closed, second.closed, second.calls)
+			}
+			if s := n.keep.Load(); s != int64(2*time.Second) {
+				t.Errorf("places are kept for %v", time.Duration(s))
+			}
+			// What the second server was told is what the first one knew.
+			key := n.rates.plain[0].hash(request(0, "192.0.2.1"), &n.rates.table.seed)
+			if left := n.Burst(second.full[key] - wire.Now()); left > 1 {
+				t.Errorf("the second server has a bucket of %d left", left)
+			}
+		})
+	}
+	f(true, 0)
+	f(true, 100*time.Millisecond)
+	f(false, 0)
+	f(false, 100*time.Millisecond)
+}
+
+// Burst is how many tokens a bucket has that is full in so long.
+func (n *node) Burst(full int64) int { return n.rates.options.Windows[0].tokens(max(full, 0)) }
+
+// TestMoveDown: a link that does not answer takes its place all the same, for it is what is wanted: the store is down, and up when there is
+// an answer, or another link.
+func TestMoveDown(t *testing.T) {
+	t.Parallel()
+	f := func(break_ func(*fakeLedger), try bool) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			first, dead, third := newFakeLedger(), newFakeLedger(), newFakeLedger()
+			n := newNode(t, first, DownDeny, window(1000, time.Second, 1000, byIP()), 1000)
+			defer n.fleet.Stop()
+			n.fleet.Prepare()
+			break_(dead)
+			l := NewLink(dead, 300*time.Millisecond)
+			if began := time.Now(); try && (l.Try(t.Context()) == nil || time.Since(began) > 300*time.Millisecond) {
+				t.Errorf("a dead link was tried for %v", time.Since(began))
+			}
+			n.fleet.Move(l)
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			if s := n.fleet.Status(); s.Up || s.Problem == "" || !first.closed {
+				t.Errorf("got %+v, and the first link is closed: %v", s, first.closed)
+			}
+			if err := n.guard.Check(request(wire.Now(), "192.0.2.1")); err != ErrStoreDown {
+				t.Errorf("got %v", err)
+			}
+			n.fleet.Move(NewLink(third, 300*time.Millisecond))
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if s := n.fleet.Status(); !s.Up || !dead.closed || third.closed {
+				t.Errorf("got %+v", s)
+			}
+			n.fleet.Move(NewLink(newFakeLedger(), time.Second))
+			n.fleet.Move(NewLink(first, time.Second)) // nobody waits for the one before
+		})
+	}
+	for _, try := range []bool{true, false} {
+		f(func(l *fakeLedger) { l.away = true }, try)
+		f(func(l *fakeLedger) { l.swallow = true }, try)
+	}
+}
+
+// TestPrepare: it returns when the store has answered, and at the end of its time if it does not.
+func TestPrepare(t *testing.T) {
+	t.Parallel()
+	f := func(prepare func(*fakeLedger), up bool, within time.Duration) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			l := newFakeLedger()
+			prepare(l)
+			fleet := NewFleet(FleetOptions{Name: "redis", Ledger: l, Timeout: 250 * time.Millisecond})
+			began := time.Now()
+			for range 2 { // a second time it is there
+				fleet.Prepare()
+				if fleet.Up() != up || time.Since(began) > within {
+					t.Errorf("up: %v after %v, want %v", fleet.Up(), time.Since(began), up)
+				}
+			}
+			fleet.Stop()
+			if !l.closed {
+				t.Error("the ledger is not closed")
+			}
+		})
+	}
+	f(func(*fakeLedger) {}, true, 0)
+	f(func(l *fakeLedger) { l.delay = func() time.Duration { return 100 * time.Millisecond } }, true, 100*time.Millisecond)
+	f(func(l *fakeLedger) { l.away = true }, false, 0)
+	f(func(l *fakeLedger) { l.swallow = true }, false, 250*time.Millisecond)
+}

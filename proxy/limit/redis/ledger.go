@@ -1,8 +1,8 @@
 // Package redis has the buckets that hosts share in a Redis, or a Valkey.
 //
-// A bucket is a key with a single number, the time at which it will be full, by that server's clock: those of the hosts may differ. A batch
-// of them is charged by one call of a script (ledger.lua), which is all or nothing. Keys expire by themselves, a burst's time after
-// their bucket is full. What stands there is the name of a policy and a hash, see limit.Seed: nothing that a client has sent.
+// A bucket is a key with the time at which it will be full, by that server's clock: those of the hosts may differ. A batch
+// of them is charged by one call of a script (ledger.lua), which is all or nothing. Keys expire by themselves, two seconds after
+// their bucket is full, or would be if nothing had been given back. What stands there is the name of a policy and a hash, see limit.Seed: nothing that a client has sent.
 //
 // One connection is used at a time. Cluster and Sentinel are not spoken.
 package redis
@@ -155,7 +155,8 @@ func (l *Ledger) key(e *limit.Entry) string {
 var full = rueidis.NewLuaScript(`
 local t = redis.call('TIME')
 local known = redis.call('EXISTS', KEYS[1])
-redis.call('SET', KEYS[1], string.format('%.0f', t[1] * 1000000 + t[2]), 'PX', ARGV[1])
+local now = t[1] * 1000000 + t[2]
+redis.call('SET', KEYS[1], string.format('%.0f %.0f', now, now + ARGV[1] * 1000), 'PX', ARGV[1])
 return known`)
 
 // Reset fills a bucket.

@@ -16,6 +16,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -104,6 +105,70 @@ func TestSettle(t *testing.T) {
 	if err := l.Settle(ctx, long); err != nil || long[0].Full < long[0].Take-s {
 		t.Errorf("got %v, %v", long, err)
 	}
+}
+
+// TestExpiry: a key is kept for two seconds more than its bucket takes to fill, or would take if nothing had been given back: for so long may a host
+// take the bucket for emptier than it is.
+func TestExpiry(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	l := redis.New(redis.Options{Network: "unix", Address: server.Socket(), Prefix: "test", Timeout: patience})
+	t.Cleanup(l.Close)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	const s, day = int64(time.Second), int64(24 * time.Hour)
+	began := time.Now()
+	// f wants the key of a bucket of a day to be kept for so long, or a little less: as much as has passed since the test began.
+	expires := func(key uint64, want int64) {
+		t.Helper()
+		ms, err := strconv.ParseInt(server.Command(t, "PTTL", fmt.Sprintf("test:limit:day:%016x", key))[0], 10, 64)
+		if got := ms * int64(time.Millisecond); err != nil || got > want+5*int64(time.Millisecond) || got < want-int64(time.Since(began)) {
+			t.Errorf("key %d expires in %v, want %v, %v", key, time.Duration(got), time.Duration(want), err)
+		}
+	}
+	f := func(e limit.Entry, want int64) {
+		t.Helper()
+		e.Burst, e.Policy = day, "day"
+		if err := l.Settle(ctx, []limit.Entry{e}); err != nil {
+			t.Fatal(err)
+		}
+		expires(e.Key, want)
+	}
+	const one = 86_400 * s / 1000 // a token of 1000/d
+	f(limit.Entry{Key: 1, Take: one}, one+2*s)
+	f(limit.Entry{Key: 1}, one+2*s)
+	f(limit.Entry{Key: 1, Take: one, Charge: one}, 3*one+2*s)
+	f(limit.Entry{Key: 2}, 2*s) // whoever asks for a bucket that is full leaves nothing for long
+	f(limit.Entry{Key: 3, View: 5 * one}, 5*one+2*s)
+	f(limit.Entry{Key: 4, Take: day}, day+2*s)
+
+	// Given back: other hosts may know the bucket as it was, and are not believed.
+	f(limit.Entry{Key: 5, Take: 10 * one}, 10*one+2*s)
+	f(limit.Entry{Key: 5, Charge: -9 * one}, 10*one+2*s)
+	f(limit.Entry{Key: 5, Take: one, View: 10 * one}, 10*one+2*s)
+	f(limit.Entry{Key: 5, Charge: -10 * one, View: 10 * one}, 10*one+2*s)
+	f(limit.Entry{Key: 5, Take: 11 * one}, 11*one+2*s) // and with that it is as if nothing had been
+	f(limit.Entry{Key: 6, Take: one, Charge: -one}, one+2*s)
+	f(limit.Entry{Key: 6, Take: one, Charge: -one}, one+2*s) // again and again
+
+	// Reset: what hosts know may be up to two bursts.
+	if _, err := l.Reset(ctx, limit.Entry{Policy: "day", Key: 4, Burst: day}); err != nil {
+		t.Fatal(err)
+	}
+	expires(4, 2*day)
+	f(limit.Entry{Key: 4, Take: one, View: day}, 2*day+2*s)
+	if value := server.Command(t, "GET", "test:limit:day:0000000000000004"); len(strings.Fields(value[0])) != 2 {
+		t.Errorf("got %q", value)
+	}
+
+	// What is no bucket is taken for none, and what a former version has left for one.
+	now := time.Now().UnixMicro()
+	for _, value := range []string{"", "x", "1x", " 1", "1 2 3", "-1", fmt.Sprintf("%d x", now)} {
+		server.Command(t, "SET", "test:limit:day:0000000000000007", value)
+		f(limit.Entry{Key: 7, View: one}, one+2*s)
+	}
+	server.Command(t, "SET", "test:limit:day:0000000000000007", fmt.Sprint(now+one/1000))
+	f(limit.Entry{Key: 7, View: day}, one+2*s)
 }
 
 // TestSecured: TLS and a password are what the server wants, and neither a wrong one nor anything about the right one is told.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"iter"
 	"reflect"
 	"strings"
 
@@ -65,13 +66,15 @@ var headers = &source{
 }
 
 // query are the parameters of the query, decoded. One that is there more than once has no value: servers disagree about which one counts, and
-// whoever asks for it would not know what the service takes it for.
+// whoever asks for it would not know what the service takes it for. The same holds where a semicolon may have ended a parameter, or not.
 var query = &source{
 	find: func(x *proxy.Exchange, name string) ref.Val {
 		n := 0
-		for pair := range bytes.SplitSeq(x.Request.Query, ampersand) {
-			if key, _, _ := bytes.Cut(pair, equals); len(pair) > 0 && proxy.UnescapesTo(key, name) {
-				n++
+		for key, sure := range parameters(x.Request.Query) {
+			if proxy.UnescapesTo(key, name) {
+				if n++; !sure {
+					return errTwice
+				}
 			}
 		}
 		if n > 1 {
@@ -84,13 +87,33 @@ var query = &source{
 		return lent(v)
 	},
 	names: func(x *proxy.Exchange) (names []string) {
-		for pair := range bytes.SplitSeq(x.Request.Query, ampersand) {
-			if key, _, _ := bytes.Cut(pair, equals); len(pair) > 0 {
-				names = append(names, string(proxy.AppendUnescaped(nil, key)))
-			}
+		for key := range parameters(x.Request.Query) {
+			names = append(names, string(proxy.AppendUnescaped(nil, key)))
 		}
 		return names
 	},
+}
+
+// parameters yields the names of all that some server may take for a parameter, and whether all servers do: to some of them a semicolon ends one, to
+// others it is a part of it, or makes it none.
+func parameters(query []byte) iter.Seq2[[]byte, bool] {
+	return func(yield func([]byte, bool) bool) {
+		for pair := range bytes.SplitSeq(query, ampersand) {
+			key, _, _ := bytes.Cut(pair, equals)
+			sure := bytes.IndexByte(pair, ';') < 0
+			if len(pair) > 0 && !yield(key, sure) {
+				return
+			}
+			if sure {
+				continue
+			}
+			for part := range bytes.SplitSeq(pair, semicolon[:1]) {
+				if key, _, _ := bytes.Cut(part, equals); len(part) > 0 && !yield(key, false) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // cookies are those of the request; of one that is there more than once the same holds.

@@ -34,7 +34,7 @@ type Cost struct {
 	Header  string // a field of the response that says what it costs in all, if not empty
 	// Status is what a request costs in all by the status of its response: a status, or a class such as 500 for all of 5xx.
 	Status []StatusCost
-	// Unit is for how many bytes of the response's body that went to the client it costs 1 more, those that were begun included; 0: the
+	// Unit is for how many bytes of the response's body, or of a tunnel, that went to the client it costs 1 more, those that were begun included; 0: the
 	// size does not matter. What a status or the field says is said of all.
 	Unit int64
 }
@@ -46,9 +46,12 @@ type StatusCost struct{ From, To, Cost int }
 func (c *Cost) after() bool { return c.Header != "" || len(c.Status) > 0 }
 
 // units is what the body of a response has cost. Of what was read for a client that has left, not all has reached it; what has been
-// written to it bounds that.
+// written to it bounds that. Of a connection that was handed over it is all that was written, with the head.
 func (c *Cost) units(x *proxy.Exchange) int64 {
-	sent := min(x.Response.Body.Taken(), x.BytesOut)
+	sent := x.BytesOut
+	if x.Response.Tunnel == nil {
+		sent = min(sent, x.Response.Body.Taken())
+	}
 	return (sent + c.Unit - 1) / c.Unit
 }
 

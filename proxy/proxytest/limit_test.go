@@ -1,6 +1,7 @@
 package proxytest
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -416,4 +417,58 @@ routes:
 		f(t, tr)
 	})
 	t.Run("h2", func(t *testing.T) { f(t, client2(t, false)) })
+}
+
+// TestSizeOfTunnels: what a client got through a WebSocket costs something, too, by a rate and by a quota, when that has ended.
+func TestSizeOfTunnels(t *testing.T) {
+	t.Parallel()
+	const sent = 300 << 10
+	origin := RawOrigin(t, func(c *net.TCPConn) {
+		limitConn(t, c)
+		in := bufio.NewReader(c)
+		if _, err := http.ReadRequest(in); err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = c.Write(append([]byte(switching), make([]byte, sent)...))
+		_, _ = io.Copy(io.Discard, in) // until the client has left
+	})
+	gw := Start(t, fmt.Sprintf(`
+state: %q
+services: { origin: { to: ["http://%s"] } }
+consumers: { all: { acme: { keys: [{ prefix: fo, hash: "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae" }] } } }
+policies:
+  key: { api_key: { query: key, consumers: all } }
+  bytes: { rate_limit: { allow: 1000/365d, cost: { size: 1KiB } } }
+  plan: { quota: { allow: 1000/month, cost: { size: 1KiB } } }
+routes:
+  ws: { match: /ws, use: [key, bytes, plan], to: origin }
+`, t.TempDir(), origin))
+	c := gw.dialIn(t, 20*time.Second)
+	c.Send(strings.Replace(upgradeRequest, "/ws", "/ws?key=foo", 1))
+	c.response(t, "GET", 101)
+	if _, err := io.ReadFull(c.R, make([]byte, sent)); err != nil {
+		t.Fatal(err)
+	}
+	used := func() int64 {
+		usage, err := gw.Runtime.QuotaUsage("plan", []string{"all acme by api_key"})
+		if err != nil || len(usage) != 1 {
+			t.Fatalf("got %v, %v", usage, err)
+		}
+		return usage[0].Used
+	}
+	if n := used(); n != 1 {
+		t.Errorf("%d are used before the end", n)
+	}
+	c.Close()
+	eventually(t, "the quota to be used", func() bool { return used() > 1 })
+	if n := used(); n != 1+sent>>10+1 { // the head is one more that was begun
+		t.Errorf("%d are used", n)
+	}
+	another := gw.dialIn(t, 20*time.Second)
+	another.Send(strings.Replace(upgradeRequest, "/ws", "/ws?key=foo", 1))
+	resp := another.response(t, "GET", 101)
+	if got := strings.Join(resp.Header.Values("RateLimit"), ", "); !strings.Contains(got, `"bytes";r=697;`) || !strings.Contains(got, `"plan";r=697;`) {
+		t.Errorf("RateLimit is %q", got)
+	}
 }

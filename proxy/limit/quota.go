@@ -231,7 +231,7 @@ func (g *Quota) try(v *usage, x *proxy.Exchange) error {
 // ask asks an account, or the one that has come into its place.
 func (g *Quota) ask(v *usage, x *proxy.Exchange, i int, take bool) ledger.Verdict {
 	limit := &v.plan.Limits[i]
-	for round := 1; ; round++ {
+	for {
 		a := v.accounts[i]
 		if a == nil {
 			return ledger.Verdict{Closed: true}
@@ -245,8 +245,8 @@ func (g *Quota) ask(v *usage, x *proxy.Exchange, i int, take bool) ledger.Verdic
 		if !verdict.Gone {
 			return verdict
 		}
-		pause(round) // it is found until all that were given up with it have gone
-		v.accounts[i] = g.account(x, limit.Meter, v.now)
+		// It would be found until all that are given up with it have gone: to enter is to wait for that.
+		v.accounts[i] = g.enter(x, limit.Meter, v.now)
 	}
 }
 
@@ -258,7 +258,12 @@ func (g *Quota) account(x *proxy.Exchange, meter int, now int64) *ledger.Account
 		return a
 	}
 	g.await(x, m)
-	return m.Enter(hot, k.lastingKey(x), string(k.appendText(nil, x)), now)
+	return g.enter(x, meter, now)
+}
+
+func (g *Quota) enter(x *proxy.Exchange, meter int, now int64) *ledger.Account {
+	m, k := g.options.Meters[meter].Meter, &g.keys[meter]
+	return m.Enter(k.hash(x, &seed{own: m.Seed()}), k.lastingKey(x), string(k.appendText(nil, x)), now)
 }
 
 const (

@@ -94,3 +94,50 @@ func TestQuotaTurn(t *testing.T) {
 		f(true, ` "plan-1";r=2;t=86400, "plan-2";r=7;t=2505600`)
 	})
 }
+
+// TestQuotaGone: a request that has found its client's account in the moment in which that was given up, to make room, goes on with a new one.
+func TestQuotaGone(t *testing.T) {
+	folder := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		book := ledger.New(filepath.Join(folder, "quotas"))
+		meter := book.Meter("day", ledger.Calendar{Unit: ledger.Day, Zone: time.UTC}, 1)
+		q, err := NewQuotas(QuotaOptions{
+			Name: "plan", Ledger: book, PlanClaim: "plan", Cost: Cost{Request: 1}, Allowed: new(counter), Refused: new(counter), Closed: new(counter),
+			Meters: []QuotaMeter{{meter, byConsumer()}},
+			Plans:  []Plan{{"default", []PlanLimit{{ledger.Limit{Text: "3/day", Most: 3, Batch: 3}, 0}}}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := mustQuota(t, q, 1)
+		book.Prepare()
+		defer book.Stop()
+		of := func(name string) (*proxy.Exchange, *usage) {
+			x := request(wire.Now(), "192.0.2.1")
+			x.Identity = identified(name, "").Identity
+			return x, &usage{guard: g, plan: g.planOf(x), now: book.Wall(x.Started)}
+		}
+		ask := func(x *proxy.Exchange, v *usage) ledger.Verdict {
+			verdict := g.ask(v, x, 0, true)
+			for verdict.Closed {
+				synctest.Wait() // until the file says more
+				verdict = g.ask(v, x, 0, true)
+			}
+			return verdict
+		}
+		x, v := of("acme")
+		v.accounts[0] = g.account(x, 0, v.now)
+		ask(x, v)
+		time.Sleep(25 * time.Hour)
+		x, v = of("acme")
+		v.accounts[0] = g.account(x, 0, v.now)
+		before := v.accounts[0]
+		other, w := of("other")
+		if w.accounts[0] = g.account(other, 0, w.now); !before.Look(1, &v.plan.Limits[0].Limit, v.now).Gone {
+			t.Fatal("the account was not given up")
+		}
+		if got := ask(x, v); !got.OK || got.Used != 1 || v.accounts[0] == before {
+			t.Errorf("got %+v", got)
+		}
+	})
+}

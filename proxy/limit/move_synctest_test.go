@@ -1,6 +1,8 @@
 package limit
 
 import (
+	"math/rand/v2"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,9 +14,11 @@ import (
 func (n *node) asked(t *testing.T, d time.Duration) (allowed int64) {
 	t.Helper()
 	for end := wire.Now() + int64(d); wire.Now() < end; time.Sleep(time.Millisecond) {
-		if err := n.guard.Check(request(wire.Now(), "192.0.2.1")); err == nil {
+		x := request(wire.Now(), "192.0.2.1")
+		if n.guard.Check(x) == nil {
 			allowed++
 		}
+		x.Release()
 	}
 	return allowed
 }
@@ -31,8 +35,8 @@ func TestMove(t *testing.T) {
 			n := newNode(t, first, DownDeny, w, 1000)
 			defer n.fleet.Stop()
 			n.fleet.Prepare()
-			given := n.asked(t, time.Minute)
-			if given < 100 || given > 102 {
+			given := n.asked(t, 10*time.Second)
+			if given < 100 || given > 101 {
 				t.Fatalf("%d were let in before, want 100 and what has come", given)
 			}
 			if same {
@@ -45,8 +49,8 @@ func TestMove(t *testing.T) {
 				t.Fatal(err)
 			}
 			n.fleet.Move(l)
-			given += n.asked(t, time.Minute)
-			if given > 104 {
+			given += n.asked(t, 10*time.Second)
+			if given > 101 {
 				t.Errorf("%d were let in, by two links", given)
 			}
 			if s := n.fleet.Status(); n.back.Load() != 0 || s.Failed != failed || !s.Up {
@@ -60,7 +64,7 @@ func TestMove(t *testing.T) {
 			}
 			// What the second server was told is what the first one knew.
 			key := n.rates.plain[0].hash(request(0, "192.0.2.1"), &n.rates.table.seed)
-			if left := n.Burst(second.full[key] - wire.Now()); left > 1 {
+			if left := n.left(second.full[key] - wire.Now()); left > 1 {
 				t.Errorf("the second server has a bucket of %d left", left)
 			}
 		})
@@ -71,21 +75,21 @@ func TestMove(t *testing.T) {
 	f(false, 100*time.Millisecond)
 }
 
-// Burst is how many tokens a bucket has that is full in so long.
-func (n *node) Burst(full int64) int { return n.rates.options.Windows[0].tokens(max(full, 0)) }
+// left is how many tokens a bucket has that is full in so long.
+func (n *node) left(full int64) int { return n.rates.options.Windows[0].tokens(max(full, 0)) }
 
 // TestMoveDown: a link that does not answer takes its place all the same, for it is what is wanted: the store is down, and up when there is
 // an answer, or another link.
 func TestMoveDown(t *testing.T) {
 	t.Parallel()
-	f := func(break_ func(*fakeLedger), try bool) {
+	f := func(breaks func(*fakeLedger), try bool) {
 		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
 			first, dead, third := newFakeLedger(), newFakeLedger(), newFakeLedger()
 			n := newNode(t, first, DownDeny, window(1000, time.Second, 1000, byIP()), 1000)
 			defer n.fleet.Stop()
 			n.fleet.Prepare()
-			break_(dead)
+			breaks(dead)
 			l := NewLink(dead, 300*time.Millisecond)
 			if began := time.Now(); try && (l.Try(t.Context()) == nil || time.Since(began) > 300*time.Millisecond) {
 				t.Errorf("a dead link was tried for %v", time.Since(began))
@@ -141,4 +145,76 @@ func TestPrepare(t *testing.T) {
 	f(func(l *fakeLedger) { l.delay = func() time.Duration { return 100 * time.Millisecond } }, true, 100*time.Millisecond)
 	f(func(l *fakeLedger) { l.away = true }, false, 0)
 	f(func(l *fakeLedger) { l.swallow = true }, false, 250*time.Millisecond)
+}
+
+// TestMoveWithinBound: hosts whose links are changed again and again, at any moment, give together what is said of a fleet and no more, and what they
+// have taken is charged once.
+func TestMoveWithinBound(t *testing.T) {
+	t.Parallel()
+	seeds := uint64(4)
+	if os.Getenv("SLUICE_SOAK") != "" {
+		seeds = 300
+	}
+	for seed := range seeds {
+		synctest.Test(t, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 31))
+			w := Window{Text: "w", Count: 1 + random.IntN(500), Per: time.Second, Burst: 1 + random.IntN(200), By: byIP()}
+			if err := w.measure(); err != nil {
+				t.Fatal(err)
+			}
+			ledger := newFakeLedger()
+			slowest := 1 + random.IntN(60)
+			delays := rand.New(rand.NewPCG(seed, 32))
+			ledger.delay = func() time.Duration {
+				ledger.mu.Lock()
+				defer ledger.mu.Unlock()
+				return time.Duration(delays.IntN(slowest)) * time.Millisecond
+			}
+			count := 1 + random.IntN(4)
+			nodes, stop := newNodes(t, count, ledger, DownDeny, w)
+			defer stop()
+			given, lease := newHistory(&w), int64(w.Lease())
+			moves := 0
+			for range 1500 {
+				switch random.IntN(3) {
+				case 0:
+					time.Sleep(time.Duration(random.Int64N(2*w.interval + 1)))
+				case 1:
+					time.Sleep(time.Duration(random.IntN(3)) * time.Millisecond)
+				}
+				if random.IntN(50) == 0 {
+					moves++
+					l := NewLink(sharedLedger{ledger}, 300*time.Millisecond)
+					if random.IntN(2) == 0 {
+						if err := l.Try(t.Context()); err != nil {
+							t.Error(err)
+						}
+					}
+					nodes[random.IntN(count)].fleet.Move(l)
+				}
+				for range 1 + random.IntN(4) {
+					if now := wire.Now(); nodes[random.IntN(count)].Take(2, 1, now).OK {
+						given.add(1, now)
+					}
+				}
+			}
+			if over, most := given.over(), int64(count)*lease; over > most {
+				t.Errorf("%+v, %d hosts, %d moves: %d more than the limit, want %d at most", w, count, moves, over, most)
+			}
+			time.Sleep(3 * time.Second)
+			for i, n := range nodes {
+				if slot := n.table.find(2); slot != nil {
+					if a := &n.accounts[n.table.index(slot)]; a.taken.Load() != 0 || a.charged.Load() != 0 {
+						t.Errorf("host %d has not told of %d and %d", i, a.taken.Load(), a.charged.Load())
+					}
+				}
+				if s := n.fleet.Status(); !s.Up || s.Failed != 0 {
+					t.Errorf("host %d: %+v", i, s)
+				}
+			}
+			if moves < 10 || given.count == 0 {
+				t.Errorf("%d moves, %d given", moves, given.count)
+			}
+		})
+	}
 }

@@ -83,7 +83,11 @@ services: { s: "http://127.0.0.1:1" }
 policies: { partners: { client_cert: {} }, lang: { headers: { request: { set: { X-L: $header.X-Lang } } } }, told: { headers: { response: { add: { X-C: $client.ip } } } } }
 routes: { r: { match: "/r/{id}", use: [partners, { cache: { `+cache+` } }`+use+`], `+behind+` } }
 `)
-		_, problems := newRuntime(t).Compile(c)
+		r := newRuntime(t)
+		plan, problems := r.Compile(c)
+		if plan != nil {
+			r.Discard(plan)
+		}
 		got := ""
 		for _, p := range problems {
 			if !strings.Contains(p.Message, "nothing uses") {

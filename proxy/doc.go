@@ -11,6 +11,7 @@
 //   - An Error is a refusal or failure as a value: status, stable code, side, and whether a retry is safe.
 //   - A Passage is one connection that is passed on to a service as it is, and a Carrier a service that takes such.
 //   - A Route is a name, a pattern and a chain; a Snapshot is everything one configuration compiled into.
+//   - A Listening is how a listener takes connections, and a Door what lets them in, or not.
 //
 // Rules that go with it:
 //

@@ -311,7 +311,7 @@ func (g *gateway) settle(wanted []want, opened map[place]opened, plan *compile.P
 		if o.Listener != nil {
 			s = g.begin(w, o.Listener)
 		} else if w.listener != nil {
-			s.listener.Set(settings(w.listener))
+			s.listener.Set(w.listener.Listening)
 		}
 		g.settlePackets(s, w, o)
 		g.sockets[w.place] = s
@@ -365,7 +365,7 @@ func (g *gateway) begin(w want, nl net.Listener) *socket {
 		slog.Info("listening", "listener", "admin", "address", shown(nl))
 		return s
 	}
-	s.listener = g.server.Listen(w.listener.Name, nl, settings(w.listener))
+	s.listener = g.server.Listen(w.listener.Name, nl, w.listener.Listening)
 	slog.Info("listening", "listener", w.listener.Name, "address", shown(nl))
 	return s
 }
@@ -376,18 +376,6 @@ func (s *socket) retire() {
 		return
 	}
 	s.stop()
-}
-
-func settings(l *compile.Listener) server.Settings {
-	settings := server.Settings{
-		Trust: l.Trust, Proxied: l.Proxied, TLS: l.TLS, HSTS: l.HSTS, ClientCerts: l.ClientCerts, Instead: l.Instead, Ahead: l.Ahead, H2: l.H2, NoH1: !l.H1,
-		AltSvc: l.AltSvc, HideH3: l.HideH3, EarlyData: l.EarlyData,
-		Pass: l.Pass, Through: l.Through, Allow: l.Allow, Passages: l.Passages,
-	}
-	if l.Door != nil { // a nil pointer would be a door
-		settings.Door = l.Door
-	}
-	return settings
 }
 
 func adminOptions(a config.Admin) admin.Options {

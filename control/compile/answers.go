@@ -79,17 +79,20 @@ func (b *builder) errors(e *config.Errors, path string) proxy.ErrorRenderer {
 func (b *builder) listeners() {
 	for i := range b.config.Listen {
 		e := &b.config.Listen[i]
-		l := Listener{Name: e.Name, Trust: prefixes(e.Value.Trust), Allow: prefixes(e.Value.Allow)}
+		l := Listener{Name: e.Name}
+		l.Trust, l.Allow = prefixes(e.Value.Trust), prefixes(e.Value.Allow)
 		if p := e.Value.Proxied; p != nil {
 			l.Proxied = prefixes(p.From)
 		}
 		for _, a := range e.Value.Address {
 			l.Addresses = append(l.Addresses, Address{Network: a.Network, Address: a.Address})
 		}
-		l.H1, l.H2, l.H3 = versions(&e.Value)
+		h1, h2, h3 := versions(&e.Value)
+		l.NoH1, l.H2, l.H3 = !h1, h2, h3
 		l.EarlyData = e.Value.Early == "safe"
 		l.AltSvc, l.HideH3 = e.Value.AltSvc.Text, e.Value.AltSvc.Text == "off"
-		if l.Door = b.door(e); l.Door != nil {
+		if door := b.door(e); door != nil { // a nil pointer would be a door
+			l.Door = door
 			b.plan.doors = append(b.plan.doors, e.Name)
 		}
 		if port := e.Value.Redirect.Port; port != 0 {

@@ -35,7 +35,7 @@ func (b *builder) clientCerts() {
 		}
 		a := asking{listener: l.Name}
 		if name, set, ok := b.config.TLSSet(&l.Value); ok {
-			a.rules = tlsOptions(name, set, &b.plan.Listeners[i]).ClientCerts
+			a.rules = tlsOptions(name, set, &b.plan.Listeners[i].Listening).ClientCerts
 		}
 		a.names = tlsterm.NewNameRules(a.rules)
 		any = any || len(a.rules) > 0

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sluice/control/config"
+	"sluice/proxy"
 	"sluice/tlsterm"
 )
 
@@ -27,9 +28,8 @@ func ECHSets(c *config.Config) ([]ECHSet, error) {
 		if !ok || set.ECH == nil {
 			continue
 		}
-		l := Listener{}
-		l.H1, l.H2, l.H3 = versions(&c.Listen[i].Value)
-		o := tlsOptions(name, set, &l)
+		h1, h2, h3 := versions(&c.Listen[i].Value)
+		o := tlsOptions(name, set, &proxy.Listening{NoH1: !h1, H2: h2})
 		at := slices.IndexFunc(sets, func(s ECHSet) bool { return s.Name == name })
 		if at < 0 {
 			hosts, err := hostsOf(o)
@@ -40,7 +40,7 @@ func ECHSets(c *config.Config) ([]ECHSet, error) {
 			sets = append(sets, ECHSet{Name: name, ECH: *o.ECH, Rotate: time.Duration(set.ECH.Rotate), Hosts: hosts})
 		}
 		protocols := o.ALPN
-		if l.H3 && c.Listen[i].Value.AltSvc.Text != "off" {
+		if h3 && c.Listen[i].Value.AltSvc.Text != "off" {
 			protocols = append(protocols, "h3")
 		}
 		for _, protocol := range protocols {

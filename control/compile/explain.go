@@ -16,6 +16,7 @@ import (
 	"sluice/proxy/auth/jwt"
 	"sluice/proxy/auth/oidc"
 	"sluice/proxy/auth/servicetoken"
+	"sluice/proxy/limit"
 	"sluice/proxy/observe"
 	"sluice/proxy/wire"
 	"sluice/router"
@@ -109,11 +110,10 @@ func (p *Plan) Explain(method, target string, header [][2]string, body []byte, c
 	}
 	e.Candidates = p.table.Explain(&x.Lookup)
 	for _, l := range p.Listeners {
-		if l.Door == nil {
-			continue
-		}
-		for _, line := range l.Door.Explain(client) {
-			e.Doors = append(e.Doors, l.Name+": "+line)
+		if door, ok := l.Door.(*limit.Door); ok {
+			for _, line := range door.Explain(client) {
+				e.Doors = append(e.Doors, l.Name+": "+line)
+			}
 		}
 	}
 	switch outcome {

@@ -3,9 +3,7 @@ package compile
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/tls"
 	"errors"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -15,7 +13,6 @@ import (
 	"sluice/proxy/auth/consumer"
 	"sluice/proxy/cache"
 	"sluice/proxy/compress"
-	"sluice/proxy/limit"
 	"sluice/proxy/observe"
 	"sluice/proxy/upstream"
 	"sluice/proxy/wire"
@@ -111,33 +108,14 @@ type Plan struct {
 	asksMembers bool     // a policy needs these that refuses whom it should
 }
 
-// Listener is where clients connect.
+// Listener is where clients connect, and how they are taken there.
 type Listener struct {
 	Name      string
 	Addresses []Address
-	Trust     []netip.Prefix
-	Proxied   []netip.Prefix
-	TLS       *tls.Config // nil: none
-	HSTS      string      // Strict-Transport-Security; empty: none
-	// ClientCerts are not nil if the rules for client certificates depend on the name that a client asks for.
-	ClientCerts *tlsterm.NameRules
-	Instead     *proxy.Route // answers every request of this listener, if not nil
-	// Ahead, if not nil, returns what answers a request before the routes and Instead do, or nil.
-	Ahead     func(*proxy.Exchange) *proxy.Route
-	H1, H2    bool   // the versions of HTTP that are spoken
-	H3        bool   // the same of what comes over UDP
-	AltSvc    string // what is said of H3; empty: that it is on the listener's port
-	HideH3    bool   // nothing is said of it
-	EarlyData bool   // safe requests over H3 are served before the handshake has ended
+	proxy.Listening
+	H3 bool // HTTP/3 is spoken, over UDP
 	// TokenKey and ResetKey are for UDP sockets that are opened, see server.PacketKeys; zero: random ones.
 	TokenKey, ResetKey [32]byte
-
-	Door *limit.Door // what lets connections in; nil: nothing stops any
-
-	Pass     *proxy.Way   // what every connection is passed on to, if not nil
-	Through  *proxy.Names // what is passed on by the name that the client asks for with TLS, if not nil
-	Allow    []netip.Prefix
-	Passages proxy.PassageObserver // of what is passed on; nil if nothing is
 }
 
 // Address is what to listen on.

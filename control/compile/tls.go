@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sluice/control/config"
+	"sluice/proxy"
 	"sluice/tlsterm"
 )
 
@@ -48,7 +49,7 @@ func (b *builder) startTLS() {
 			path = config.JoinPath("listen", l.Name, "tls")
 		}
 		// What is negotiated is the listener's: two of them with different versions of HTTP have a terminator each.
-		o := tlsOptions(name, set, &b.plan.Listeners[i])
+		o := tlsOptions(name, set, &b.plan.Listeners[i].Listening)
 		o.Counts = &b.runtime.counts
 		if o.Staple = set.OCSP != "off"; o.Staple && b.config.State != "" {
 			o.StapleFolder = filepath.Join(string(b.config.State), "ocsp")
@@ -62,7 +63,10 @@ func (b *builder) startTLS() {
 			}
 			b.plan.terminators[key] = t
 		}
-		b.plan.Listeners[i].TLS, b.plan.Listeners[i].ClientCerts = t.Config(), t.NameRules()
+		b.plan.Listeners[i].TLS = t.Config()
+		if rules := t.NameRules(); rules != nil { // a nil pointer would be rules
+			b.plan.Listeners[i].ClientCerts = rules
+		}
 		if set.HSTS != nil {
 			b.plan.Listeners[i].HSTS = set.HSTS.Value()
 		}
@@ -124,12 +128,12 @@ func (b *builder) terminator(path, key string, set *config.TLS, o tlsterm.Option
 	return t
 }
 
-func tlsOptions(name string, set *config.TLS, l *Listener) tlsterm.Options {
+func tlsOptions(name string, set *config.TLS, l *proxy.Listening) tlsterm.Options {
 	o := tlsterm.Options{Name: name}
 	if l.H2 {
 		o.ALPN = append(o.ALPN, "h2")
 	}
-	if l.H1 {
+	if !l.NoH1 {
 		o.ALPN = append(o.ALPN, "http/1.1")
 	}
 	if set.Preset == "modern" {

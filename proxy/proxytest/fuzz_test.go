@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"sluice/proxy"
-	"sluice/proxy/server"
 )
 
 // FuzzRequestPath sends arbitrary bytes, in two parts, through the whole path from a client's connection to an origin's.
@@ -22,7 +21,7 @@ func FuzzRequestPath(f *testing.F) {
 	origin := newRecorder(f)
 	gw := Start(f, fmt.Sprintf(hostileYAML, origin.path, 0))
 	memory := newPipes()
-	gw.Server.Listen("memory", memory, server.Settings{})
+	gw.Server.Listen("memory", memory, proxy.Listening{})
 	f.Fuzz(func(t *testing.T, in []byte, cut uint16) {
 		if len(in) > 16<<10 {
 			return // far beyond every limit

@@ -31,7 +31,7 @@ type Gateway struct {
 
 	t        testing.TB
 	listener *server.Listener
-	settings server.Settings
+	settings proxy.Listening
 	h3       bool // the first listener speaks it
 	keys     server.PacketKeys
 	mu       sync.Mutex
@@ -87,23 +87,10 @@ func start(t testing.TB, yaml string, nl net.Listener, dial upstream.Dial) *Gate
 	g.Runtime.Commit(plan)
 	g.Addr = nl.Addr().String()
 	g.h3, g.keys = plan.Listeners[0].H3, server.PacketKeys{Token: plan.Listeners[0].TokenKey, Reset: plan.Listeners[0].ResetKey}
-	g.settings = settings(plan)
+	g.settings = plan.Listeners[0].Listening
 	g.listener = g.Server.Listen(plan.Listeners[0].Name, nl, g.settings)
 	t.Cleanup(g.Stop)
 	return g
-}
-
-func settings(p *compile.Plan) server.Settings {
-	l := &p.Listeners[0]
-	settings := server.Settings{
-		Trust: l.Trust, Proxied: l.Proxied, TLS: l.TLS, HSTS: l.HSTS, ClientCerts: l.ClientCerts, Instead: l.Instead, Ahead: l.Ahead, H2: l.H2, NoH1: !l.H1,
-		AltSvc: l.AltSvc, HideH3: l.HideH3, EarlyData: l.EarlyData,
-		Pass: l.Pass, Through: l.Through, Allow: l.Allow, Passages: l.Passages,
-	}
-	if l.Door != nil { // a nil pointer would be a door
-		settings.Door = l.Door
-	}
-	return settings
 }
 
 func (g *Gateway) plan(yaml string) *compile.Plan {
@@ -137,13 +124,13 @@ func (g *Gateway) Reload(yaml string) {
 	defer g.mu.Unlock()
 	plan := g.plan(yaml)
 	g.Runtime.Prepare(plan)
-	g.listener.Set(settings(plan))
+	g.listener.Set(plan.Listeners[0].Listening)
 	g.Server.Publish(plan.Snapshot)
 	g.Runtime.Commit(plan)
 }
 
 // Settings returns those of the listener, for another one.
-func (g *Gateway) Settings() server.Settings { return g.settings }
+func (g *Gateway) Settings() proxy.Listening { return g.settings }
 
 // Snapshot returns what is being served.
 func (g *Gateway) Snapshot() *proxy.Snapshot { return g.Server.Snapshot() }

@@ -190,7 +190,7 @@ func TestPassageLarge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gw.Server.Listen("socket", nl, settings(gw.plan(fmt.Sprintf("listen: { db: { address: \":1\", tcp: db } }\nservices: { db: tcp://%s }\n", echo(t)))))
+	gw.Server.Listen("socket", nl, gw.plan(fmt.Sprintf("listen: { db: { address: \":1\", tcp: db } }\nservices: { db: tcp://%s }\n", echo(t))).Listeners[0].Listening)
 	f := func(network, address string) {
 		t.Helper()
 		c, err := net.Dial(network, address)

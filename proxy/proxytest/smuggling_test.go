@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"sluice/proxy"
-	"sluice/proxy/server"
 	"sluice/proxy/wire"
 )
 
@@ -118,7 +117,7 @@ func each(t *testing.T, table []*hostileCase, idle int, f func(t *testing.T, b *
 		origin := newRecorder(t)
 		gw := Start(t, fmt.Sprintf(hostileYAML, origin.path, idle))
 		memory := newPipes()
-		gw.Server.Listen("memory", memory, server.Settings{})
+		gw.Server.Listen("memory", memory, proxy.Listening{})
 		benches <- &bench{gw, origin, memory}
 	}
 	t.Run("cases", func(t *testing.T) {

@@ -54,7 +54,7 @@ func (s *Server) Ask(ctx context.Context, q Question) (a Answer, err error) {
 		x.Finish()
 		x.Release()
 	}()
-	s.serveBy(x, new(Settings), made{})
+	s.serveBy(x, new(settings), made{})
 	a.Status, a.Cache = x.Response.Status, x.Cache
 	if x.Response.Tunnel != nil || x.Response.Body.Absent() {
 		return a, nil
@@ -91,6 +91,6 @@ func (s *Server) put(x *proxy.Exchange, q Question) bool {
 	x.Client.Transport = new(proxy.Transport)
 	r.Method, r.Scheme, r.Host = "GET", q.Scheme, lowerHost(x, host)
 	r.Path, r.Query, r.HasQuery = bytes.Cut(target, []byte("?"))
-	identify(x, new(Settings), x.Client.Text, via[1])
+	identify(x, new(settings), x.Client.Text, via[1])
 	return true
 }

@@ -147,7 +147,7 @@ func (in *incoming) judge(ends bool) error {
 
 // fillRequest turns the decoded head into the exchange's request, as h1 does; body fills in the body. After it, what is matched,
 // judged and sent is one message.
-func (in *incoming) fillRequest(x *proxy.Exchange, settings *Settings, v *version, scheme string, peer []byte, body func(x *proxy.Exchange)) error {
+func (in *incoming) fillRequest(x *proxy.Exchange, settings *settings, v *version, scheme string, peer []byte, body func(x *proxy.Exchange)) error {
 	r, p, m := &x.Request, &in.pseudo, &in.message
 	lim := wire.Limits{TargetBytes: in.limits.TargetBytes}
 	method := x.KeepScratch(append(x.Scratch(), p.method...))

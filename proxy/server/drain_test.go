@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"sluice/proxy"
 	"sluice/proxy/proxytest"
-	"sluice/proxy/server"
 )
 
 // patience is how long anything may take before a test gives up on it.
@@ -309,7 +309,7 @@ func TestListener_Retire(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := s.Server.Listen("other", nl, server.Settings{})
+	other := s.Server.Listen("other", nl, proxy.Listening{})
 	first := s.Addr
 	stays := s.used()
 	staysInFlight := s.ask(fmt.Sprintf(get, "/hold"), "/hold")
@@ -349,7 +349,7 @@ func TestListener_Retire_new(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := s.Server.Listen("other", nl, server.Settings{})
+	other := s.Server.Listen("other", nl, proxy.Listening{})
 	s.Addr = nl.Addr().String()
 	asks, silent := s.Dial(), s.Dial()
 	s.open(2)

@@ -19,7 +19,7 @@ type h1 struct {
 	*wire.Conn
 	server   *Server
 	listener *Listener
-	settings *Settings     // of the current request, nil between requests
+	settings *settings     // of the current request, nil between requests
 	limits   *proxy.Limits // the same; nil between requests, so that an idle connection keeps no former snapshot in memory
 	in       wire.Reader
 	message  wire.Message

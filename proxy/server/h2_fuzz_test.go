@@ -83,7 +83,7 @@ func FuzzH2(f *testing.F) {
 	f.Cleanup(sweeper.Stop)
 	s := New(sweeper, &proxy.Snapshot{Fallback: route, Limits: limits})
 	l := &Listener{server: s}
-	l.settings.Store(&Settings{H2: true, Instead: route})
+	l.settings.Store(&settings{Listening: proxy.Listening{H2: true, Instead: route}})
 	f.Fuzz(func(t *testing.T, said []byte) {
 		before := proxy.Panics.Load()
 		c := &sayConn{}

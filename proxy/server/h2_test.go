@@ -20,7 +20,6 @@ import (
 
 	"sluice/proxy"
 	"sluice/proxy/proxytest"
-	"sluice/proxy/server"
 )
 
 // both is a listener that speaks both versions.
@@ -941,7 +940,7 @@ func TestH2_retire(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := s.Server.Listen("other", nl, server.Settings{H2: true})
+	other := s.Server.Listen("other", nl, proxy.Listening{H2: true})
 	stays := s.h2()
 	s.Addr = nl.Addr().String()
 	goes := s.h2()
@@ -979,7 +978,7 @@ func TestH2_panic(t *testing.T) {
 	}
 	route := *s.Snapshot().Fallback
 	route.Chain = proxy.NewChain(proxy.Link{Name: "bug", Policy: panicking{}})
-	s.Server.Listen("bug", nl, server.Settings{H2: true, Instead: &route})
+	s.Server.Listen("bug", nl, proxy.Listening{H2: true, Instead: &route})
 	s.Addr = nl.Addr().String()
 	before := proxy.Panics.Load()
 	c := s.h2()

@@ -21,7 +21,7 @@ type Listener struct {
 	Name     string
 	net      net.Listener
 	server   *Server
-	settings atomic.Pointer[Settings]
+	settings atomic.Pointer[settings]
 	epoch    atomic.Uint32 // connections of another one are to end
 	gone     chan struct{}
 	packets  *Packets // of QUIC; nil: none. Under the server's mu
@@ -29,61 +29,14 @@ type Listener struct {
 	complained atomic.Int64 // Unix time in nanoseconds when the log last heard of a missing PROXY header
 }
 
-// Settings are what a reload may change about a listener while it goes on accepting.
-type Settings struct {
-	// Trust lists the proxies whose word about the client is believed.
-	Trust []netip.Prefix
-	// Proxied lists the balancers whose connections begin with a PROXY header.
-	Proxied []netip.Prefix
-	// TLS, if not nil, is what connections are protected with. It may look up what is current with each handshake.
-	TLS *tls.Config
-	// HSTS is the value of Strict-Transport-Security in responses over https, unless they have one; empty: none.
-	HSTS string
-	// ClientCerts, if not nil, say by which rules for client certificates a connection has to be made for a host; nil: by the same
-	// for all of them.
-	ClientCerts *tlsterm.NameRules
-	// Instead, if not nil, answers every request of this listener in the place of the routes.
-	Instead *proxy.Route
-	// Ahead, if not nil, is shown every request before the routes and Instead are. The route that it returns, if any, answers.
-	Ahead func(*proxy.Exchange) *proxy.Route
-	// H2 lets connections speak HTTP/2 with prior knowledge (RFC 9113 section 3.3), or when the handshake of TLS has chosen it;
-	// NoH1 lets none speak HTTP/1.
-	H2, NoH1 bool
-	// AltSvc is what responses over TCP say about HTTP/3 while packets are served, too (RFC 7838); empty: h3 on the listener's port.
-	// HideH3 lets them say nothing.
-	AltSvc string
-	HideH3 bool
-	// EarlyData lets safe requests over HTTP/3 be served that come before the end of the handshake, and that others may have recorded
-	// and sent again (RFC 8470).
-	EarlyData bool
-
-	// Pass, if not nil, is where every connection is passed on to as it is, and Through, if not nil, where those are whose
-	// client asks for one of its names with TLS; others go on to TLS here, or are refused if there is none.
-	Pass    *proxy.Way
-	Through *proxy.Names
-	// Door, if not nil, is asked about every connection, and every handshake of TLS.
-	Door Door
-	// Allow lists whose connections are passed on; empty: everybody's.
-	Allow []netip.Prefix
-	// Passages sees the connections that are passed on; it is there where Pass or Through is.
-	Passages proxy.PassageObserver
-
+// settings are how a listener takes connections at a moment.
+type settings struct {
+	proxy.Listening
 	altSvc string // what is said
 }
 
-// Door lets clients in, or not, before there is a request that a policy could see. Safe for concurrent use. It is not asked about those whose
-// word about clients is trusted, which bring everybody's connections.
-type Door interface {
-	// Enter lets a connection in, or not. leave, if it is not nil, is called once when it has ended.
-	Enter(client netip.Addr) (leave func(), ok bool)
-	// Handshake lets a client begin a handshake, or not.
-	Handshake(client netip.Addr) bool
-	// Doubts reports whether an address should be proven, where anybody can write any.
-	Doubts(client netip.Addr) bool
-}
-
 // enter asks the door about a connection.
-func (s *Settings) enter(client netip.Addr) (leave func(), ok bool) {
+func (s *settings) enter(client netip.Addr) (leave func(), ok bool) {
 	if s.Door == nil || s.trusts(client) {
 		return nil, true
 	}
@@ -91,11 +44,11 @@ func (s *Settings) enter(client netip.Addr) (leave func(), ok bool) {
 }
 
 // mayShake asks the door about a handshake.
-func (s *Settings) mayShake(client netip.Addr) bool {
+func (s *settings) mayShake(client netip.Addr) bool {
 	return s.Door == nil || s.trusts(client) || s.Door.Handshake(client)
 }
 
-func (s *Settings) trusts(a netip.Addr) bool { return contains(s.Trust, a) }
+func (s *settings) trusts(a netip.Addr) bool { return contains(s.Trust, a) }
 
 func contains(list []netip.Prefix, a netip.Addr) bool {
 	for _, p := range list {
@@ -107,9 +60,9 @@ func contains(list []netip.Prefix, a netip.Addr) bool {
 }
 
 // Listen begins to accept on nl and returns at once.
-func (s *Server) Listen(name string, nl net.Listener, settings Settings) *Listener {
+func (s *Server) Listen(name string, nl net.Listener, o proxy.Listening) *Listener {
 	l := &Listener{Name: name, net: nl, server: s, gone: make(chan struct{})}
-	l.settings.Store(&settings)
+	l.settings.Store(&settings{Listening: o})
 	s.mu.Lock()
 	s.listeners[l] = struct{}{}
 	s.mu.Unlock()
@@ -123,14 +76,14 @@ func (l *Listener) Addr() net.Addr { return l.net.Addr() }
 // Set replaces the settings for requests that begin from now on. If it changes how connections are made, with TLS say, those that were
 // made before end as Retire ends them: they have proven less than is asked for now, or speak what is not spoken any more. Those that
 // are passed on go on, here as there: they are nobody's requests.
-func (l *Listener) Set(s Settings) {
+func (l *Listener) Set(o proxy.Listening) {
+	s := &settings{Listening: o}
 	l.server.mu.Lock()
-	s.altSvc = ""
 	if l.packets != nil {
-		s.altSvc = l.altSvcFor(&s)
+		s.altSvc = l.altSvcFor(s)
 	}
 	l.server.mu.Unlock()
-	old := l.settings.Swap(&s)
+	old := l.settings.Swap(s)
 	passed := (old.Pass == nil) != (s.Pass == nil) || !old.Through.Same(s.Through)
 	if passed || old.TLS != s.TLS || old.H2 != s.H2 || old.NoH1 != s.NoH1 || !slices.Equal(old.Proxied, s.Proxied) {
 		l.endConnections()
@@ -222,7 +175,7 @@ func (o origin) settle() origin {
 }
 
 // secured adds what a handshake has made known.
-func (o *origin) secured(state tls.ConnectionState, s *Settings) {
+func (o *origin) secured(state tls.ConnectionState, s *settings) {
 	o.tls, o.serverName, o.ech, o.made = true, state.ServerName, state.ECHAccepted, s.madeFor(state.ServerName)
 	o.transport = &proxy.Transport{
 		Local: o.transport.Local, TLS: tlsVersion(state.Version), ALPN: state.NegotiatedProtocol, Resumed: state.DidResume,
@@ -233,7 +186,7 @@ func (o *origin) secured(state tls.ConnectionState, s *Settings) {
 }
 
 // client is who sends a request, under these settings.
-func (o *origin) client(s *Settings) proxy.Client {
+func (o *origin) client(s *settings) proxy.Client {
 	return proxy.Client{
 		Addr: o.peer.Addr(), Peer: o.peer, Text: o.peerText, Trusted: s.trusts(o.peer.Addr()), ServerName: o.serverName,
 		Certificate: o.cert, JA4: o.ja4, ECH: o.ech, Transport: o.transport,

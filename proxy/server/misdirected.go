@@ -3,17 +3,17 @@ package server
 import (
 	"bytes"
 
-	"sluice/tlsterm"
+	"sluice/proxy"
 )
 
 // made is by which rules for client certificates a connection was made.
 type made struct {
-	rules *tlsterm.NameRules // nil: the same for all names, or there was no TLS
-	rule  int                // its number, for the name that the client asked for
+	rules proxy.CertificateRules // nil: the same for all names, or there was no TLS
+	rule  int                    // its number, for the name that the client asked for
 }
 
 // madeFor is how a connection is made for a name, or for none.
-func (s *Settings) madeFor(serverName string) made {
+func (s *settings) madeFor(serverName string) made {
 	if s.ClientCerts == nil {
 		return made{}
 	}
@@ -27,7 +27,7 @@ func (s *Settings) madeFor(serverName string) made {
 //
 // A connection that was made before a reload has proven nothing by the rules that hold now. And a host whose connections are passed on
 // is not served here, even if a certificate of ours is for it as well.
-func (s *Settings) misdirects(m made, host []byte) bool {
+func (s *settings) misdirects(m made, host []byte) bool {
 	if s.Through != nil && s.Through.Find(string(bytes.ToLower(hostName(host)))) != nil {
 		return true
 	}

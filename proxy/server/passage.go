@@ -19,7 +19,7 @@ import (
 
 // passThrough reads the name that a client asks for, and passes the connection on if that is one of those that are passed
 // through; else it returns the connection, from which everything can still be read, for TLS to end here.
-func (l *Listener) passThrough(c net.Conn, from origin, settings *Settings) (net.Conn, bool) {
+func (l *Listener) passThrough(c net.Conn, from origin, settings *settings) (net.Conn, bool) {
 	hello, first, err := l.server.readHello(c)
 	if err != nil {
 		slog.Debug("a ClientHello could not be read", "listener", l.Name, "peer", from.peer.String(), "error", err)
@@ -82,7 +82,7 @@ func (c *begun) NetConn() net.Conn { return c.Conn }
 
 // pass passes a connection on to way's service; nil: the client has asked for a name that there is not. first is what has been
 // read from it already. The connection is closed and dismissed when pass returns.
-func (l *Listener) pass(c net.Conn, first []byte, way *proxy.Way, from origin, settings *Settings) {
+func (l *Listener) pass(c net.Conn, first []byte, way *proxy.Way, from origin, settings *settings) {
 	r := &relay{server: l.server, observer: settings.Passages, client: c}
 	p := &r.passage
 	p.Listener, p.Started = l.Name, wire.Now()

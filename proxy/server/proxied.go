@@ -12,7 +12,7 @@ import (
 )
 
 // proxied reports whether connections from this address begin with a PROXY header.
-func (s *Settings) proxied(a netip.Addr) bool { return contains(s.Proxied, a) }
+func (s *settings) proxied(a netip.Addr) bool { return contains(s.Proxied, a) }
 
 // serveProxied reads the PROXY header that a balancer's connection begins with, and serves the client that it names.
 func (l *Listener) serveProxied(c net.Conn, from origin) {

@@ -85,7 +85,7 @@ func (l *Listener) TakePackets(p *Packets) error {
 	l.server.mu.Lock()
 	l.packets = p
 	l.server.mu.Unlock()
-	l.Set(*l.settings.Load()) // which is advertised now
+	l.Set(l.settings.Load().Listening) // which is advertised now
 	return nil
 }
 
@@ -99,7 +99,7 @@ func (l *Listener) RetirePackets() *Packets {
 	if p == nil {
 		return nil
 	}
-	l.Set(*l.settings.Load())
+	l.Set(l.settings.Load().Listening)
 	p.stop()
 	l.server.eachQUIC(func(e edge) {
 		if c := e.(*h3); c.packets == p {
@@ -287,7 +287,7 @@ func addrPortOf(a net.Addr) netip.AddrPort {
 }
 
 // altSvcFor is the field that tells clients over TCP that there is HTTP/3 (RFC 7838); empty: there is not, or they are not to be told.
-func (l *Listener) altSvcFor(s *Settings) string {
+func (l *Listener) altSvcFor(s *settings) string {
 	switch {
 	case s.TLS == nil || s.HideH3:
 		return ""
@@ -301,7 +301,7 @@ func (l *Listener) altSvcFor(s *Settings) string {
 }
 
 // advertise adds Alt-Svc to a response over TCP, unless it has one.
-func (s *Settings) advertise(x *proxy.Exchange) {
+func (s *settings) advertise(x *proxy.Exchange) {
 	const name = "Alt-Svc"
 	if s.altSvc != "" && !x.Response.Head.Has(name) {
 		x.Response.Head.AddString(name, s.altSvc)

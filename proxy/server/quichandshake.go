@@ -20,7 +20,7 @@ import (
 // connection when it is made.
 type quicHandshake struct {
 	listener *Listener
-	settings *Settings
+	settings *settings
 	peer     netip.AddrPort
 	counted  netip.Addr
 	proven   bool // the client has shown that it gets what is sent to its address
@@ -186,7 +186,7 @@ func guard(c *tls.Config) {
 
 // servesEarly reports whether requests are served that come before the end of a handshake. With certificates of clients they are
 // not: a request that anybody can send again would count as one of theirs.
-func (s *Settings) servesEarly() bool {
+func (s *settings) servesEarly() bool {
 	return s.EarlyData && s.TLS != nil && s.TLS.ClientAuth == tls.NoClientCert && s.ClientCerts == nil
 }
 

@@ -193,7 +193,7 @@ func (c *h1) gather(x *proxy.Exchange, prefix []byte, size int) []byte {
 // identify decides who the client is and tells the origin: X-Forwarded-For, -Proto and -Host, Forwarded (RFC 7239),
 // Via and X-Request-Id. What an untrusted peer claims in these fields is thrown away; what a trusted one claims is
 // kept and added to, but for Forwarded. peer is the other end's address as text, empty if it has none.
-func identify(x *proxy.Exchange, settings *Settings, peer []byte, via string) {
+func identify(x *proxy.Exchange, settings *settings, peer []byte, via string) {
 	h := &x.Request.Head
 	if x.Client.Trusted {
 		believe(x, settings)
@@ -277,7 +277,7 @@ func appendNode(dst, address []byte) []byte {
 
 // believe takes over what a trusted proxy says about the client: the nearest untrusted address of X-Forwarded-For, the
 // scheme it came with, and its request id.
-func believe(x *proxy.Exchange, settings *Settings) {
+func believe(x *proxy.Exchange, settings *settings) {
 	h := &x.Request.Head
 	for v := range h.ValuesKnown(wire.XForwardedProto) {
 		for item := range wire.Items(v) { // the last one is the nearest proxy's

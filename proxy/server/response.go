@@ -9,7 +9,7 @@ import (
 )
 
 // promise adds Strict-Transport-Security (RFC 6797), which means nothing over plain HTTP.
-func (s *Settings) promise(x *proxy.Exchange, scheme string) {
+func (s *settings) promise(x *proxy.Exchange, scheme string) {
 	const name = "Strict-Transport-Security"
 	if s.HSTS != "" && scheme == "https" && !x.Response.Head.Has(name) {
 		x.Response.Head.AddString(name, s.HSTS)

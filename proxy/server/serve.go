@@ -15,7 +15,7 @@ func (s *Server) serve(x *proxy.Exchange, l *Listener, made made) {
 }
 
 // serveBy is serve by a listener's settings.
-func (s *Server) serveBy(x *proxy.Exchange, settings *Settings, made made) {
+func (s *Server) serveBy(x *proxy.Exchange, settings *settings, made made) {
 	snap := s.snapshot.Load()
 	x.Snapshot = snap
 	if settings.misdirects(made, x.Request.Host) {
@@ -55,7 +55,7 @@ func finishHead(x *proxy.Exchange) {
 }
 
 // route finds the route. It leaves x.Route nil for an OPTIONS request that the gateway answers itself.
-func (s *Server) route(x *proxy.Exchange, settings *Settings) error {
+func (s *Server) route(x *proxy.Exchange, settings *settings) error {
 	r := &x.Request
 	if len(r.Path) > 1 || r.Path[0] != '*' {
 		// The resolved path is both matched and sent.

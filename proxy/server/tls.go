@@ -110,7 +110,7 @@ func (h *handshakes) discount(client netip.Addr) {
 
 // handshake makes the handshake, and returns the client's fingerprint with the connection. It counts from the ClientHello on: who
 // is silent, or says half of it, costs a socket as any connection does, and takes nobody's place.
-func (s *Server) handshake(c net.Conn, settings *Settings, from *origin) (tc *tls.Conn, ja4 string, err error) {
+func (s *Server) handshake(c net.Conn, settings *settings, from *origin) (tc *tls.Conn, ja4 string, err error) {
 	h, config := &s.handshakes, settings.TLS
 	var at *place
 	defer func() {

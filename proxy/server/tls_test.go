@@ -443,7 +443,7 @@ routes: { own: { match: /, respond: { text: own } } }
 		asked.Add(1)
 		return []tls.EncryptedClientHelloKey{}, nil
 	}
-	gw.Server.Listen("ech", nl, server.Settings{TLS: config})
+	gw.Server.Listen("ech", nl, proxy.Listening{TLS: config})
 	made, err := tlsterm.NewECHKey("cdn.test", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -703,7 +703,7 @@ func TestTLSPanic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gw.Server.Listen("bug", nl, server.Settings{TLS: &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	gw.Server.Listen("bug", nl, proxy.Listening{TLS: &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		panic("a bug of the test")
 	}}})
 	before := proxy.Panics.Load()

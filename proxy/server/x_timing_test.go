@@ -23,7 +23,7 @@ func benchConn(b *testing.B, trust ...netip.Prefix) *h1 {
 	})
 	peer := netip.MustParseAddrPort("192.0.2.7:4567")
 	c := newH1(near, &Listener{server: New(nil, &proxy.Snapshot{})}, origin{peer: peer, counted: peer.Addr()})
-	c.settings = &Settings{Trust: trust}
+	c.settings = &settings{Listening: proxy.Listening{Trust: trust}}
 	return c
 }
 

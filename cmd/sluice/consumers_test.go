@@ -225,7 +225,7 @@ func TestConsumersBroken(t *testing.T) {
 	f(web+"/c", 200, "open")
 	f(admin+"/v1/consumers/partners/bolt", 503, "consumers_unavailable")
 	f(admin+"/v1/consumers", 200, `"missing": "stored consumers`)
-	f(admin+"/metrics", 200, "sluice_consumers_open 0")
+	f(admin+"/metrics", 200, "sluice_consumer_store_up 0")
 	if err := os.Remove(db); err != nil {
 		t.Fatal(err)
 	}

@@ -175,7 +175,7 @@ routes: { all: { match: "/**", respond: { text: hello } } }
 	writePair(t, pair, 2)
 	eventually(t, "the new certificate is shown", func() bool { return serial() == "2" })
 	_, metrics := get("http://" + admin + "/metrics")
-	for _, want := range []string{"sluice_connections_quic_open 1\n", "sluice_quic_retries_total 0\n"} {
+	for _, want := range []string{"sluice_quic_connections_open 1\n", "sluice_quic_retries_total 0\n"} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("the metrics lack %q", want)
 		}

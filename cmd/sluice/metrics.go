@@ -30,8 +30,8 @@ func (g *gateway) registerMetrics() {
 		return number(!g.reloads.lastFailed.Load())
 	}))
 	m.Func("sluice_config_reloads_total", "Reloads, by their result.", func(yield func(string, float64) bool) {
-		_ = yield(observe.Labels("result", "success"), float64(g.reloads.succeeded.Load())) &&
-			yield(observe.Labels("result", "failure"), float64(g.reloads.failed.Load()))
+		_ = yield(observe.Labels("result", "succeeded"), float64(g.reloads.succeeded.Load())) &&
+			yield(observe.Labels("result", "failed"), float64(g.reloads.failed.Load()))
 	})
 	m.Func("sluice_panics_total", "Bugs: panics that were caught.", observe.Value(func() float64 { return float64(proxy.Panics.Load()) }))
 	m.Func("sluice_access_log_dropped_total", "Lines of the access log that were lost.", observe.Value(func() float64 {
@@ -58,7 +58,7 @@ func (g *gateway) registerMetrics() {
 func (g *gateway) registerConnections() {
 	m := g.metrics
 	m.Func("sluice_connections_open", "Connections of clients.", observe.Value(func() float64 { return float64(g.server.Counts().Open) }))
-	m.Func("sluice_connections_quic_open", "Those of them that speak HTTP/3 over QUIC.", observe.Value(func() float64 { return float64(g.server.Counts().QUIC) }))
+	m.Func("sluice_quic_connections_open", "Those of them that speak HTTP/3 over QUIC.", observe.Value(func() float64 { return float64(g.server.Counts().QUIC) }))
 	m.Func("sluice_quic_retries_total", "Handshakes of QUIC before which a client had to prove its address, because many were under way.",
 		observe.Value(func() float64 { return float64(g.server.Counts().Retried) }))
 	m.Func("sluice_connections_accepted_total", "Connections of clients since the start, those over a limit included.", observe.Value(func() float64 {
@@ -100,7 +100,7 @@ func (g *gateway) registerTLS() {
 	m.Func("sluice_tls_sessions_resumed_total", "Completed handshakes that resumed a session.", observe.Value(func() float64 {
 		return float64(g.server.Handshakes().Resumed)
 	}))
-	m.Func("sluice_tls_handshakes_under_way", "TLS handshakes that have begun and not ended.", observe.Value(func() float64 {
+	m.Func("sluice_tls_handshakes_in_flight", "TLS handshakes that have begun and not ended.", observe.Value(func() float64 {
 		return float64(g.server.Handshakes().UnderWay)
 	}))
 	m.Func("sluice_tls_certificate_expiry_timestamp_seconds", "When a certificate in use expires, in Unix time.", g.certificates(
@@ -221,7 +221,7 @@ func (g *gateway) registerTokens() {
 	m.Func("sluice_dpop_proofs_remembered", "Proofs of possession that are remembered, so that none is used twice.", observe.Value(func() float64 {
 		return float64(g.runtime.Proofs().Proofs)
 	}))
-	m.Func("sluice_dpop_proofs_overflows_total", "Proofs of possession that were refused because no more could be remembered.", observe.Value(func() float64 {
+	m.Func("sluice_dpop_proof_overflows_total", "Proofs of possession that were refused because no more could be remembered.", observe.Value(func() float64 {
 		return float64(g.runtime.Proofs().Refused)
 	}))
 	m.Func("sluice_jwt_revoked_list_failing", "1 while a list of revoked tokens cannot be read, and a former one is in force.", observe.Value(func() float64 {
@@ -280,7 +280,7 @@ func (g *gateway) registerTokens() {
 			}
 		}
 	})
-	m.Func("sluice_forward_auth_asked_total", "Questions whether a request may go on, by what the service has answered; failed: no decision. What is remembered is not asked.",
+	m.Func("sluice_forward_auth_questions_total", "Questions whether a request may go on, by what the service has answered; failed: no decision. What is remembered is not asked.",
 		func(yield func(string, float64) bool) {
 			for _, p := range g.runtime.DecisionPolicies() {
 				label := func(result string) string { return observe.Labels("policy", p.Name, "result", result) }
@@ -296,11 +296,11 @@ func (g *gateway) registerTokens() {
 			}
 		}
 	})
-	m.Func("sluice_authorize_denied_total", "Requests that an expression was not true for: it was false, or could not be evaluated; in report mode they were admitted.",
+	m.Func("sluice_authorize_refused_total", "Requests that an expression was not true for, by the reason: it was false, or failed; in report mode they were admitted.",
 		func(yield func(string, float64) bool) {
 			for _, p := range g.runtime.AuthorizationPolicies() {
-				label := func(result string) string { return observe.Labels("policy", p.Name, "result", result) }
-				if !yield(label("refused"), float64(p.Refused)) || !yield(label("failed"), float64(p.Failed)) {
+				label := func(reason string) string { return observe.Labels("policy", p.Name, "reason", reason) }
+				if !yield(label("false"), float64(p.Refused)) || !yield(label("failed"), float64(p.Failed)) {
 					return
 				}
 			}
@@ -346,7 +346,7 @@ func (g *gateway) registerStores() {
 	}
 	m.Func("sluice_limit_store_up", "1 while the store of limits that hosts share answers.", stores(func(s *limit.FleetStatus) float64 { return number(s.Up) }))
 	m.Func("sluice_limit_store_calls_total", "Calls of the store: a batch of keys each, or a question whether it answers.", stores(func(s *limit.FleetStatus) float64 { return float64(s.Calls) }))
-	m.Func("sluice_limit_store_errors_total", "Calls that failed, or took too long.", stores(func(s *limit.FleetStatus) float64 { return float64(s.Failed) }))
+	m.Func("sluice_limit_store_failures_total", "Calls that failed, or took too long.", stores(func(s *limit.FleetStatus) float64 { return float64(s.Failed) }))
 	m.Func("sluice_limit_store_seconds_total", "Time that calls took, in which no request waited.", stores(func(s *limit.FleetStatus) float64 { return s.Spent.Seconds() }))
 	m.Func("sluice_limit_store_leases_total", "Leases that the store has renewed: one for each key in a batch.", stores(func(s *limit.FleetStatus) float64 { return float64(s.Settled) }))
 	m.Func("sluice_limit_store_put_off_total", "Batches that had no room for all keys that were used, so that the rest waited for the next one.",
@@ -378,7 +378,7 @@ func (g *gateway) registerQuotas() {
 		one(func(s *compile.QuotaStatus) float64 { return number(s.Problem == "") }))
 	m.Func("sluice_quota_store_writes_total", "How often the file of quotas was written, and could not be.", func(yield func(string, float64) bool) {
 		if s, ok := g.runtime.Quotas(); ok {
-			_ = yield(observe.Labels("result", "success"), float64(s.Written)) && yield(observe.Labels("result", "failure"), float64(s.Failed))
+			_ = yield(observe.Labels("result", "written"), float64(s.Written)) && yield(observe.Labels("result", "failed"), float64(s.Failed))
 		}
 	})
 	m.Func("sluice_quota_unavailable_total", "Requests that were refused because nothing was known about their quota.", func(yield func(string, float64) bool) {
@@ -465,7 +465,7 @@ func registerCache(m *observe.Metrics, current func() *cache.Cache) {
 			}
 		}
 	})
-	m.Func("sluice_cache_waiting", "Requests that wait for the answer to another one.", func(yield func(string, float64) bool) {
+	m.Func("sluice_cache_requests_waiting", "Requests that wait for the answer to another one.", func(yield func(string, float64) bool) {
 		if c := current(); c != nil {
 			yield("", float64(c.Waiting.Load()))
 		}
@@ -484,14 +484,14 @@ func registerCache(m *observe.Metrics, current func() *cache.Cache) {
 	m.Func("sluice_cache_resumed_total", "Bodies of which a part was evicted under a slow client, and that went on from the service.",
 		count(func(c *cache.Cache) uint64 { return c.Resumed.Load() }))
 	m.Func("sluice_cache_memory_bytes", "Memory of the response cache, as configured.", one(func(st *store.Stats) int64 { return st.Bytes }))
-	m.Func("sluice_cache_bytes", "Memory of the response cache that has been written to.", one(func(st *store.Stats) int64 { return st.BytesUsed }))
-	m.Func("sluice_cache_bytes_taken", "Memory that the response cache takes in truth: with its index, which grows with the entries.",
+	m.Func("sluice_cache_used_bytes", "Memory of the response cache that has been written to.", one(func(st *store.Stats) int64 { return st.BytesUsed }))
+	m.Func("sluice_cache_taken_bytes", "Memory that the response cache takes in truth: with its index, which grows with the entries.",
 		one(func(st *store.Stats) int64 { return st.BytesTaken }))
 	m.Func("sluice_cache_entries", "Entries in the response cache; a large object has several.", one(func(st *store.Stats) int64 { return st.Entries }))
 	m.Func("sluice_cache_evictions_total", "Entries that made room for others.", one(func(st *store.Stats) int64 { return st.Evictions }))
 	m.Func("sluice_cache_torn_total", "Objects that were looked up and of which a part had been evicted.", one(func(st *store.Stats) int64 { return st.Torn }))
 	m.Func("sluice_cache_purges_total", "Purges of the response cache: one for each form of a URL, and those that unsafe requests make.", one(func(st *store.Stats) int64 { return st.Purges }))
-	m.Func("sluice_cache_purges_held", "Purges that are remembered, because not all entries have been judged by them.", one(func(st *store.Stats) int64 { return st.PurgesHeld }))
+	m.Func("sluice_cache_purges_remembered", "Purges that are remembered, because not all entries have been judged by them.", one(func(st *store.Stats) int64 { return st.PurgesHeld }))
 	m.Func("sluice_cache_purge_overflows_total", "How often there were too many purges to remember, which purged everything.",
 		one(func(st *store.Stats) int64 { return st.Overflows }))
 }
@@ -544,8 +544,8 @@ func (g *gateway) registerCompression() {
 			}
 		}
 	})
-	m.Func("sluice_compress_bytes_in_total", "Bytes of their bodies before, counted when they have ended.", byRoute(func(c *compress.Counts) uint64 { return c.In.Load() }))
-	m.Func("sluice_compress_bytes_out_total", "Bytes of their bodies after that.", byRoute(func(c *compress.Counts) uint64 { return c.Out.Load() }))
+	m.Func("sluice_compress_in_bytes_total", "Bytes of their bodies before, counted when they have ended.", byRoute(func(c *compress.Counts) uint64 { return c.In.Load() }))
+	m.Func("sluice_compress_out_bytes_total", "Bytes of their bodies after that.", byRoute(func(c *compress.Counts) uint64 { return c.Out.Load() }))
 	m.Func("sluice_compress_refused_total", "Responses that stayed as they were because encoders took limits.compress_memory.",
 		byRoute(func(c *compress.Counts) uint64 { return c.Refused.Load() }))
 	m.Func("sluice_compress_encoder_bytes", "What the encoders of responses under way take.", observe.Value(func() float64 {
@@ -571,7 +571,7 @@ func (g *gateway) registerConsumers() {
 			}
 		}
 	}
-	m.Func("sluice_consumers_open", "1 if the stored consumers can be read; 0 while the routes that ask for them are closed.", stored(
+	m.Func("sluice_consumer_store_up", "1 if the stored consumers can be read; 0 while the routes that ask for them are closed.", stored(
 		func(c compile.MembersCounts, yield func(string, float64) bool) {
 			open := 0.0
 			if c.Open {
@@ -579,13 +579,13 @@ func (g *gateway) registerConsumers() {
 			}
 			yield("", open)
 		}))
-	m.Func("sluice_consumers_keys", "Keys of stored consumers, by group.", stored(func(c compile.MembersCounts, yield func(string, float64) bool) {
+	m.Func("sluice_consumer_keys", "Keys of stored consumers, by group.", stored(func(c compile.MembersCounts, yield func(string, float64) bool) {
 		for _, group := range slices.Sorted(maps.Keys(c.Keys)) {
 			if !yield(observe.Labels("group", group), float64(c.Keys[group])) {
 				return
 			}
 		}
 	}))
-	m.Func("sluice_consumers_edits_total", "Edits of stored consumers that were acknowledged.", stored(
+	m.Func("sluice_consumer_edits_total", "Edits of stored consumers that were acknowledged.", stored(
 		func(c compile.MembersCounts, yield func(string, float64) bool) { yield("", float64(c.Edits)) }))
 }

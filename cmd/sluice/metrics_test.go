@@ -47,8 +47,8 @@ func TestCacheMetrics(t *testing.T) {
 		}
 	}
 	f("sluice_cache_memory_bytes 2.097152e+06\n")
-	f("sluice_cache_bytes 1081\n")   // the body, the key and two heads of 24 and 48 bytes
-	f("sluice_cache_bytes_taken 3.") // an empty index has 1 MiB, and more
+	f("sluice_cache_used_bytes 1081\n") // the body, the key and two heads of 24 and 48 bytes
+	f("sluice_cache_taken_bytes 3.")    // an empty index has 1 MiB, and more
 	f("sluice_cache_entries 1\n")
 	f("sluice_cache_refreshes_total 0\n")
 	f("sluice_cache_refreshes_skipped_total 0\n")
@@ -56,7 +56,7 @@ func TestCacheMetrics(t *testing.T) {
 	f("sluice_cache_evictions_total 0\n")
 	f("sluice_cache_torn_total 0\n")
 	f("sluice_cache_purges_total 1\n")
-	f("sluice_cache_purges_held 1\n")
+	f("sluice_cache_purges_remembered 1\n")
 	f("sluice_cache_purge_overflows_total 0\n")
 	f("# TYPE sluice_cache_evictions_total counter\n")
 	f("# TYPE sluice_cache_entries gauge\n")

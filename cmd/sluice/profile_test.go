@@ -383,7 +383,7 @@ func TestCaptureEndToEnd(t *testing.T) {
 	_, metrics := get(admin + "/metrics")
 	for _, line := range []string{
 		`sluice_profiling_captures_total{threshold="p99"} 1`, `sluice_profiling_captures_total{threshold="cpu"} 0`,
-		`sluice_profiling_files_total{kind="trace"} 1`, "sluice_profiling_errors_total 0",
+		`sluice_profiling_files_total{kind="trace"} 1`, "sluice_profiling_failures_total 0",
 	} {
 		if !strings.Contains(metrics, "\n"+line+"\n") {
 			t.Errorf("the metrics have no line %q", line)

@@ -47,7 +47,7 @@ func (g *gateway) registerProfiling() {
 	m.Func("sluice_profiling_files_total", "Files that continuous profiling and captures have written, by kind.", byName("kind", func() map[string]uint64 {
 		return g.profiler.Counts().Files
 	}))
-	m.Func("sluice_profiling_errors_total", "Profiles that could not be written or taken.", observe.Value(func() float64 {
+	m.Func("sluice_profiling_failures_total", "Profiles that could not be written or taken.", observe.Value(func() float64 {
 		return float64(g.profiler.Counts().Errors)
 	}))
 	m.Func("sluice_profiling_stored_bytes", "Bytes of profiles on the disk.", observe.Value(func() float64 {

@@ -116,7 +116,7 @@ func killAndCount(t *testing.T, kills int) {
 	life(0, func(p *process) {
 		eventually(t, "the quotas to be used up", func() bool {
 			status, metrics := get("http://" + p.address("admin") + "/metrics")
-			return status == 200 && strings.Contains(metrics, `sluice_refused_total{route="hello",code="quota_exceeded"} 4`)
+			return status == 200 && strings.Contains(metrics, `sluice_requests_refused_total{route="hello",code="quota_exceeded"} 4`)
 		})
 	})
 	for key, n := range given {

@@ -60,7 +60,7 @@ func TestRun(t *testing.T) {
 	f("GET", adm+"/metrics", 200, "\nsluice_config_generation 2\n")
 	eventually(t, "the failed reloads in the metrics", func() bool {
 		_, body := get(adm + "/metrics")
-		return strings.Contains(body, "\nsluice_config_reloads_total{result=\"failure\"} 3\n")
+		return strings.Contains(body, "\nsluice_config_reloads_total{result=\"failed\"} 3\n")
 	})
 	if !strings.Contains(p.log(), "nonsense") {
 		t.Error("the log does not say what is wrong with the file")

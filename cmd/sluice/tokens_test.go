@@ -131,7 +131,7 @@ routes:
 	_, text := page("/metrics")
 	for _, line := range []string{
 		`sluice_dpop_proofs_total{policy="bound",result="accepted"} 2`, `sluice_dpop_proofs_total{policy="bound",result="replayed"} 1`, `sluice_dpop_proofs_total{policy="bound",result="excess"} 0`, "sluice_dpop_proofs_remembered 2",
-		"sluice_dpop_proofs_overflows_total 0", `sluice_upstream_token_fetches_total{policy="own",result="fetched"} 1`,
+		"sluice_dpop_proof_overflows_total 0", `sluice_upstream_token_fetches_total{policy="own",result="fetched"} 1`,
 		`sluice_upstream_token_expiry_timestamp_seconds{policy="own"} `, `sluice_upstream_token_exchanges_total{policy="for-client",result="exchanged"} 1`,
 		`sluice_upstream_token_remembered{policy="for-client"} 1`, `sluice_upstream_token_refused_total{policy="for-client",reason="unavailable"} 1`,
 	} {

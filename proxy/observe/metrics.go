@@ -101,15 +101,19 @@ func Value(f func() float64) iter.Seq2[string, float64] {
 	return func(yield func(string, float64) bool) { yield("", f()) }
 }
 
-// checkName holds metric names to one style: lower case, our prefix.
+// checkName holds metric names to one style: lower case, our prefix, and the unit last, before _total.
 func checkName(name string) error {
 	rest, ok := strings.CutPrefix(name, "sluice_")
 	if !ok || rest == "" {
 		return fmt.Errorf("the name of the metric %q does not begin with sluice_", name)
 	}
-	for _, word := range strings.Split(rest, "_") {
+	words := strings.Split(strings.TrimSuffix(rest, "_total"), "_")
+	for i, word := range words {
 		if word == "" || strings.Trim(word, "abcdefghijklmnopqrstuvwxyz0123456789") != "" {
 			return fmt.Errorf("the name of the metric %q is not lower case words joined by _", name)
+		}
+		if (word == "bytes" || word == "seconds") && i < len(words)-1 {
+			return fmt.Errorf("the name of the metric %q has its unit not at the end", name)
 		}
 	}
 	return nil
@@ -196,7 +200,7 @@ const (
 	nameResponseBytes    = "sluice_response_bytes_total"
 	nameInFlight         = "sluice_requests_in_flight"
 	nameAborted          = "sluice_requests_aborted_total"
-	nameRefused          = "sluice_refused_total"
+	nameRefused          = "sluice_requests_refused_total"
 	nameReports          = "sluice_guard_reports_total"
 	nameUpstreamRequests = "sluice_upstream_requests_total"
 	nameUpstreamDuration = "sluice_upstream_duration_seconds"

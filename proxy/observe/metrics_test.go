@@ -123,9 +123,9 @@ sluice_requests_in_flight{route="orders"} 1
 # HELP sluice_requests_aborted_total Responses that were cut short.
 # TYPE sluice_requests_aborted_total counter
 sluice_requests_aborted_total{route="orders"} 1
-# HELP sluice_refused_total Requests that the gateway answered with an error of its own, by its code.
-# TYPE sluice_refused_total counter
-sluice_refused_total{route="orders",code="timeout"} 1
+# HELP sluice_requests_refused_total Requests that the gateway answered with an error of its own, by its code.
+# TYPE sluice_requests_refused_total counter
+sluice_requests_refused_total{route="orders",code="timeout"} 1
 # HELP sluice_guard_reports_total Requests that a guard in report mode would have refused.
 # TYPE sluice_guard_reports_total counter
 sluice_guard_reports_total{route="orders",policy="shield"} 1
@@ -257,6 +257,8 @@ func TestCheckName(t *testing.T) {
 	}
 	f("sluice_pool_connections", true)
 	f("sluice_http2_streams_total", true)
+	f("sluice_pool_bytes", true)
+	f("sluice_pool_read_bytes_total", true)
 
 	f("", false)
 	f("sluice", false)
@@ -267,6 +269,8 @@ func TestCheckName(t *testing.T) {
 	f("sluice_pool__size", false)
 	f("sluice_pool_", false)
 	f("sluice_pool{a=\"b\"}", false)
+	f("sluice_pool_bytes_read", false)
+	f("sluice_pool_seconds_waited_total", false)
 }
 
 func TestFuncBugs(t *testing.T) {
@@ -385,7 +389,7 @@ func TestConcurrent(t *testing.T) {
 	f(`sluice_request_duration_seconds_count{route="a"}`, workers*rounds)
 	f(`sluice_requests_in_flight{route="a"}`, 0)
 	f(`sluice_response_bytes_total{route="a"}`, workers*rounds*512)
-	f(`sluice_refused_total{route="a",code="code-0"}`, workers*rounds/4)
+	f(`sluice_requests_refused_total{route="a",code="code-0"}`, workers*rounds/4)
 	f(`sluice_upstream_requests_total{service="orders",class="2xx"}`, workers*rounds)
 }
 

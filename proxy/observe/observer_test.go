@@ -78,7 +78,7 @@ func TestObserver(t *testing.T) {
 	f(`sluice_requests_total{route="a",class="2xx"}`, 1)
 	f(`sluice_requests_total{route="a",class="3xx"}`, 1)
 	f(`sluice_requests_total{route="a",class="4xx"}`, 1)
-	f(`sluice_refused_total{route="a",code="body_too_large"}`, 1)
+	f(`sluice_requests_refused_total{route="a",code="body_too_large"}`, 1)
 	f(`sluice_upstream_requests_total{service="orders",class="2xx"}`, 1)
 	f(`sluice_upstream_requests_total{service="orders",class="3xx"}`, 1)
 	f(`sluice_upstream_requests_total{service="orders",class="error"}`, 1)

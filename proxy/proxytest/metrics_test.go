@@ -266,7 +266,7 @@ func compare(t *testing.T, saw ledger, m samples, lines []logLine) {
 		e.bytesOut += n.BytesOut
 		lasted[n.Route] += n.Duration
 		if n.Error != "" {
-			codes[fmt.Sprintf("sluice_refused_total{route=%q,code=%q}", n.Route, n.Error)]++
+			codes[fmt.Sprintf("sluice_requests_refused_total{route=%q,code=%q}", n.Route, n.Error)]++
 		}
 		if n.Attempts > 0 {
 			retries[fmt.Sprintf("sluice_upstream_retries_total{service=%q}", n.Service)] += float64(n.Attempts - 1)
@@ -309,7 +309,7 @@ func compare(t *testing.T, saw ledger, m samples, lines []logLine) {
 	for _, family := range []struct {
 		name string
 		want map[string]float64
-	}{{"sluice_refused_total", codes}, {"sluice_upstream_retries_total", retries}, {"sluice_requests_aborted_total", aborted}} {
+	}{{"sluice_requests_refused_total", codes}, {"sluice_upstream_retries_total", retries}, {"sluice_requests_aborted_total", aborted}} {
 		for series, want := range family.want {
 			m.want(t, series, want)
 		}

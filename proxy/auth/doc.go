@@ -3,5 +3,5 @@
 // what those are made of, package oauth asks the providers that make them, package introspect is about tokens that only
 // they can judge, package oidc lets people sign in at them with a browser, package dpop is about keys that tokens are bound to, package
 // servicetoken gets tokens for services, package consumer is about keys and passwords, package signature about requests that are signed, package
-// forward about services that are asked, and package expression about conditions.
+// forward about services that are asked, and package expression about conditions. What several of them find out they remember in package recall.
 package auth

@@ -2,19 +2,18 @@ package forward
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
 
 	"sluice/proxy"
+	"sluice/proxy/auth/recall"
 	"sluice/proxy/wire"
 )
 
 // decision is what a service has said. Immutable once it is remembered or told.
 type decision struct {
-	key     [sha256.Size]byte
-	until   int64 // wire.Now at which it is forgotten
+	key     recall.Sum
 	admits  bool
 	shared  bool // it holds for everybody with this key
 	cookies bool // it sets some, which are for one client
@@ -44,9 +43,9 @@ const (
 )
 
 // read makes a decision of the answer in c. Whatever is neither a yes nor a no is an error.
-func (g *Guard) read(c *proxy.Exchange, key *[sha256.Size]byte) (*decision, error) {
+func (g *Guard) read(c *proxy.Exchange, key recall.Sum) (*decision, error) {
 	r := &c.Response
-	d := &decision{key: *key, status: r.Status, cookies: r.Head.HasKnown(wire.SetCookie)}
+	d := &decision{key: key, status: r.Status, cookies: r.Head.HasKnown(wire.SetCookie)}
 	switch {
 	case r.Status >= 200 && r.Status < 300:
 		d.admits = true
@@ -143,7 +142,7 @@ func (d *decision) mayBeKept(by Facts) bool {
 
 // size is about how much memory a decision takes.
 func (d *decision) size() int {
-	const fixed = 512
+	const fixed = 384
 	n := fixed + len(d.head) + len(d.body)
 	for _, list := range [][]field{d.forward, d.respond} {
 		for i := range list {

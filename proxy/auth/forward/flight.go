@@ -1,17 +1,17 @@
 package forward
 
 import (
-	"crypto/sha256"
 	"sync"
 	"time"
 
 	"sluice/proxy"
+	"sluice/proxy/auth/recall"
 	"sluice/proxy/wire"
 )
 
 // flight is one question, and all who wait for its answer. It belongs to none of their exchanges: each may leave, and the last one ends it.
 type flight struct {
-	key  [sha256.Size]byte
+	key  recall.Sum
 	done chan struct{} // closed when d and err are there
 	d    *decision
 	err  error
@@ -23,18 +23,18 @@ type flight struct {
 }
 
 // join returns the flight for a key, and whether the caller has to fly it.
-func (m *Memory) join(key *[sha256.Size]byte) (f *flight, leads bool) {
+func (m *Memory) join(key recall.Sum) (f *flight, leads bool) {
 	s := &m.flights[key[len(key)-1]%uint8(len(m.flights))]
 	s.Lock()
 	defer s.Unlock()
-	if f = s.m[*key]; f != nil && f.board() {
+	if f = s.m[key]; f != nil && f.board() {
 		return f, false
 	}
-	f = &flight{key: *key, done: make(chan struct{}), waiting: 1}
+	f = &flight{key: key, done: make(chan struct{}), waiting: 1}
 	if s.m == nil {
-		s.m = make(map[[sha256.Size]byte]*flight)
+		s.m = make(map[recall.Sum]*flight)
 	}
-	s.m[*key] = f
+	s.m[key] = f
 	return f, true
 }
 

@@ -1,13 +1,13 @@
 package forward
 
 import (
-	"crypto/sha256"
 	"errors"
 	"slices"
 	"strings"
 	"time"
 
 	"sluice/proxy"
+	"sluice/proxy/auth/recall"
 	"sluice/proxy/wire"
 )
 
@@ -81,10 +81,10 @@ func (g *Guard) Check(x *proxy.Exchange) error {
 		return nil
 	}
 	key := g.key(x)
-	d := g.options.Memory.find(&key, nowOf(x))
+	d := g.options.Memory.find(key, nowOf(x))
 	var err error
 	if d == nil {
-		d, err = g.decide(x, &key)
+		d, err = g.decide(x, key)
 	}
 	x.StripFields(g.late)
 	if err != nil {
@@ -106,7 +106,7 @@ func nowOf(x *proxy.Exchange) int64 {
 }
 
 // decide asks, alone or with those who want to know the same.
-func (g *Guard) decide(x *proxy.Exchange, key *[sha256.Size]byte) (*decision, error) {
+func (g *Guard) decide(x *proxy.Exchange, key recall.Sum) (*decision, error) {
 	x.Waited = true
 	if x.Request.Head.CountKnown(wire.Via) > hopsMax {
 		return nil, ErrUnavailable.With(errLoop)
@@ -133,7 +133,7 @@ func (g *Guard) decide(x *proxy.Exchange, key *[sha256.Size]byte) (*decision, er
 }
 
 // decideAlone asks for x and nobody else.
-func (g *Guard) decideAlone(x *proxy.Exchange, key *[sha256.Size]byte) (*decision, error) {
+func (g *Guard) decideAlone(x *proxy.Exchange, key recall.Sum) (*decision, error) {
 	c := g.question(x)
 	if x.Deadline != 0 {
 		c.Deadline = min(c.Deadline, x.Deadline)
@@ -162,14 +162,14 @@ func (g *Guard) fly(c *proxy.Exchange, f *flight) {
 		c.End()
 	}()
 	if f.carry(c) {
-		d, err = g.ask(c, &f.key)
+		d, err = g.ask(c, f.key)
 	}
 }
 
 var errLate = &proxy.Error{Status: 504, Code: "auth_late", Side: proxy.ByUpstream, Detail: "The service that decides did not answer in time."}
 
 // ask sends the question in c and makes a decision of the answer. c is the caller's to end.
-func (g *Guard) ask(c *proxy.Exchange, key *[sha256.Size]byte) (d *decision, err error) {
+func (g *Guard) ask(c *proxy.Exchange, key recall.Sum) (d *decision, err error) {
 	m := g.options.Memory
 	ended := make(chan struct{})
 	late := time.AfterFunc(time.Duration(c.Deadline-wire.Now()), func() {
@@ -203,15 +203,14 @@ func (g *Guard) ask(c *proxy.Exchange, key *[sha256.Size]byte) (d *decision, err
 	return d, nil
 }
 
-// keep remembers a decision. A flood of what is refused does not push out what is admitted.
+// keep remembers a decision.
 func (g *Guard) keep(d *decision) {
 	hold := g.options.Remember
 	if !d.admits {
 		hold = g.options.RememberRefused
 	}
 	if hold > 0 {
-		d.until = wire.Now() + int64(hold)
-		g.options.Memory.add(d)
+		g.options.Memory.add(d, wire.Now()+int64(hold))
 	}
 }
 

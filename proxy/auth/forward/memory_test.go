@@ -9,7 +9,7 @@ import (
 )
 
 func decided(admits bool, number uint64, bytes int) *decision {
-	d := &decision{admits: admits, until: wire.Now() + 1e12, body: make([]byte, bytes)}
+	d := &decision{admits: admits, body: make([]byte, bytes)}
 	random := rand.NewPCG(number, 1) // keys are hashes
 	for i := range 4 {
 		binary.LittleEndian.PutUint64(d.key[8*i:], random.Uint64())
@@ -20,38 +20,37 @@ func decided(admits bool, number uint64, bytes int) *decision {
 // TestBounded: memory is bounded in number and in bytes, and refusals do not push out what is admitted.
 func TestBounded(t *testing.T) {
 	m := NewMemory(100, "asked", "auth")
+	now := wire.Now()
+	until := now + 1e12
 	good := decided(true, 1, 0)
-	m.add(good)
+	m.add(good, until)
 	for i := range uint64(10_000) {
-		m.add(decided(false, i+2, int(i%decisionBytesMax)))
+		m.add(decided(false, i+2, int(i%decisionBytesMax)), until)
 	}
-	if m.find(&good.key, wire.Now()) != good {
+	if m.find(good.key, now) != good {
 		t.Error("what is admitted was pushed out by what is refused")
 	}
-	if n := m.refused.count.Load(); n > int64(len(m.refused.all)) || n == 0 {
-		t.Errorf("%d refusals are remembered", n)
+	count, bytes := 0, 0
+	for i := range uint64(10_000) {
+		if d := m.find(decided(false, i+2, 0).key, now); d != nil {
+			count++
+			bytes += d.size()
+		}
 	}
-	if n := m.refused.bytes.Load(); n > m.refused.bytesMax+decisionBytesMax {
-		t.Errorf("they take %d bytes, of %d", n, m.refused.bytesMax)
+	if count == 0 || count > 50 || bytes > 25*decisionBytesUsual || count != m.refused.Len() {
+		t.Errorf("%d refusals of %d bytes are remembered, counted are %d", count, bytes, m.refused.Len())
 	}
 	for i := range uint64(10_000) {
 		d := decided(true, i+20_000, 0)
-		m.add(d)
-		if m.find(&d.key, wire.Now()) != d {
+		m.add(d, until)
+		if m.find(d.key, now) != d {
 			t.Fatal("what was just added is not there")
 		}
-		if m.find(&d.key, d.until) != nil {
+		if m.find(d.key, until) != nil {
 			t.Fatal("it holds for too long")
 		}
 	}
-	var count, bytes int64
-	for i := range m.admitted.all {
-		if d := m.admitted.all[i].Load(); d != nil {
-			count++
-			bytes += int64(d.size())
-		}
-	}
-	if count != m.admitted.count.Load() || bytes != m.admitted.bytes.Load() {
-		t.Errorf("%d of %d bytes are there, and %d of %d are counted", count, bytes, m.admitted.count.Load(), m.admitted.bytes.Load())
+	if n := m.admitted.Len(); n < 100 || n > 200 || m.Status().Remembered != n+m.refused.Len() {
+		t.Errorf("%d decisions that admit are remembered, and %+v", n, m.Status())
 	}
 }

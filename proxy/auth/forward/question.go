@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"sluice/proxy"
+	"sluice/proxy/auth/recall"
 	"sluice/proxy/wire"
 )
 
@@ -119,7 +120,7 @@ func (p *parts) known(x *proxy.Exchange, k wire.Known) {
 
 // key is what a decision is remembered under. It holds whatever the service is told, but for the id of the request, and, of the request
 // itself, what the options say.
-func (g *Guard) key(x *proxy.Exchange) [sha256.Size]byte {
+func (g *Guard) key(x *proxy.Exchange) recall.Sum {
 	p := partsPool.Get().(*parts)
 	p.b = append(p.b[:0], secret[:]...)
 	r, facts := &x.Request, g.options.Key
@@ -156,7 +157,7 @@ func (g *Guard) key(x *proxy.Exchange) [sha256.Size]byte {
 		}
 		p.end()
 	}
-	key := sha256.Sum256(p.b)
+	key := recall.Sum(sha256.Sum256(p.b))
 	if cap(p.b) <= partsKeepMax {
 		partsPool.Put(p)
 	}

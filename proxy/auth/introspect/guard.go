@@ -13,6 +13,7 @@ import (
 	"sluice/proxy/auth/dpop"
 	"sluice/proxy/auth/jwt"
 	"sluice/proxy/auth/oauth"
+	"sluice/proxy/auth/recall"
 	"sluice/proxy/wire"
 )
 
@@ -65,9 +66,9 @@ type verdict struct {
 type Guard struct {
 	options Options
 	vouches string // for what an answer says that has no iss
-	sums    *oauth.Sums
-	good    *oauth.Answers[*verdict]
-	bad     *oauth.Answers[*verdict]
+	sums    *recall.Sums
+	good    *recall.Answers[*verdict]
+	bad     *recall.Answers[*verdict]
 	flights oauth.Flights[*verdict]
 	probe   *oauth.Probe
 
@@ -78,11 +79,11 @@ type Guard struct {
 
 // New returns a guard, which asks once Start was called.
 func New(o Options) *Guard {
-	g := &Guard{options: o, vouches: cmp.Or(o.Issuer, o.Client.Status().Source), sums: oauth.NewSums(), now: time.Now}
+	g := &Guard{options: o, vouches: cmp.Or(o.Issuer, o.Client.Status().Source), sums: recall.NewSums(), now: time.Now}
 	g.flights.Max = o.Questions
 	if o.For > 0 {
-		g.good = oauth.NewAnswers[*verdict](o.Remember, answerBytesUsual)
-		g.bad = oauth.NewAnswers[*verdict](o.Remember, answerBytesUsual)
+		g.good = recall.NewAnswers[*verdict](o.Remember, answerBytesUsual)
+		g.bad = recall.NewAnswers[*verdict](o.Remember, answerBytesUsual)
 	}
 	g.probe = oauth.NewProbe(oauth.ProbeOptions{
 		Provider: o.Client.Provider(), AtStart: true, Policy: o.Name, Least: o.probeLeast,
@@ -156,7 +157,7 @@ func isToken(token []byte) bool {
 }
 
 // find asks, or waits for somebody who does.
-func (g *Guard) find(x *proxy.Exchange, sum oauth.Sum, token []byte) (*verdict, error) {
+func (g *Guard) find(x *proxy.Exchange, sum recall.Sum, token []byte) (*verdict, error) {
 	if p := g.options.Client.Provider(); p.Await(x) == nil || p.Idle() {
 		g.failed.Add(1)
 		return nil, ErrUnavailable
@@ -194,7 +195,7 @@ func (g *Guard) ask(ctx context.Context, token string) (*verdict, error) {
 	return g.read(text, []byte(token))
 }
 
-func (g *Guard) remember(sum oauth.Sum, v *verdict) {
+func (g *Guard) remember(sum recall.Sum, v *verdict) {
 	now := wire.Now()
 	if v.refused != nil {
 		g.inactive.Add(1)

@@ -144,7 +144,7 @@ func (g *Guard) Status() Status {
 		s.DPoP, s.Proofs = true, j.Counts()
 	}
 	if g.memory != nil {
-		s.Remembered = int(g.memory.count.Load())
+		s.Remembered = g.memory.table.Len()
 	}
 	return s
 }

@@ -9,6 +9,7 @@ import (
 
 	"sluice/proxy"
 	"sluice/proxy/auth/jose"
+	"sluice/proxy/auth/recall"
 	"sluice/proxy/wire"
 )
 
@@ -30,33 +31,27 @@ type entry struct {
 	hasID, hasSubject bool
 }
 
-// memory remembers tokens that were verified. A token belongs into one bucket of a few places, which are read without a lock. Only
-// valid tokens are remembered: nobody else can push them out.
+// memory remembers tokens that were verified. Only valid tokens are remembered: nobody else can push them out.
 //
 // The hash is keyed with a random seed, and only finds the place: the whole token is compared then, in constant time. Two tokens with
 // one hash are two tokens, and how long an attempt takes says nothing about those that are there.
 type memory struct {
-	seed     maphash.Seed
-	places   []atomic.Pointer[entry]
-	mask     uint64 // of the number of a bucket
-	hand     atomic.Uint64
-	count    atomic.Int64
-	bytes    atomic.Int64
-	bytesMax int64
+	seed  maphash.Seed
+	table *recall.Table[entry]
 }
 
-const (
-	ways = 4 // places of a bucket
-	// tokenBytesUsual is what a token takes on average at most, with what is known of it: memory is bounded by that, too.
-	tokenBytesUsual = 4 << 10
-	// sweepMax is how many places one token that is added looks at to make room.
-	sweepMax = 64
-)
+// tokenBytesUsual is what a token takes on average at most, with what is known of it: memory is bounded by that, too.
+const tokenBytesUsual = 4 << 10
 
 // newMemory returns a memory for n tokens, or up to twice as many.
 func newMemory(n int) *memory {
-	buckets := uint64(1) << bits.Len64(uint64((n-1)/ways))
-	return &memory{seed: maphash.MakeSeed(), places: make([]atomic.Pointer[entry], buckets*ways), mask: buckets - 1, bytesMax: int64(n) * tokenBytesUsual}
+	return &memory{maphash.MakeSeed(), recall.NewTable(n, tokenBytesUsual, (*entry).size)}
+}
+
+// size is about how many bytes are taken: by the token, what it says decoded, and what lies around that.
+func (e *entry) size() int {
+	const fixed = 512
+	return fixed + 3*len(e.token)
 }
 
 // hash is of two pieces, which lie in what is signed and in the signature, or both in that: between two valid tokens these bytes differ as
@@ -70,18 +65,13 @@ func (m *memory) hash(token []byte) uint64 {
 	return maphash.Bytes(m.seed, token[len(token)-piece:]) + bits.RotateLeft64(maphash.Bytes(m.seed, token[middle:middle+piece]), 32)
 }
 
-func (m *memory) bucket(hash uint64) []atomic.Pointer[entry] {
-	at := (hash & m.mask) * ways
-	return m.places[at : at+ways]
-}
-
 // find returns what is known of a token, verified with these keys and compared with this list of revoked ones, or nil.
 func (m *memory) find(token []byte, set *jose.Set, revoked *revocations, now int64) *entry {
 	if m == nil {
 		return nil
 	}
 	hash := m.hash(token)
-	bucket := m.bucket(hash)
+	bucket := m.table.Bucket(hash)
 	for i := range bucket {
 		e := bucket[i].Load()
 		if e != nil && e.hash == hash && sameBytes(e.token, token) {
@@ -100,9 +90,7 @@ func (m *memory) find(token []byte, set *jose.Set, revoked *revocations, now int
 // compareAnew looks a token up in a new list of revoked ones; nothing else about it has changed.
 func (m *memory) compareAnew(place *atomic.Pointer[entry], e *entry, revoked *revocations) *entry {
 	if revoked.has(e) {
-		if place.CompareAndSwap(e, nil) {
-			m.account(e, -1)
-		}
+		m.table.Drop(place, e)
 		return nil
 	}
 	again := *e
@@ -131,38 +119,14 @@ func sameBytes(a, b []byte) bool {
 	return differ == 0
 }
 
-// add remembers a token: in the place of one that is of no use any more, or else of any other of its bucket.
+// add remembers a token.
 func (m *memory) add(e *entry) {
 	if m == nil {
 		return
 	}
 	e.hash = m.hash(e.token)
 	now := wire.Now()
-	bucket := m.bucket(e.hash)
-	at := m.hand.Add(1) % ways
-	for i := range bucket {
-		if o := bucket[i].Load(); o == nil || o.until <= now || o.set != e.set || o.hash == e.hash {
-			at = uint64(i)
-			break
-		}
-	}
-	m.put(&bucket[at], e)
-	for n := 0; n < sweepMax && m.bytes.Load() > m.bytesMax; n++ {
-		m.put(&m.places[m.hand.Add(1)%uint64(len(m.places))], nil)
-	}
-}
-
-func (m *memory) put(place *atomic.Pointer[entry], e *entry) {
-	if e != nil {
-		m.account(e, 1)
-	}
-	if old := place.Swap(e); old != nil {
-		m.account(old, -1)
-	}
-}
-
-func (m *memory) account(e *entry, sign int64) {
-	const fixed = 512
-	m.count.Add(sign)
-	m.bytes.Add(sign * int64(fixed+3*len(e.token))) // the token, what it says decoded, and what lies around that
+	m.table.Add(e.hash, e,
+		func(old *entry) bool { return old.hash == e.hash },
+		func(old *entry) bool { return old.until <= now || old.set != e.set })
 }

@@ -2,8 +2,8 @@
 // (RFC 7662), tokens for a browser that has signed in or for a service (RFC 6749).
 //
 // A Provider knows where the endpoints are, from the configuration or from the document that the issuer has for that, which it fetches in the
-// background. A Client is who the gateway is to the provider: it posts forms and reads the answers. Answers is a bounded memory of what was
-// answered, Flights lets those who ask the same at the same time ask once, and a Probe notices when a provider is there again.
+// background. A Client is who the gateway is to the provider: it posts forms and reads the answers. Flights lets those who ask the same at the
+// same time ask once, and a Probe notices when a provider is there again. What was answered is remembered in package recall.
 //
 // Whatever comes back is bounded in size and time, no redirect is followed, and no error repeats what was sent: tokens, codes and secrets.
 package oauth

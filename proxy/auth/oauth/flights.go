@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sluice/proxy"
+	"sluice/proxy/auth/recall"
 )
 
 // Flights lets those who ask the same at the same time ask once, and bounds how many questions are under way. The zero value admits none.
@@ -14,7 +15,7 @@ type Flights[T any] struct {
 	Max int // questions that are under way at a time
 
 	mu  sync.Mutex
-	all map[Sum]*flight[T]
+	all map[recall.Sum]*flight[T]
 }
 
 type flight[T any] struct {
@@ -32,7 +33,7 @@ var (
 
 // Do returns what ask does, which runs on its own: that one of those who wait goes away does not change anything for the others. It ends at
 // the latest after AnswerMax, if it heeds its context.
-func (f *Flights[T]) Do(x *proxy.Exchange, about Sum, ask func(context.Context) (T, error)) (T, error) {
+func (f *Flights[T]) Do(x *proxy.Exchange, about recall.Sum, ask func(context.Context) (T, error)) (T, error) {
 	f.mu.Lock()
 	one := f.all[about]
 	if one == nil {
@@ -42,7 +43,7 @@ func (f *Flights[T]) Do(x *proxy.Exchange, about Sum, ask func(context.Context) 
 			return none, ErrBusy
 		}
 		if f.all == nil {
-			f.all = make(map[Sum]*flight[T])
+			f.all = make(map[recall.Sum]*flight[T])
 		}
 		one = &flight[T]{done: make(chan struct{}), err: errPanicked}
 		f.all[about] = one
@@ -62,7 +63,7 @@ func (f *Flights[T]) Do(x *proxy.Exchange, about Sum, ask func(context.Context) 
 	return none, ErrTooLate
 }
 
-func (f *Flights[T]) fly(about Sum, one *flight[T], ask func(context.Context) (T, error)) {
+func (f *Flights[T]) fly(about recall.Sum, one *flight[T], ask func(context.Context) (T, error)) {
 	defer func() {
 		if p := recover(); p != nil {
 			proxy.Caught(p)

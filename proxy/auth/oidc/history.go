@@ -1,18 +1,21 @@
 package oidc
 
-import "sluice/proxy/auth/oauth"
+import (
+	"sluice/proxy/auth/oauth"
+	"sluice/proxy/auth/recall"
+)
 
 // History is what this host knows of attempts and sessions beside what browsers keep: which are over, and what has become of those that were
 // refreshed. A cookie is good for every Sessions of its issuer, client and cookie name that has its secret; so all of them, also those
 // that come with a reload, have to have one History, or a session that was ended for some of them would open again for others. It is bounded.
 // Safe for concurrent use.
 type History struct {
-	sums    *oauth.Sums
+	sums    *recall.Sums
 	ended   ended
-	used    *oauth.Answers[struct{}] // states whose callback has come
-	renewed *oauth.Answers[*renewal] // by the cookie that was there before
-	held    *oauth.Answers[struct{}] // sessions whose refresh has failed a moment ago
-	trades  oauth.Flights[*session]  // of codes
+	used    *recall.Answers[struct{}] // states whose callback has come
+	renewed *recall.Answers[*renewal] // by the cookie that was there before
+	held    *recall.Answers[struct{}] // sessions whose refresh has failed a moment ago
+	trades  oauth.Flights[*session]   // of codes
 	renews  oauth.Flights[*renewal]
 }
 
@@ -28,8 +31,8 @@ const (
 // NewHistory returns one in which nothing has happened.
 func NewHistory() *History {
 	h := &History{
-		sums: oauth.NewSums(), ended: ended{max: endedMax},
-		used: oauth.NewAnswers[struct{}](usedMax, 256), renewed: oauth.NewAnswers[*renewal](renewedMax, renewedBytes), held: oauth.NewAnswers[struct{}](heldMax, 256),
+		sums: recall.NewSums(), ended: ended{max: endedMax},
+		used: recall.NewAnswers[struct{}](usedMax, 256), renewed: recall.NewAnswers[*renewal](renewedMax, renewedBytes), held: recall.NewAnswers[struct{}](heldMax, 256),
 	}
 	h.trades.Max, h.renews.Max = questionsMax, questionsMax
 	return h

@@ -8,7 +8,7 @@ import (
 
 	"sluice/proxy"
 	"sluice/proxy/auth/jwt"
-	"sluice/proxy/auth/oauth"
+	"sluice/proxy/auth/recall"
 	"sluice/proxy/wire"
 )
 
@@ -28,7 +28,7 @@ type Options struct {
 type Policy struct {
 	options Options
 	s       *Sessions
-	opened  *oauth.Answers[*opened]
+	opened  *recall.Answers[*opened]
 }
 
 // opened is a session that was opened, with what a policy makes of it. Immutable.
@@ -43,7 +43,7 @@ type opened struct {
 // New returns a policy.
 func New(o Options) *Policy {
 	const sessionBytesUsual = 8 << 10
-	return &Policy{options: o, s: o.Sessions, opened: oauth.NewAnswers[*opened](o.Remember, sessionBytesUsual)}
+	return &Policy{options: o, s: o.Sessions, opened: recall.NewAnswers[*opened](o.Remember, sessionBytesUsual)}
 }
 
 // Sessions are those of the policy.
@@ -107,7 +107,7 @@ func (p *Policy) session(x *proxy.Exchange, f *found) *opened {
 // rememberMax is how long a session is not looked at again: a clock that was wrong then may be right now.
 const rememberMax = time.Hour
 
-func (p *Policy) open(sum oauth.Sum, f *found) *opened {
+func (p *Policy) open(sum recall.Sum, f *found) *opened {
 	one, old := p.s.open(f)
 	if one == nil {
 		return nil

@@ -9,6 +9,7 @@ import (
 
 	"sluice/proxy"
 	"sluice/proxy/auth/oauth"
+	"sluice/proxy/auth/recall"
 	"sluice/proxy/wire"
 )
 
@@ -29,7 +30,7 @@ const (
 
 // goOn returns what a session becomes whose access token has ended. Those who come with the same cookie ask once. A provider that says no ends
 // the session; one that does not answer is waited for until graceFor has passed.
-func (p *Policy) goOn(x *proxy.Exchange, sum oauth.Sum, o *opened, f *found) *opened {
+func (p *Policy) goOn(x *proxy.Exchange, sum recall.Sum, o *opened, f *found) *opened {
 	r, ok := p.s.renewed.Find(sum, wire.Now())
 	if !ok {
 		if _, held := p.s.held.Find(sum, wire.Now()); held {
@@ -64,7 +65,7 @@ func (p *Policy) unanswered(o *opened) *opened {
 }
 
 // renew asks the provider whether a session goes on (RFC 6749 section 6, OpenID Connect Core 1.0 section 12).
-func (s *Sessions) renew(ctx context.Context, sum oauth.Sum, old *session) (*renewal, error) {
+func (s *Sessions) renew(ctx context.Context, sum recall.Sum, old *session) (*renewal, error) {
 	// Somebody may have asked, and have had the answer, between looking for that and coming here.
 	if r, ok := s.renewed.Find(sum, wire.Now()); ok {
 		return r, nil

@@ -8,6 +8,7 @@ import (
 
 	"sluice/proxy/auth/jwt"
 	"sluice/proxy/auth/oauth"
+	"sluice/proxy/auth/recall"
 	"sluice/proxy/wire"
 )
 
@@ -125,10 +126,10 @@ func (s *Sessions) fields(one *session, has *found) ([]string, error) {
 }
 
 // sum stands for the cookies of a session.
-func (s *Sessions) sum(f *found) (oauth.Sum, bool) {
+func (s *Sessions) sum(f *found) (recall.Sum, bool) {
 	parts, n := f.session()
 	if n == 0 {
-		return oauth.Sum{}, false
+		return recall.Sum{}, false
 	}
 	return s.sums.Of(parts[:n]...), true
 }

@@ -11,6 +11,7 @@ import (
 
 	"sluice/proxy"
 	"sluice/proxy/auth/oauth"
+	"sluice/proxy/auth/recall"
 	"sluice/proxy/wire"
 )
 
@@ -21,9 +22,9 @@ type Exchanged struct {
 	form    url.Values
 	ask     func(context.Context, url.Values) (*oauth.Token, error)
 
-	sums    *oauth.Sums
-	good    *oauth.Answers[*held]
-	bad     *oauth.Answers[*proxy.Error]
+	sums    *recall.Sums
+	good    *recall.Answers[*held]
+	bad     *recall.Answers[*proxy.Error]
 	flights oauth.Flights[*held]
 	probe   *oauth.Probe
 
@@ -41,8 +42,8 @@ const (
 // NewExchanged returns a policy that remembers so many tokens, and has so many questions under way at a time.
 func NewExchanged(o Options, remember, questions int) *Exchanged {
 	e := &Exchanged{
-		options: o, form: o.form("urn:ietf:params:oauth:grant-type:token-exchange"), sums: oauth.NewSums(),
-		good: oauth.NewAnswers[*held](remember, tokenBytesUsual), bad: oauth.NewAnswers[*proxy.Error](remember, badBytesUsual),
+		options: o, form: o.form("urn:ietf:params:oauth:grant-type:token-exchange"), sums: recall.NewSums(),
+		good: recall.NewAnswers[*held](remember, tokenBytesUsual), bad: recall.NewAnswers[*proxy.Error](remember, badBytesUsual),
 		flights: oauth.Flights[*held]{Max: questions},
 	}
 	e.form.Set("subject_token_type", accessToken)
@@ -86,7 +87,7 @@ func (e *Exchanged) Serve(x *proxy.Exchange, next *proxy.Chain) error {
 }
 
 // get exchanges a token that is not remembered.
-func (e *Exchanged) get(x *proxy.Exchange, sum oauth.Sum) (*held, error) {
+func (e *Exchanged) get(x *proxy.Exchange, sum recall.Sum) (*held, error) {
 	if refusal, ok := e.bad.Find(sum, wire.Now()); ok {
 		return nil, refusal
 	}

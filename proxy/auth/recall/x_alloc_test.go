@@ -1,6 +1,6 @@
 //go:build !race && !invariants
 
-package oauth
+package recall
 
 import "testing"
 

@@ -29,7 +29,7 @@ func (b *builder) introspectionPolicy(name string, p *config.Policy, _ *router.P
 	if i.URL != nil { // then there is nothing else to find out
 		at.Issuer, at.Known.Introspection = "", i.URL.Text
 	}
-	client, definition, err := b.oauthClient(at, i.CA, i.ClientID.Text, i.ClientSecret, i.ClientKey, i.ClientAuth)
+	client, definition, err := b.oauthClient(at, &i.OAuthClient)
 	if err != nil {
 		return nil, true, err
 	}
@@ -56,10 +56,10 @@ func (b *builder) introspectionPolicy(name string, p *config.Policy, _ *router.P
 
 // oauthClient returns what the gateway asks a provider as, and a text that is the same exactly if that is. Policies that ask one provider share
 // what is known about it.
-func (b *builder) oauthClient(at oauth.ProviderOptions, ca *config.Content, id string, secret, key config.Secret, auth string) (*oauth.Client, string, error) {
+func (b *builder) oauthClient(at oauth.ProviderOptions, c *config.OAuthClient) (*oauth.Client, string, error) {
 	at.Idle = b.runtime.options.Dry
 	definition := fmt.Sprintf("provider %q %q %q", at.Issuer, at.Known.Introspection, at.Known.Token)
-	roots, trusted, err := rootsOf(ca)
+	roots, trusted, err := rootsOf(c.CA)
 	if err != nil {
 		return nil, "", err
 	}
@@ -69,16 +69,16 @@ func (b *builder) oauthClient(at oauth.ProviderOptions, ca *config.Content, id s
 	if err != nil {
 		return nil, "", err
 	}
-	credentials := oauth.Credentials{ID: id, Secret: secret.Reveal()}
-	if auth != "auto" {
-		credentials.Method = oauth.Method(auth)
+	credentials := oauth.Credentials{ID: c.ClientID.Text, Secret: c.ClientSecret.Reveal()}
+	if c.ClientAuth != "auto" {
+		credentials.Method = oauth.Method(c.ClientAuth)
 	}
-	if !key.IsZero() {
-		if credentials.Key, err = oauth.ParseSigningKey([]byte(key.Reveal()), ""); err != nil {
+	if !c.ClientKey.IsZero() {
+		if credentials.Key, err = oauth.ParseSigningKey([]byte(c.ClientKey.Reveal()), ""); err != nil {
 			return nil, "", &keyError{"client_key", err}
 		}
 	}
-	definition += fmt.Sprintf(" client %q %x %x %q", id, sha256.Sum256([]byte(secret.Reveal())), sha256.Sum256([]byte(key.Reveal())), auth)
+	definition += fmt.Sprintf(" client %q %x %x %q", c.ClientID.Text, sha256.Sum256([]byte(c.ClientSecret.Reveal())), sha256.Sum256([]byte(c.ClientKey.Reveal())), c.ClientAuth)
 	client, err := lastingOf(b, "oauth "+definition, func() (*oauthClient, error) { return &oauthClient{oauth.NewClient(provider, credentials)}, nil })
 	if err != nil {
 		return nil, "", err

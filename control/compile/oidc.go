@@ -69,7 +69,7 @@ func (b *builder) oidcPolicy(name string, p *config.Policy, _ *router.Pattern) (
 // sessions returns those of a policy, and a text that is the same exactly if they are. Policies with the same provider and cookie share them,
 // and what has become of sessions also if something else of them differs.
 func (b *builder) sessions(o *config.OIDC) (*oidc.Sessions, string, error) {
-	client, definition, err := b.oauthClient(oauth.ProviderOptions{Issuer: o.Issuer.Text}, o.CA, o.ClientID.Text, o.ClientSecret, o.ClientKey, o.ClientAuth)
+	client, definition, err := b.oauthClient(oauth.ProviderOptions{Issuer: o.Issuer.Text}, &o.OAuthClient)
 	if err != nil {
 		return nil, "", err
 	}

@@ -34,7 +34,7 @@ func (b *builder) upstreamTokenPolicy(name string, p *config.Policy, _ *router.P
 	if u.TokenURL != nil { // then there is nothing else to find out
 		at.Issuer, at.Known.Token = "", u.TokenURL.Text
 	}
-	client, definition, err := b.oauthClient(at, u.CA, u.ClientID.Text, u.ClientSecret, u.ClientKey, u.ClientAuth)
+	client, definition, err := b.oauthClient(at, &u.OAuthClient)
 	if err != nil {
 		return nil, true, err
 	}

@@ -34,7 +34,7 @@ type shortForm interface {
 
 // field is what the tags of a struct field say.
 type field struct {
-	index      int
+	index      []int // see reflect.Value.FieldByIndex
 	key        string
 	doc        string
 	fallback   string
@@ -118,7 +118,7 @@ func (d *decoder) structure(n *node, path string, v reflect.Value) {
 			continue
 		}
 		present[e.key] = e.pos
-		d.value(e.value, joinPath(path, e.key), v.Field(f.index), f)
+		d.value(e.value, joinPath(path, e.key), v.FieldByIndex(f.index), f)
 	}
 	d.defaults(n.pos, path, v, present)
 }
@@ -166,7 +166,7 @@ func (d *decoder) defaults(pos Pos, path string, v reflect.Value, present map[st
 		if _, ok := present[f.key]; ok {
 			continue
 		}
-		target, where := v.Field(f.index), joinPath(path, f.key)
+		target, where := v.FieldByIndex(f.index), joinPath(path, f.key)
 		switch {
 		case f.hasDefault:
 			if target.IsZero() { // a short form may have set it
@@ -338,8 +338,19 @@ func (d *decoder) info(t reflect.Type) structInfo {
 
 func readTags(t reflect.Type) structInfo {
 	info := structInfo{pos: -1, hints: map[string]string{}}
+	info.read(t, nil)
+	return info
+}
+
+// read adds the fields of t, and of what is embedded there: keys that several sections have in common.
+func (info *structInfo) read(t reflect.Type, within []int) {
 	for i := range t.NumField() {
 		sf := t.Field(i)
+		index := append(slices.Clone(within), i)
+		if sf.Anonymous {
+			info.read(sf.Type, index)
+			continue
+		}
 		if instead := sf.Tag.Get("instead"); instead != "" {
 			info.instead = append(info.instead, instead)
 			info.hints[instead] = sf.Tag.Get("hint")
@@ -351,7 +362,7 @@ func readTags(t reflect.Type) structInfo {
 				info.hints[key] = sf.Tag.Get("hint")
 			}
 		}
-		if sf.Name == "Pos" && sf.Type == reflect.TypeFor[Pos]() {
+		if within == nil && sf.Name == "Pos" && sf.Type == reflect.TypeFor[Pos]() {
 			info.pos = i
 		}
 		key := sf.Tag.Get("cfg")
@@ -359,7 +370,7 @@ func readTags(t reflect.Type) structInfo {
 			continue
 		}
 		f := field{
-			index: i, key: key,
+			index: index, key: key,
 			doc: sf.Tag.Get("doc"), required: sf.Tag.Get("required") == "true",
 			min: sf.Tag.Get("min"), max: sf.Tag.Get("max"),
 			off: sf.Tag.Get("off") != "", offAlone: sf.Tag.Get("off") == "alone", names: sf.Tag.Get("names"),
@@ -371,7 +382,6 @@ func readTags(t reflect.Type) structInfo {
 		info.fields = append(info.fields, f)
 		info.keys = append(info.keys, key)
 	}
-	return info
 }
 
 func (s structInfo) field(key string) (field, bool) {

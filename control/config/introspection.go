@@ -1,31 +1,24 @@
 package config
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
 // Introspection is the policy that admits clients by a token that says nothing by itself: whoever has issued it is asked (RFC 7662).
 type Introspection struct {
-	Issuer       Text                    `cfg:"issuer" doc:"who hands out the tokens, to the letter; where it is asked is found by discovery, unless url says it"`
-	URL          *Text                   `cfg:"url" doc:"where it is asked: a URL of https"`
-	ClientID     Text                    `cfg:"client_id" required:"true" doc:"the name that the issuer knows the gateway by"`
-	ClientSecret Secret                  `cfg:"client_secret" doc:"the secret that the issuer has given to the gateway"`
-	ClientKey    Secret                  `cfg:"client_key" doc:"a private key in PEM, in the place of a secret (private_key_jwt): ${file:...}"`
-	ClientAuth   string                  `cfg:"client_auth" default:"auto" enum:"auto,client_secret_basic,client_secret_post,private_key_jwt,none" doc:"how the gateway says who it is; auto takes what the issuer takes"`
-	CA           *Content                `cfg:"ca" doc:"file of PEM certificates to trust as the issuer's server, instead of the system's"`
-	Audience     List[Text]              `cfg:"audience" doc:"whom tokens are for: one of these; anybody by default"`
-	Require      Named[List[ClaimValue]] `cfg:"require" names:"any" doc:"what claims of the answer have to be: a value, or a list of which one does; scope names every scope that is needed"`
-	DPoP         *DPoP                   `cfg:"dpop" doc:"tokens that are bound to a key (RFC 9449): required, or allowed beside others; refused by default"`
-	Leeway       Duration                `cfg:"leeway" default:"30s" off:"true" doc:"how far clocks may be apart"`
-	From         *TokenFrom              `cfg:"from" doc:"where the token is; in Authorization, as Bearer, by default"`
-	Strip        bool                    `cfg:"strip" default:"false" doc:"the token does not go on to the service"`
-	Forward      Named[Text]             `cfg:"forward" names:"header" doc:"header fields that tell the service a claim: X-User: sub; what clients send under these names goes"`
-	Remember     Duration                `cfg:"remember" default:"30s" off:"true" doc:"how long an answer is good, and with it a token that was revoked since; a bad one 10s at most"`
-	Tokens       int                     `cfg:"tokens" default:"10000" min:"1" max:"10000000" doc:"how many good answers are remembered, and beside them how many bad ones"`
-	Questions    int                     `cfg:"questions" default:"100" min:"1" max:"10000" doc:"how many questions are under way at a time; tokens beyond that are answered with 503"`
-	Mode         string                  `cfg:"mode" default:"enforce" enum:"enforce,report,off" doc:"report only counts and logs what would be refused"`
-	Pos          Pos
+	Issuer Text  `cfg:"issuer" doc:"who hands out the tokens, to the letter; where it is asked is found by discovery, unless url says it"`
+	URL    *Text `cfg:"url" doc:"where it is asked: a URL of https"`
+	OAuthClient
+	Audience  List[Text]              `cfg:"audience" doc:"whom tokens are for: one of these; anybody by default"`
+	Require   Named[List[ClaimValue]] `cfg:"require" names:"any" doc:"what claims of the answer have to be: a value, or a list of which one does; scope names every scope that is needed"`
+	DPoP      *DPoP                   `cfg:"dpop" doc:"tokens that are bound to a key (RFC 9449): required, or allowed beside others; refused by default"`
+	Leeway    Duration                `cfg:"leeway" default:"30s" off:"true" doc:"how far clocks may be apart"`
+	From      *TokenFrom              `cfg:"from" doc:"where the token is; in Authorization, as Bearer, by default"`
+	Strip     bool                    `cfg:"strip" default:"false" doc:"the token does not go on to the service"`
+	Forward   Named[Text]             `cfg:"forward" names:"header" doc:"header fields that tell the service a claim: X-User: sub; what clients send under these names goes"`
+	Remember  Duration                `cfg:"remember" default:"30s" off:"true" doc:"how long an answer is good, and with it a token that was revoked since; a bad one 10s at most"`
+	Tokens    int                     `cfg:"tokens" default:"10000" min:"1" max:"10000000" doc:"how many good answers are remembered, and beside them how many bad ones"`
+	Questions int                     `cfg:"questions" default:"100" min:"1" max:"10000" doc:"how many questions are under way at a time; tokens beyond that are answered with 503"`
+	Mode      string                  `cfg:"mode" default:"enforce" enum:"enforce,report,off" doc:"report only counts and logs what would be refused"`
+	Pos       Pos
 }
 
 // introspectionRememberMax is longer than anybody should wait for a token that was revoked to be refused.
@@ -37,17 +30,9 @@ func (v *validator) introspection(i *Introspection, path string) {
 	}
 	path = joinPath(path, "introspection")
 	v.unenforced(i.Mode, path)
-	switch {
-	case i.URL != nil:
-		v.issuerURL(i.URL.Text, i.URL.Pos, path+".url")
-	case i.Issuer.Text == "":
-		v.fail(path, "says not who is asked", "issuer: ..., from which it is found, or url: ...")
-	default:
-		v.issuerURL(i.Issuer.Text, i.Issuer.Pos, path+".issuer")
-	}
-	v.pem(i.CA, path+".ca")
-	v.clientAuth(i.ClientSecret, i.ClientKey, i.ClientAuth, path)
-	if i.ClientSecret.IsZero() && i.ClientKey.IsZero() && !v.report.touched[path+".client_secret"] && !v.report.touched[path+".client_key"] {
+	v.asked(i.Issuer, i.URL, "url", path)
+	v.oauthClient(&i.OAuthClient, path)
+	if v.unproven(&i.OAuthClient, path) {
 		v.warn(path, "has no secret: few issuers answer those who do not prove who they are", "client_secret: ${ID_SECRET}")
 	}
 	if len(i.Audience) == 0 {
@@ -62,19 +47,4 @@ func (v *validator) introspection(i *Introspection, path string) {
 	v.dpop(i.DPoP, i.From, path)
 	v.tokenFrom(i.From, path+".from")
 	v.claims(i.Require, i.Forward, path)
-}
-
-// clientAuth wants that the gateway has what it says who it is with.
-func (v *validator) clientAuth(secret, key Secret, how, path string) {
-	const auto = "auto"
-	switch {
-	case !secret.IsZero() && !key.IsZero():
-		v.fail(path+".client_key", "stands beside client_secret", "the gateway proves who it is by the one or by the other")
-	case how == "private_key_jwt" && key.IsZero():
-		v.fail(path+".client_auth", "private_key_jwt wants a key", "client_key: ${file:/etc/sluice/client.pem}")
-	case (how == "client_secret_basic" || how == "client_secret_post") && secret.IsZero():
-		v.fail(path+".client_auth", fmt.Sprintf("%s wants a secret", how), "client_secret: ${ID_SECRET}")
-	case !key.IsZero() && how != auto && how != "private_key_jwt" || !secret.IsZero() && how == "none":
-		v.fail(path+".client_auth", "is not for what stands beside it", "client_auth: auto")
-	}
 }

@@ -9,22 +9,18 @@ import (
 
 // OIDC is the policy that lets people sign in with a browser at an OpenID provider.
 type OIDC struct {
-	Issuer       Text                    `cfg:"issuer" required:"true" doc:"the provider, to the letter; its endpoints and keys are found by discovery"`
-	ClientID     Text                    `cfg:"client_id" required:"true" doc:"the name that the provider knows the gateway by"`
-	ClientSecret Secret                  `cfg:"client_secret" doc:"the secret that the provider has given to the gateway; public clients have none"`
-	ClientKey    Secret                  `cfg:"client_key" doc:"a private key in PEM, in the place of a secret (private_key_jwt): ${file:...}"`
-	ClientAuth   string                  `cfg:"client_auth" default:"auto" enum:"auto,client_secret_basic,client_secret_post,private_key_jwt,none" doc:"how the gateway says who it is; auto takes what the provider takes"`
-	CA           *Content                `cfg:"ca" doc:"file of PEM certificates to trust as the provider's server, instead of the system's"`
-	Scopes       List[Text]              `cfg:"scopes" doc:"what is asked for beside openid: email, profile; with offline_access sessions are refreshed at the provider"`
-	URL          *Text                   `cfg:"url" doc:"scheme and host that browsers know the gateway by, https://shop.example; by default as they say"`
-	Callback     Text                    `cfg:"callback" default:"/oauth2/callback" doc:"the path that the provider leads back to, as it is registered there"`
-	Logout       Text                    `cfg:"logout" default:"/oauth2/logout" doc:"the path that signs out"`
-	AfterLogout  *Text                   `cfg:"after_logout" doc:"the path to come to after signing out, as it is registered at the provider; by default the provider leads"`
-	Session      LoginSession            `cfg:"session" doc:"what those who have signed in keep"`
-	Require      Named[List[ClaimValue]] `cfg:"require" names:"any" doc:"what claims have to be: a value, or a list of which one does"`
-	Forward      Named[Text]             `cfg:"forward" names:"header" doc:"header fields that tell the service a claim: X-User: sub; what clients send under these names goes"`
-	Remember     int                     `cfg:"remember" default:"10000" off:"true" min:"1" max:"10000000" doc:"how many sessions are remembered, so that they need not be opened again"`
-	Pos          Pos
+	Issuer Text `cfg:"issuer" required:"true" doc:"the provider, to the letter; its endpoints and keys are found by discovery"`
+	OAuthClient
+	Scopes      List[Text]              `cfg:"scopes" doc:"what is asked for beside openid: email, profile; with offline_access sessions are refreshed at the provider"`
+	URL         *Text                   `cfg:"url" doc:"scheme and host that browsers know the gateway by, https://shop.example; by default as they say"`
+	Callback    Text                    `cfg:"callback" default:"/oauth2/callback" doc:"the path that the provider leads back to, as it is registered there"`
+	Logout      Text                    `cfg:"logout" default:"/oauth2/logout" doc:"the path that signs out"`
+	AfterLogout *Text                   `cfg:"after_logout" doc:"the path to come to after signing out, as it is registered at the provider; by default the provider leads"`
+	Session     LoginSession            `cfg:"session" doc:"what those who have signed in keep"`
+	Require     Named[List[ClaimValue]] `cfg:"require" names:"any" doc:"what claims have to be: a value, or a list of which one does"`
+	Forward     Named[Text]             `cfg:"forward" names:"header" doc:"header fields that tell the service a claim: X-User: sub; what clients send under these names goes"`
+	Remember    int                     `cfg:"remember" default:"10000" off:"true" min:"1" max:"10000000" doc:"how many sessions are remembered, so that they need not be opened again"`
+	Pos         Pos
 }
 
 // LoginSession is a session in a sealed cookie.
@@ -49,8 +45,7 @@ func (v *validator) oidc(o *OIDC, path string) {
 	if o.Issuer.Text != "" {
 		v.issuerURL(o.Issuer.Text, o.Issuer.Pos, path+".issuer")
 	}
-	v.pem(o.CA, path+".ca")
-	v.clientAuth(o.ClientSecret, o.ClientKey, o.ClientAuth, path)
+	v.oauthClient(&o.OAuthClient, path)
 	v.scopes(o.Scopes, path+".scopes")
 	if o.URL != nil {
 		u, err := url.Parse(o.URL.Text)

@@ -75,12 +75,12 @@ func (g *schemaWriter) structure(t reflect.Type) object {
 	properties := object{}
 	var required []string
 	for _, f := range g.info(t).fields {
-		p := maps.Clone(g.value(t.Field(f.index).Type, f))
+		p := maps.Clone(g.value(t.FieldByIndex(f.index).Type, f))
 		if f.doc != "" {
 			p["description"] = f.doc
 		}
 		if f.hasDefault {
-			p["default"] = defaultOf(t.Field(f.index).Type, f)
+			p["default"] = defaultOf(t.FieldByIndex(f.index).Type, f)
 		}
 		properties[f.key] = p
 		if f.required {
@@ -290,5 +290,5 @@ func (g *schemaWriter) short(t reflect.Type, key string) object {
 	if !ok {
 		panic("BUG: " + t.String() + " has no key " + strings.ToLower(key))
 	}
-	return g.value(t.Field(f.index).Type, f)
+	return g.value(t.FieldByIndex(f.index).Type, f)
 }

@@ -8,20 +8,16 @@ import (
 // UpstreamToken is the policy that shows the service an access token which the gateway gets from a provider, in the place of what the client has
 // sent in Authorization.
 type UpstreamToken struct {
-	Grant        string     `cfg:"grant" default:"client_credentials" enum:"client_credentials,token_exchange" doc:"client_credentials: a token of the gateway's own; token_exchange: one for the client, for the one that it has brought (RFC 8693)"`
-	Issuer       Text       `cfg:"issuer" doc:"who hands out the tokens, to the letter; where it is asked is found by discovery, unless token_url says it"`
-	TokenURL     *Text      `cfg:"token_url" doc:"where it is asked: a URL of https"`
-	ClientID     Text       `cfg:"client_id" required:"true" doc:"the name that the issuer knows the gateway by"`
-	ClientSecret Secret     `cfg:"client_secret" doc:"the secret that the issuer has given to the gateway"`
-	ClientKey    Secret     `cfg:"client_key" doc:"a private key in PEM, in the place of a secret (private_key_jwt): ${file:...}"`
-	ClientAuth   string     `cfg:"client_auth" default:"auto" enum:"auto,client_secret_basic,client_secret_post,private_key_jwt,none" doc:"how the gateway says who it is; auto takes what the issuer takes"`
-	CA           *Content   `cfg:"ca" doc:"file of PEM certificates to trust as the issuer's server, instead of the system's"`
-	Scope        List[Text] `cfg:"scope" doc:"the scopes that the token has to have; those that the issuer gives by default"`
-	Audience     List[Text] `cfg:"audience" doc:"the names of the services that the token is for, as the issuer knows them"`
-	Resource     List[Text] `cfg:"resource" doc:"the URLs of the services that the token is for (RFC 8707)"`
-	Remember     int        `cfg:"remember" default:"10000" min:"1" max:"10000000" doc:"how many tokens that were exchanged are remembered, so that they need not be exchanged again"`
-	Questions    int        `cfg:"questions" default:"100" min:"1" max:"10000" doc:"how many tokens are being exchanged at a time; requests beyond that are answered with 503"`
-	Pos          Pos
+	Grant    string `cfg:"grant" default:"client_credentials" enum:"client_credentials,token_exchange" doc:"client_credentials: a token of the gateway's own; token_exchange: one for the client, for the one that it has brought (RFC 8693)"`
+	Issuer   Text   `cfg:"issuer" doc:"who hands out the tokens, to the letter; where it is asked is found by discovery, unless token_url says it"`
+	TokenURL *Text  `cfg:"token_url" doc:"where it is asked: a URL of https"`
+	OAuthClient
+	Scope     List[Text] `cfg:"scope" doc:"the scopes that the token has to have; those that the issuer gives by default"`
+	Audience  List[Text] `cfg:"audience" doc:"the names of the services that the token is for, as the issuer knows them"`
+	Resource  List[Text] `cfg:"resource" doc:"the URLs of the services that the token is for (RFC 8707)"`
+	Remember  int        `cfg:"remember" default:"10000" min:"1" max:"10000000" doc:"how many tokens that were exchanged are remembered, so that they need not be exchanged again"`
+	Questions int        `cfg:"questions" default:"100" min:"1" max:"10000" doc:"how many tokens are being exchanged at a time; requests beyond that are answered with 503"`
+	Pos       Pos
 }
 
 // Exchanges reports whether the token is got for one of the client's.
@@ -32,17 +28,9 @@ func (v *validator) upstreamToken(u *UpstreamToken, path string) {
 		return
 	}
 	path = joinPath(path, "upstream_token")
-	switch {
-	case u.TokenURL != nil:
-		v.issuerURL(u.TokenURL.Text, u.TokenURL.Pos, path+".token_url")
-	case u.Issuer.Text == "":
-		v.fail(path, "says not who is asked", "issuer: ..., from which it is found, or token_url: ...")
-	default:
-		v.issuerURL(u.Issuer.Text, u.Issuer.Pos, path+".issuer")
-	}
-	v.pem(u.CA, path+".ca")
-	v.clientAuth(u.ClientSecret, u.ClientKey, u.ClientAuth, path)
-	if !u.Exchanges() && u.ClientSecret.IsZero() && u.ClientKey.IsZero() && !v.report.touched[path+".client_secret"] && !v.report.touched[path+".client_key"] {
+	v.asked(u.Issuer, u.TokenURL, "token_url", path)
+	v.oauthClient(&u.OAuthClient, path)
+	if !u.Exchanges() && v.unproven(&u.OAuthClient, path) {
 		v.fail(path, "has no secret: tokens of the gateway's own are for those who prove who they are", "client_secret: ${ID_SECRET}") // RFC 6749 section 4.4
 	}
 	for i, s := range u.Scope {

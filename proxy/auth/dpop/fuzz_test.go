@@ -13,7 +13,7 @@ func FuzzProof(f *testing.F) {
 	f.Add([]byte(sent))
 	f.Add([]byte(c.proof(token, "nonce", "a")))
 	f.Add([]byte(newEd25519().proof(token)))
-	f.Add([]byte(newES256().proof(token, "header.jwk", c.jwk())))
+	f.Add([]byte(newES256().proof(token, "header.jwk", c.JWK())))
 	f.Add([]byte("a.b.c"))
 	f.Add([]byte(""))
 	f.Fuzz(func(t *testing.T, proof []byte) {

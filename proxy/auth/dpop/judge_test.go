@@ -50,12 +50,12 @@ func TestHostile(t *testing.T) {
 	f("iat as text", claims, good("iat", "now"))
 	f("iat in milliseconds", claims, good("iat", now*1000))
 	f("iat below 0", claims, good("iat", -1))
-	f("iat without end", claims, c.sign(headerOf(good()), []byte(`{"jti":"a","htm":"GET","htu":"https://shop.example/orders","iat":1e400,"ath":"AA"}`)))
+	f("iat without end", claims, c.Sign(headerOf(good()), []byte(`{"jti":"a","htm":"GET","htu":"https://shop.example/orders","iat":1e400,"ath":"AA"}`)))
 	f("a nonce that is a number", claims, good("nonce", 5))
 	f("ath of another length", claims, good("ath", "AAAA"))
 	f("ath in base64", claims, good("ath", base64.StdEncoding.EncodeToString(make([]byte, 32))))
-	f("a name twice", "the token's claims are not", c.sign(headerOf(good()), []byte(`{"jti":"a","jti":"b"}`)))
-	f("claims that are a list", "the token's claims are not", c.sign(headerOf(good()), []byte(`[]`)))
+	f("a name twice", "the token's claims are not", c.Sign(headerOf(good()), []byte(`{"jti":"a","jti":"b"}`)))
+	f("claims that are a list", "the token's claims are not", c.Sign(headerOf(good()), []byte(`[]`)))
 
 	const typ = "the proof is not of the type dpop+jwt"
 	f("no typ", typ, good("header.typ", nil))
@@ -76,15 +76,15 @@ func TestHostile(t *testing.T) {
 	f("no key", "the proof does not hold its public key", good("header.jwk", nil))
 	f("a key as text", "the token's header is not", good("header.jwk", "key"))
 	f("a key of null", "the proof does not hold its public key", good("header.jwk", json.RawMessage("null")))
-	f("a private key", "it is a private key", good("header.jwk", with(c.jwk(), "d", "AAAA")))
-	f("a key of no kind", "it has no kty", good("header.jwk", with(c.jwk(), "kty", nil)))
+	f("a private key", "it is a private key", good("header.jwk", with(c.JWK(), "d", "AAAA")))
+	f("a key of no kind", "it has no kty", good("header.jwk", with(c.JWK(), "kty", nil)))
 	f("a secret", "it is a secret of HMAC", good("header.jwk", map[string]any{"kty": "oct", "k": "AAAA"}))
-	f("a key for encryption", "it is not for signatures", good("header.jwk", with(c.jwk(), "use", "enc")))
-	f("a point beside the curve", "its point is not on the curve", good("header.jwk", with(c.jwk(), "x", b64(make([]byte, 32)))))
-	f("a curve that is unknown", "its curve", good("header.jwk", with(c.jwk(), "crv", "secp256k1")))
+	f("a key for encryption", "it is not for signatures", good("header.jwk", with(c.JWK(), "use", "enc")))
+	f("a point beside the curve", "its point is not on the curve", good("header.jwk", with(c.JWK(), "x", b64(make([]byte, 32)))))
+	f("a curve that is unknown", "its curve", good("header.jwk", with(c.JWK(), "crv", "secp256k1")))
 	f("a weak key", "its modulus has 1024 bits", weak(token))
 	f("another key", "the proof is of another key", other.proof(token))
-	f("the client's key beside another's signature", "the proof's signature is wrong", other.proof(token, "header.jwk", c.jwk()))
+	f("the client's key beside another's signature", "the proof's signature is wrong", other.proof(token, "header.jwk", c.JWK()))
 
 	f("another method", "the proof is of another method", good("htm", "POST"))
 	f("a method in lower case", "the proof is of another method", good("htm", "get"))
@@ -137,7 +137,7 @@ func changed(proof string) string {
 func confused(c *client, token string) string {
 	p := c.proof(token, "header.alg", "HS256")
 	signed := p[:strings.LastIndexByte(p, '.')]
-	mac := hmac.New(sha256.New, must(json.Marshal(c.jwk())))
+	mac := hmac.New(sha256.New, must(json.Marshal(c.JWK())))
 	mac.Write([]byte(signed))
 	return signed + "." + b64(mac.Sum(nil))
 }
@@ -150,12 +150,12 @@ func weak(token string) string {
 
 // TestAlgorithms tries keys of other kinds, and a policy that does not want them.
 func TestAlgorithms(t *testing.T) {
-	ed, rs, es := newEd25519(), newRSA(2048), newES256()
+	ed, rs, es := newEd25519(), newRS256(), newES256()
 	all, few := judge(Options{}), judge(Options{Algorithms: []jose.Algorithm{"ES256"}})
 	f := func(j *Judge, c *client, want string) {
 		t.Helper()
 		if got := outcome(j, c, token, c.proof(token)); !strings.HasPrefix(got, want) {
-			t.Errorf("%s: got %q, want %q", c.alg, got, want)
+			t.Errorf("%s: got %q, want %q", c.Alg, got, want)
 		}
 	}
 	f(all, ed, "good")

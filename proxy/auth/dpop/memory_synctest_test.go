@@ -300,7 +300,7 @@ func TestUsedUp(t *testing.T) {
 			t.Errorf("got %s, want %s", got, said(want))
 		}
 	}
-	f(errSignature, other.proof(token, "jti", "a", "nonce", nonce, "header.jwk", c.jwk()))
+	f(errSignature, other.proof(token, "jti", "a", "nonce", nonce, "header.jwk", c.JWK()))
 	f(ErrNonce, c.proof(token, "jti", "a"))
 	f(errMethod, c.proof(token, "jti", "a", "nonce", nonce, "htm", "PUT"))
 	f(nil, c.proof(token, "jti", "a", "nonce", nonce))

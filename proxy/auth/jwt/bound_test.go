@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -21,20 +20,12 @@ func (s *signer) proof(token string, changes ...any) string {
 	for i := 0; i < len(changes); i += 2 {
 		m[changes[i].(string)] = changes[i+1]
 	}
-	return s.token(m, "typ", "dpop+jwt", "kid", nil, "jwk", s.public())
-}
-
-func (s *signer) public() map[string]any {
-	m := s.jwk()
-	for _, name := range []string{"kid", "use", "alg"} {
-		delete(m, name)
-	}
-	return m
+	return s.token(m, "typ", "dpop+jwt", "kid", nil, "jwk", s.JWK())
 }
 
 func (s *signer) print() string {
-	sum := sha256.Sum256(must(json.Marshal(s.public())))
-	return b64(sum[:])
+	print := s.Thumbprint()
+	return b64(print[:])
 }
 
 func judgeOf(o dpop.Options) *dpop.Judge {

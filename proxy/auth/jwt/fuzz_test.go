@@ -13,7 +13,7 @@ import (
 func FuzzGuard(f *testing.F) {
 	s := newSigner("a")
 	payload := []byte(`{"iss":"https://id.example","aud":"shop-api","sub":"user-7","exp":4102444800}`)
-	good := s.raw([]byte(`{"alg":"EdDSA","kid":"a"}`), payload)
+	good := s.Sign([]byte(`{"alg":"EdDSA","kid":"a"}`), payload)
 	g, err := New(Options{Keys: FixedKeys(setOf(s)), Issuer: "https://id.example", Audiences: []string{"shop-api"}, Remember: 100, Forward: []Forward{{"X-User", "sub"}}})
 	if err != nil {
 		f.Fatal(err)

@@ -64,7 +64,7 @@ func TestClaims(t *testing.T) {
 	f("200", "iat", 0)
 	f("401 a time", "iat", []int{1})
 
-	big := s.raw([]byte(`{"alg":"EdDSA","kid":"a"}`), []byte(`{"iss":"https://id.example","aud":"shop-api","exp":1e400}`))
+	big := s.Sign([]byte(`{"alg":"EdDSA","kid":"a"}`), []byte(`{"iss":"https://id.example","aud":"shop-api","exp":1e400}`))
 	if got := outcome(g, big); !strings.HasPrefix(got, "401 a time") {
 		t.Errorf("a time without end: got %s", got)
 	}

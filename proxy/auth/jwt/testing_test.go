@@ -1,13 +1,6 @@
 package jwt
 
 import (
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -16,6 +9,7 @@ import (
 
 	"sluice/proxy"
 	"sluice/proxy/auth/jose"
+	"sluice/proxy/auth/jwt/jwttest"
 )
 
 func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
@@ -30,37 +24,16 @@ func must[T any](v T, err error) T {
 // signer is an issuer's key.
 type signer struct {
 	kid string
-	alg string
-	key crypto.Signer
+	*jwttest.Key
 }
 
-func newSigner(kid string) *signer {
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	return &signer{kid, "EdDSA", key}
-}
-
-func newES256(kid string) *signer {
-	return &signer{kid, "ES256", must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))}
-}
-
-func newRS256(kid string) *signer {
-	return &signer{kid, "RS256", must(rsa.GenerateKey(rand.Reader, 2048))}
-}
+func newSigner(kid string) *signer { return &signer{kid, jwttest.NewEdDSA()} }
+func newES256(kid string) *signer  { return &signer{kid, jwttest.NewES256()} }
+func newRS256(kid string) *signer  { return &signer{kid, jwttest.NewRS256()} }
 
 func (s *signer) jwk() map[string]any {
-	m := map[string]any{"kid": s.kid, "use": "sig", "alg": s.alg}
-	switch k := s.key.Public().(type) {
-	case ed25519.PublicKey:
-		m["kty"], m["crv"], m["x"] = "OKP", "Ed25519", b64(k)
-	case *ecdsa.PublicKey:
-		point := must(k.Bytes())
-		m["kty"], m["crv"], m["x"], m["y"] = "EC", "P-256", b64(point[1:33]), b64(point[33:])
-	case *rsa.PublicKey:
-		m["kty"], m["n"], m["e"] = "RSA", b64(k.N.Bytes()), "AQAB"
-	}
+	m := s.JWK()
+	m["kid"], m["use"], m["alg"] = s.kid, "sig", s.Alg
 	return m
 }
 
@@ -76,32 +49,13 @@ func setOf(signers ...*signer) *jose.Set { return must(jose.ParseSet(setText(sig
 
 // token signs claims, with members of the header beside alg and kid.
 func (s *signer) token(claims map[string]any, header ...any) string {
-	h := map[string]any{"alg": s.alg, "kid": s.kid, "typ": "JWT"}
+	h := map[string]any{"alg": s.Alg, "kid": s.kid, "typ": "JWT"}
 	for i := 0; i < len(header); i += 2 {
 		if h[header[i].(string)] = header[i+1]; header[i+1] == nil {
 			delete(h, header[i].(string))
 		}
 	}
-	return s.raw(must(json.Marshal(h)), must(json.Marshal(claims)))
-}
-
-func (s *signer) raw(header, claims []byte) string {
-	signed := b64(header) + "." + b64(claims)
-	switch k := s.key.(type) {
-	case ed25519.PrivateKey:
-		return signed + "." + b64(ed25519.Sign(k, []byte(signed)))
-	case *ecdsa.PrivateKey:
-		sum := sha256.Sum256([]byte(signed))
-		r, v, err := ecdsa.Sign(rand.Reader, k, sum[:])
-		if err != nil {
-			panic(err)
-		}
-		return signed + "." + b64(append(r.FillBytes(make([]byte, 32)), v.FillBytes(make([]byte, 32))...))
-	case *rsa.PrivateKey:
-		sum := sha256.Sum256([]byte(signed))
-		return signed + "." + b64(must(rsa.SignPKCS1v15(rand.Reader, k, crypto.SHA256, sum[:])))
-	}
-	panic("no key")
+	return s.Sign(must(json.Marshal(h)), must(json.Marshal(claims)))
 }
 
 // claims are those of an ordinary token, with others added or changed; nil removes one.

@@ -1,13 +1,8 @@
-// Package jwttest is an issuer of tokens for tests: it signs them, and answers who asks for its keys, well or badly.
+// Package jwttest is for tests with tokens: keys that sign, clients whose tokens are bound to theirs, and an issuer that answers who asks for its
+// keys, well or badly.
 package jwttest
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log"
@@ -34,8 +29,8 @@ type Issuer struct {
 }
 
 type key struct {
-	id      string
-	private *ecdsa.PrivateKey
+	id string
+	*Key
 }
 
 // New returns an issuer that nobody can ask.
@@ -93,14 +88,11 @@ func (i *Issuer) Break(h http.Handler) {
 
 // Rotate makes a key and signs with it from now on. The one before it stays published, older ones go.
 func (i *Issuer) Rotate() {
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
+	next := NewES256()
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.made++
-	i.keys = append(i.keys, key{fmt.Sprintf("key-%d", i.made), private})
+	i.keys = append(i.keys, key{fmt.Sprintf("key-%d", i.made), next})
 	i.keys = slices.Clone(i.keys[max(0, len(i.keys)-2):])
 }
 
@@ -110,11 +102,9 @@ func (i *Issuer) Set() []byte {
 	defer i.mu.Unlock()
 	var list []any
 	for _, k := range i.keys {
-		point, err := k.private.PublicKey.Bytes()
-		if err != nil {
-			panic(err)
-		}
-		list = append(list, map[string]any{"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": k.id, "x": text(point[1:33]), "y": text(point[33:])})
+		published := k.JWK()
+		published["use"], published["alg"], published["kid"] = "sig", k.Alg, k.id
+		list = append(list, published)
 	}
 	return marshal(map[string]any{"keys": list})
 }
@@ -138,25 +128,5 @@ func (i *Issuer) Sign(typ string, claims map[string]any) string {
 	i.mu.Lock()
 	k := i.keys[len(i.keys)-1]
 	i.mu.Unlock()
-	return sign(k.private, map[string]any{"alg": "ES256", "kid": k.id, "typ": typ}, claims)
-}
-
-func sign(key *ecdsa.PrivateKey, header, claims map[string]any) string {
-	signed := text(marshal(header)) + "." + text(marshal(claims))
-	sum := sha256.Sum256([]byte(signed))
-	r, s, err := ecdsa.Sign(rand.Reader, key, sum[:])
-	if err != nil {
-		panic(err)
-	}
-	return signed + "." + text(append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...))
-}
-
-func text(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
-
-func marshal(v any) []byte {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(err)
-	}
-	return b
+	return k.Key.Sign(marshal(map[string]any{"alg": k.Alg, "kid": k.id, "typ": typ}), marshal(claims))
 }

@@ -29,11 +29,11 @@ func TestAlgorithmsAgree(t *testing.T) {
 	}
 }
 
-// fetching counts the goroutines that fetch keys or look at lists.
-func fetching() int {
+// inBackground counts the goroutines that fetch keys and tokens, look at lists and probe providers.
+func inBackground() int {
 	stacks := make([]byte, 4<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
-	return bytes.Count(stacks, []byte("created by sluice/proxy/auth/jwt."))
+	return bytes.Count(stacks, []byte("created by sluice/proxy/auth/background."))
 }
 
 // TestTokensOutlive tries that what was verified, and the keys, outlive a reload for as long as the policy stays what it is, and that nothing
@@ -46,7 +46,7 @@ func TestTokensOutlive(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := newRuntime(t)
-	others := fetching()
+	others := inBackground()
 	policy := func(more string) string {
 		return fmt.Sprintf("{ jwt: { issuer: %q, audience: shop-api%s } }", issuer.URL, more)
 	}
@@ -99,8 +99,8 @@ func TestTokensOutlive(t *testing.T) {
 	// Another rule: it is judged anew, with the same keys.
 	p = reload(of(policy(", require: { scope: orders.read }"), policy("")))
 	ask(p)
-	if issuer.Asked.Load() != 1 || fetching() != others+1 {
-		t.Errorf("the issuer was asked %d times; %d goroutines fetch", issuer.Asked.Load(), fetching()-others)
+	if issuer.Asked.Load() != 1 || inBackground() != others+1 {
+		t.Errorf("the issuer was asked %d times; %d goroutines fetch", issuer.Asked.Load(), inBackground()-others)
 	}
 	serves(p, 4)
 
@@ -108,14 +108,14 @@ func TestTokensOutlive(t *testing.T) {
 	d := mustCompile(t, r, of(policy(", revoked: "+revoked), `{ jwt: { issuer: "http://127.0.0.1:1", audience: a } }`))
 	r.Discard(d)
 	ask(p)
-	if fetching() != others+1 {
-		t.Errorf("after a plan was discarded, %d goroutines fetch", fetching()-others)
+	if inBackground() != others+1 {
+		t.Errorf("after a plan was discarded, %d goroutines fetch", inBackground()-others)
 	}
 	p = reload(of(policy(", revoked: " + revoked)))
 	ask(p)
-	eventually(t, "the goroutines of keys and of a list", func() bool { return fetching() == others+2 })
+	eventually(t, "the goroutines of keys and of a list", func() bool { return inBackground() == others+2 })
 	reload("routes: { a: { match: /a, respond: { status: 204 } } }")
-	eventually(t, "the end of both", func() bool { return fetching() == others })
+	eventually(t, "the end of both", func() bool { return inBackground() == others })
 	if len(r.KeySources()) != 0 || len(r.TokenPolicies()) != 0 || r.Unready() != "" {
 		t.Error("what is gone is still shown")
 	}

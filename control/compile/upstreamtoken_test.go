@@ -1,14 +1,12 @@
 package compile
 
 import (
-	"bytes"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -64,11 +62,6 @@ routes: { a: { match: /a, use: %s, to: s } }
 // TestUpstreamTokensOutlive tries that tokens outlive a reload for as long as their policy stays what it is, and that nothing runs on that nobody
 // uses.
 func TestUpstreamTokensOutlive(t *testing.T) {
-	running := func() int {
-		stacks := make([]byte, 4<<20)
-		stacks = stacks[:runtime.Stack(stacks, true)]
-		return bytes.Count(stacks, []byte("created by sluice/proxy/auth/servicetoken.")) + bytes.Count(stacks, []byte("created by sluice/proxy/auth/oauth.(*Probe)"))
-	}
 	var asked atomic.Int64
 	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		asked.Add(1)
@@ -79,7 +72,7 @@ func TestUpstreamTokensOutlive(t *testing.T) {
 	if err := os.WriteFile(keys, jwttest.New().Set(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r, others := newRuntime(t), running()
+	r, others := newRuntime(t), inBackground()
 	reload := func(scope, more string) {
 		t.Helper()
 		r.Commit(mustCompile(t, r, fmt.Sprintf(`
@@ -94,17 +87,17 @@ routes: { a: { match: /a, use: [own], to: s }, b: { match: /b, use: [own], to: s
 	reload("a", "")
 	eventually(t, "a token", func() bool { return len(r.OwnTokens()) == 1 && r.OwnTokens()[0].Fetched == 1 && r.Unready() == "" })
 	reload("a", "defaults: { errors: text }")
-	if s := r.OwnTokens(); asked.Load() != 1 || s[0].Name != "own" || s[0].Fetched != 1 || running() != others+2 {
-		t.Errorf("after a reload the provider was asked %d times, and %d goroutines run: %+v", asked.Load(), running()-others, s)
+	if s := r.OwnTokens(); asked.Load() != 1 || s[0].Name != "own" || s[0].Fetched != 1 || inBackground() != others+2 {
+		t.Errorf("after a reload the provider was asked %d times, and %d goroutines run: %+v", asked.Load(), inBackground()-others, s)
 	}
 	r.Discard(mustCompile(t, r, "services: { s: http://127.0.0.1:1 }\nroutes: { a: { match: /a, to: s } }"))
-	if running() != others+2 {
-		t.Errorf("after a plan was discarded %d goroutines run", running()-others)
+	if inBackground() != others+2 {
+		t.Errorf("after a plan was discarded %d goroutines run", inBackground()-others)
 	}
 	reload("b", "")
-	eventually(t, "another token", func() bool { return asked.Load() == 2 && running() == others+2 && r.Unready() == "" })
+	eventually(t, "another token", func() bool { return asked.Load() == 2 && inBackground() == others+2 && r.Unready() == "" })
 	r.Commit(mustCompile(t, r, "services: { s: http://127.0.0.1:1 }\nroutes: { a: { match: /a, to: s } }"))
-	eventually(t, "the end of both", func() bool { return running() == others })
+	eventually(t, "the end of both", func() bool { return inBackground() == others })
 	if len(r.OwnTokens()) != 0 || len(r.ExchangedTokens()) != 0 || r.Unready() != "" {
 		t.Error("what is gone is still shown")
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sluice/proxy"
+	"sluice/proxy/auth/background"
 	"sluice/proxy/auth/jose"
 	"sluice/proxy/auth/oauth"
 )
@@ -29,10 +30,8 @@ type Keys struct {
 	options KeysOptions
 	set     atomic.Pointer[jose.Set]
 	fetch   func(context.Context) (*jose.Set, time.Duration, error) // nil: the set is fixed
-	life    context.Context
-	end     context.CancelFunc
+	work    *background.Work
 	wake    chan struct{} // somebody waits for a fetch that has not begun
-	ended   chan struct{} // closed when the goroutine is gone; nil: there was none
 	waiting atomic.Int64
 
 	mu     sync.Mutex
@@ -72,17 +71,15 @@ const (
 
 // FixedKeys returns keys that do not change.
 func FixedKeys(s *jose.Set) *Keys {
-	k := &Keys{}
+	k := &Keys{work: background.New()}
 	k.set.Store(s)
-	k.life, k.end = context.WithCancel(context.Background())
 	return k
 }
 
 // NewKeys returns keys that are fetched once Start was called.
 func NewKeys(o KeysOptions) *Keys {
-	k := &Keys{options: o, wake: make(chan struct{}, 1), next: newRound()}
+	k := &Keys{options: o, work: background.New(), wake: make(chan struct{}, 1), next: newRound()}
 	k.fetch = newFetcher(o).keys
-	k.life, k.end = context.WithCancel(context.Background())
 	k.status.Source = shownURL(o)
 	return k
 }
@@ -97,25 +94,13 @@ func shownURL(o KeysOptions) string {
 
 // Start begins to fetch. Only the first call counts.
 func (k *Keys) Start() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.fetch == nil || k.options.Idle || k.ended != nil || k.life.Err() != nil {
-		return
+	if k.fetch != nil && !k.options.Idle {
+		k.work.Start(k.run)
 	}
-	k.ended = make(chan struct{})
-	go k.run()
 }
 
 // Stop ends fetching. Requests under way may go on with what there is.
-func (k *Keys) Stop() {
-	k.end()
-	k.mu.Lock()
-	ended := k.ended
-	k.mu.Unlock()
-	if ended != nil {
-		<-ended
-	}
-}
+func (k *Keys) Stop() { k.work.Stop() }
 
 // Status says how fetching goes.
 func (k *Keys) Status() KeysStatus {
@@ -140,7 +125,6 @@ func (k *Keys) current() *jose.Set { return k.set.Load() }
 
 // run fetches, for as long as the keys are used by anything.
 func (k *Keys) run() {
-	defer close(k.ended)
 	failures := 0
 	for {
 		hold, err := k.round()
@@ -154,23 +138,10 @@ func (k *Keys) run() {
 			hold = min(retryMin<<min(failures, 10), retryMax)
 			failures++
 		}
-		if !k.sleep(hold, k.wake) || !k.sleep(coolDown-time.Since(ended), nil) {
+		if !k.work.Sleep(hold, k.wake) || !k.work.Sleep(coolDown-time.Since(ended), nil) {
 			return
 		}
 	}
-}
-
-// sleep waits, or until somebody wakes it, and reports whether life goes on.
-func (k *Keys) sleep(d time.Duration, wake <-chan struct{}) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-wake:
-	case <-k.life.Done():
-		return false
-	}
-	return k.life.Err() == nil
 }
 
 // round fetches once, and tells those who wait. It returns for how long the keys hold.
@@ -183,7 +154,7 @@ func (k *Keys) round() (time.Duration, error) {
 	default:
 	}
 	k.mu.Unlock()
-	ctx, cancel := context.WithTimeout(k.life, oauth.AnswerMax)
+	ctx, cancel := context.WithTimeout(k.work.Life(), oauth.AnswerMax)
 	set, hold, err := k.fetch(ctx)
 	cancel()
 	k.mu.Lock()
@@ -201,7 +172,7 @@ var routes = map[bool]string{true: "go on with the last good keys", false: "are 
 func (k *Keys) learn(set *jose.Set, err error) {
 	s := &k.status
 	if err != nil {
-		if k.life.Err() != nil {
+		if k.work.Over() {
 			return // it was broken off
 		}
 		s.Failed++
@@ -230,7 +201,7 @@ func (k *Keys) learn(set *jose.Set, err error) {
 // await returns the keys once good is content with them, which it is not with what they are now; after a while, what there is. Requests
 // that come together wait for the same fetch.
 func (k *Keys) await(x *proxy.Exchange, known *jose.Set, good func(*jose.Set) bool) *jose.Set {
-	if k.fetch == nil || k.options.Idle || k.life.Err() != nil || known == nil && k.failing() {
+	if k.fetch == nil || k.options.Idle || k.work.Over() || known == nil && k.failing() {
 		return k.current()
 	}
 	defer k.waiting.Add(-1)
@@ -287,7 +258,7 @@ func (k *Keys) waitFor(r *round, x *proxy.Exchange, out <-chan time.Time) bool {
 		return true
 	case <-out:
 	case <-x.Done():
-	case <-k.life.Done():
+	case <-k.work.Life().Done():
 	}
 	return false
 }

@@ -2,16 +2,16 @@ package jwt
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"sync"
 	"sync/atomic"
 	"time"
+
+	"sluice/proxy/auth/background"
 )
 
 // Revoked is a list of tokens and subjects that count no more, in a file that is looked at while it is used. A list that is gone or
@@ -23,10 +23,7 @@ type Revoked struct {
 	seen    time.Time
 	size    int64
 	failing atomic.Bool
-	life    context.Context
-	end     context.CancelFunc
-	mu      sync.Mutex
-	ended   chan struct{}
+	work    *background.Work
 }
 
 // revocations are what one version of the file says. Immutable.
@@ -43,8 +40,7 @@ const (
 // ReadRevoked reads the list at path. Each line is "jti:" or "sub:" and the SHA-256 of that claim in hexadecimal digits, so that the
 // file itself tells nobody who they are; empty lines, and what follows a "#", do not count.
 func ReadRevoked(path string) (*Revoked, error) {
-	r := &Revoked{path: path, every: revokedEvery}
-	r.life, r.end = context.WithCancel(context.Background())
+	r := &Revoked{path: path, every: revokedEvery, work: background.New()}
 	if _, err := r.read(); err != nil {
 		return nil, err
 	}
@@ -52,37 +48,13 @@ func ReadRevoked(path string) (*Revoked, error) {
 }
 
 // Start begins to look at the file. Only the first call counts.
-func (r *Revoked) Start() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.ended != nil || r.life.Err() != nil {
-		return
-	}
-	r.ended = make(chan struct{})
-	go r.run()
-}
+func (r *Revoked) Start() { r.work.Start(r.run) }
 
 // Stop ends that.
-func (r *Revoked) Stop() {
-	r.end()
-	r.mu.Lock()
-	ended := r.ended
-	r.mu.Unlock()
-	if ended != nil {
-		<-ended
-	}
-}
+func (r *Revoked) Stop() { r.work.Stop() }
 
 func (r *Revoked) run() {
-	defer close(r.ended)
-	t := time.NewTicker(r.every)
-	defer t.Stop()
-	for {
-		select {
-		case <-r.life.Done():
-			return
-		case <-t.C:
-		}
+	for r.work.Sleep(r.every, nil) {
 		changed, err := r.read()
 		switch {
 		case err != nil && !r.failing.Load():

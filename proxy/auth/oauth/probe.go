@@ -6,9 +6,10 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
+
+	"sluice/proxy/auth/background"
 )
 
 // ProbeOptions say what a Probe asks, and what it tells the log.
@@ -29,11 +30,7 @@ type Probe struct {
 	options ProbeOptions
 	failing atomic.Pointer[string] // why; nil: it answers
 	wake    chan struct{}
-	life    context.Context
-	end     context.CancelFunc
-
-	mu    sync.Mutex
-	ended chan struct{} // closed when the goroutine is gone; nil: there was none
+	work    *background.Work
 }
 
 const (
@@ -46,32 +43,18 @@ func NewProbe(o ProbeOptions) *Probe {
 	if o.Least == 0 {
 		o.Least = probeMin
 	}
-	p := &Probe{options: o, wake: make(chan struct{}, 1)}
-	p.life, p.end = context.WithCancel(context.Background())
-	return p
+	return &Probe{options: o, wake: make(chan struct{}, 1), work: background.New()}
 }
 
 // Start may be called again while it runs.
 func (p *Probe) Start() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.ended != nil || p.life.Err() != nil || p.options.Provider.Idle() {
-		return
+	if !p.options.Provider.Idle() {
+		p.work.Start(p.run)
 	}
-	p.ended = make(chan struct{})
-	go p.run()
 }
 
 // Stop ends what Start began.
-func (p *Probe) Stop() {
-	p.end()
-	p.mu.Lock()
-	ended := p.ended
-	p.mu.Unlock()
-	if ended != nil {
-		<-ended
-	}
-}
+func (p *Probe) Stop() { p.work.Stop() }
 
 // Why says why the provider does not answer; it is empty if it does.
 func (p *Probe) Why() string {
@@ -122,48 +105,27 @@ func reason(err error) *string {
 }
 
 func (p *Probe) run() {
-	defer close(p.ended)
 	pause := p.options.Least
 	for first := p.options.AtStart; ; first = false {
 		if !first && p.failing.Load() == nil {
 			pause = p.options.Least
-			if !p.wait(p.wake) {
+			if !p.work.Await(p.wake) {
 				return
 			}
 		}
-		if !p.wait(p.options.Provider.Known()) {
+		if !p.work.Await(p.options.Provider.Known()) {
 			return
 		}
-		ctx, cancel := context.WithTimeout(p.life, AnswerMax)
+		ctx, cancel := context.WithTimeout(p.work.Life(), AnswerMax)
 		err := p.options.Ask(ctx, rand.Text())
 		cancel()
-		if p.life.Err() != nil {
+		if p.work.Over() {
 			return
 		}
 		p.is(err)
-		if !p.sleep(pause) { // also before it is asked again because of a request
+		if !p.work.Sleep(pause, nil) { // also before it is asked again because of a request
 			return
 		}
 		pause = min(2*pause, probeMax)
-	}
-}
-
-func (p *Probe) wait(what <-chan struct{}) bool {
-	select {
-	case <-what:
-		return true
-	case <-p.life.Done():
-		return false
-	}
-}
-
-func (p *Probe) sleep(pause time.Duration) bool {
-	t := time.NewTimer(pause)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-p.life.Done():
-		return false
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sluice/proxy"
+	"sluice/proxy/auth/background"
 	"sluice/proxy/wire"
 )
 
@@ -31,14 +32,12 @@ type Provider struct {
 	options  ProviderOptions
 	http     *http.Client
 	metadata atomic.Pointer[Metadata]
-	life     context.Context
-	end      context.CancelFunc
+	work     *background.Work
 	waiting  atomic.Int64
 
 	mu     sync.Mutex
 	asked  chan struct{} // closed when the issuer was asked once, whatever came of it
 	known  chan struct{} // closed when there is Metadata
-	ended  chan struct{} // closed when the goroutine is gone; nil: there was none
 	status Status
 }
 
@@ -61,8 +60,7 @@ const (
 
 // NewProvider returns a provider that asks once Start was called.
 func NewProvider(o ProviderOptions) *Provider {
-	p := &Provider{options: o, http: NewHTTP(o.RootCAs, connections), asked: make(chan struct{}), known: make(chan struct{})}
-	p.life, p.end = context.WithCancel(context.Background())
+	p := &Provider{options: o, http: NewHTTP(o.RootCAs, connections), work: background.New(), asked: make(chan struct{}), known: make(chan struct{})}
 	p.status.Source = ShownURL(cmp.Or(o.Issuer, o.Known.Introspection, o.Known.Token))
 	if o.Issuer == "" {
 		p.metadata.Store(&o.Known)
@@ -73,24 +71,14 @@ func NewProvider(o ProviderOptions) *Provider {
 
 // Start begins to ask. Only the first call counts.
 func (p *Provider) Start() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.options.Issuer == "" || p.options.Idle || p.ended != nil || p.life.Err() != nil {
-		return
+	if p.options.Issuer != "" && !p.options.Idle {
+		p.work.Start(p.run)
 	}
-	p.ended = make(chan struct{})
-	go p.run()
 }
 
 // Stop ends that.
 func (p *Provider) Stop() {
-	p.end()
-	p.mu.Lock()
-	ended := p.ended
-	p.mu.Unlock()
-	if ended != nil {
-		<-ended
-	}
+	p.work.Stop()
 	p.http.CloseIdleConnections()
 }
 
@@ -120,7 +108,7 @@ func (p *Provider) Metadata() *Metadata { return p.metadata.Load() }
 
 // Await is Metadata for a request, which waits for the first answer; not when asking has failed, as then it is tried again in the background.
 func (p *Provider) Await(x *proxy.Exchange) *Metadata {
-	if m := p.Metadata(); m != nil || p.options.Idle || p.life.Err() != nil {
+	if m := p.Metadata(); m != nil || p.options.Idle || p.work.Over() {
 		return m
 	}
 	defer p.waiting.Add(-1)
@@ -134,7 +122,7 @@ func (p *Provider) Await(x *proxy.Exchange) *Metadata {
 	case <-p.asked:
 	case <-t.C:
 	case <-x.Done():
-	case <-p.life.Done():
+	case <-p.work.Life().Done():
 	}
 	return p.Metadata()
 }
@@ -148,12 +136,11 @@ func Patience(x *proxy.Exchange, max time.Duration) time.Duration {
 }
 
 func (p *Provider) run() {
-	defer close(p.ended)
 	for failures := 0; ; {
-		ctx, cancel := context.WithTimeout(p.life, AnswerMax)
+		ctx, cancel := context.WithTimeout(p.work.Life(), AnswerMax)
 		m, err := p.ask(ctx)
 		cancel()
-		if p.life.Err() != nil {
+		if p.work.Over() {
 			return // it was broken off
 		}
 		p.learn(m, err)
@@ -163,11 +150,7 @@ func (p *Provider) run() {
 		} else {
 			pause = min(retryMin<<min(failures-1, 10), retryMax)
 		}
-		t := time.NewTimer(pause)
-		select {
-		case <-t.C:
-		case <-p.life.Done():
-			t.Stop()
+		if !p.work.Sleep(pause, nil) {
 			return
 		}
 	}

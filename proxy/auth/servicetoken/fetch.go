@@ -19,28 +19,15 @@ const (
 
 // Start begins to fetch. Only the first call counts.
 func (o *Own) Start() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.ended != nil || o.life.Err() != nil || o.options.Client.Provider().Idle() {
-		return
+	if !o.options.Client.Provider().Idle() {
+		o.work.Start(o.run)
 	}
-	o.ended = make(chan struct{})
-	go o.run()
 }
 
 // Stop ends fetching. Requests under way may go on with the token that there is.
-func (o *Own) Stop() {
-	o.end()
-	o.mu.Lock()
-	ended := o.ended
-	o.mu.Unlock()
-	if ended != nil {
-		<-ended
-	}
-}
+func (o *Own) Stop() { o.work.Stop() }
 
 func (o *Own) run() {
-	defer close(o.ended)
 	for failures := 0; ; {
 		h, err := o.fetch()
 		ended := wire.Now()
@@ -54,22 +41,10 @@ func (o *Own) run() {
 			pause = min(retryMin<<min(failures, 10), retryMax)
 			failures++
 		}
-		if !o.sleep(max(pause, coolDown), o.wake) || !o.sleep(coolDown-time.Duration(wire.Now()-ended), nil) {
+		if !o.work.Sleep(max(pause, coolDown), o.wake) || !o.work.Sleep(coolDown-time.Duration(wire.Now()-ended), nil) {
 			return
 		}
 	}
-}
-
-// sleep waits, or until somebody wakes it, and reports whether life goes on.
-func (o *Own) sleep(d time.Duration, wake <-chan struct{}) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-wake:
-	case <-o.life.Done():
-	}
-	return o.life.Err() == nil
 }
 
 // fetch asks once, and tells those who wait.
@@ -82,7 +57,7 @@ func (o *Own) fetch() (*held, error) {
 	}
 	asked := o.last
 	o.mu.Unlock()
-	ctx, cancel := context.WithTimeout(o.life, oauth.AnswerMax)
+	ctx, cancel := context.WithTimeout(o.work.Life(), oauth.AnswerMax)
 	token, err := o.ask(ctx, o.form)
 	cancel()
 	var h *held
@@ -100,7 +75,7 @@ func (o *Own) fetch() (*held, error) {
 
 // learn takes what a fetch has brought. One that a service has refused is shown on if there is no better one.
 func (o *Own) learn(h *held, err error) {
-	if o.life.Err() != nil && err != nil {
+	if o.work.Over() && err != nil {
 		return // it was broken off
 	}
 	source := o.options.Client.Status().Source

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sluice/proxy"
+	"sluice/proxy/auth/background"
 	"sluice/proxy/auth/oauth"
 	"sluice/proxy/wire"
 )
@@ -20,19 +21,17 @@ type Own struct {
 	ask     func(context.Context, url.Values) (*oauth.Token, error)
 
 	held    atomic.Pointer[held]
-	life    context.Context
-	end     context.CancelFunc
+	work    *background.Work
 	wake    chan struct{} // somebody waits for a token that nobody fetches yet
 	waiting atomic.Int64
 
 	fetched, failed, rejected, refused atomic.Uint64
 
 	mu      sync.Mutex
-	ended   chan struct{} // closed when the goroutine is gone; nil: there was none
-	next    *round        // the fetch under way, or else the next one
-	under   bool          // it is under way
-	last    int64         // wire.Now when the last fetch began; 0: none has
-	problem string        // why the last fetch failed; empty: it did not
+	next    *round // the fetch under way, or else the next one
+	under   bool   // it is under way
+	last    int64  // wire.Now when the last fetch began; 0: none has
+	problem string // why the last fetch failed; empty: it did not
 }
 
 // round is one fetch, for those who wait for it.
@@ -49,8 +48,7 @@ const (
 
 // NewOwn returns a policy that fetches its token once Start was called.
 func NewOwn(o Options) *Own {
-	own := &Own{options: o, form: o.form("client_credentials"), wake: make(chan struct{}, 1), next: newRound()}
-	own.life, own.end = context.WithCancel(context.Background())
+	own := &Own{options: o, form: o.form("client_credentials"), work: background.New(), wake: make(chan struct{}, 1), next: newRound()}
 	own.ask = func(ctx context.Context, form url.Values) (*oauth.Token, error) {
 		select { // at the start, it is being asked where its endpoints are
 		case <-o.Client.Provider().Known():
@@ -99,7 +97,7 @@ func (o *Own) await(x *proxy.Exchange, h *held) *held {
 	case <-r.done:
 	case <-t.C:
 	case <-x.Done():
-	case <-o.life.Done():
+	case <-o.work.Life().Done():
 	}
 	return o.good()
 }
@@ -117,7 +115,7 @@ func (o *Own) good() *held {
 func (o *Own) join(none bool) (*round, time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.ended == nil || o.life.Err() != nil || none && o.problem != "" {
+	if !o.work.Begun() || o.work.Over() || none && o.problem != "" {
 		return nil, 0
 	}
 	if h := o.good(); h != nil && !h.doubted.Load() {
@@ -148,7 +146,7 @@ func (o *Own) reject(h *held) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.ended == nil || wire.Now()-o.last < int64(rejectedAfter) || !h.doubted.CompareAndSwap(false, true) {
+	if !o.work.Begun() || wire.Now()-o.last < int64(rejectedAfter) || !h.doubted.CompareAndSwap(false, true) {
 		return
 	}
 	o.stir()

@@ -508,8 +508,8 @@ func (v *validator) requirement(r *ConsumerRequirement, path string) {
 // SecretNames are the names of header fields, query parameters and cookies that hold a key, in lower case.
 func (c *Config) SecretNames() []string {
 	var names []string
-	add := func(p *Policy) {
-		if p == nil || p.APIKey == nil {
+	c.eachPolicy(func(p *Policy, _ string) {
+		if p.APIKey == nil {
 			return
 		}
 		names = append(names, strings.ToLower(p.APIKey.HeaderName()))
@@ -518,19 +518,7 @@ func (c *Config) SecretNames() []string {
 				names = append(names, strings.ToLower(name.Text))
 			}
 		}
-	}
-	inline := func(uses []Use) {
-		for _, u := range uses {
-			add(u.Inline)
-		}
-	}
-	for i := range c.Policies {
-		add(&c.Policies[i].Value)
-	}
-	inline(c.Defaults.Use)
-	for i := range c.Routes {
-		inline(c.Routes[i].Value.Use)
-	}
+	})
 	slices.Sort(names)
 	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return name == "" })
 }

@@ -41,19 +41,25 @@ type Content struct {
 
 func (c *Content) decode(d *decoder, n *node, path string, _ field) {
 	c.Pos = n.pos
-	name, ok := d.path(n, path)
-	if !ok {
-		return
-	}
-	data, err := d.readFile(name)
-	switch {
-	case err != nil:
-		d.report.fail(n.pos, path, fmt.Sprintf("cannot read the file: %v", withoutName(err, n.parts != nil)), "")
+	switch name, data, ok := d.file(n, path); {
+	case !ok:
 	case len(data) > contentBytesMax:
 		d.report.fail(n.pos, path, fmt.Sprintf("the file has %d bytes, more than the limit of 8 MiB", len(data)), "serve it from an origin")
 	default:
 		c.Name, c.Data = name, data
 	}
+}
+
+// file reads the file that n names.
+func (d *decoder) file(n *node, path string) (name string, data []byte, ok bool) {
+	if name, ok = d.path(n, path); !ok {
+		return "", nil, false
+	}
+	data, err := d.readFile(name)
+	if err != nil {
+		d.report.fail(n.pos, path, fmt.Sprintf("cannot read the file: %v", withoutName(err, n.parts != nil)), "")
+	}
+	return name, data, err == nil
 }
 
 // networksBytesMax bounds a list of networks: a few millions of them.
@@ -70,14 +76,8 @@ type Networks struct {
 
 func (l *Networks) decode(d *decoder, n *node, path string, _ field) {
 	l.Pos = n.pos
-	name, ok := d.path(n, path)
-	if !ok {
-		return
-	}
-	data, err := d.readFile(name)
-	switch {
-	case err != nil:
-		d.report.fail(n.pos, path, fmt.Sprintf("cannot read the file: %v", withoutName(err, n.parts != nil)), "")
+	switch name, data, ok := d.file(n, path); {
+	case !ok:
 	case len(data) > networksBytesMax:
 		d.report.fail(n.pos, path, "the file has more than the limit of 64 MiB", "")
 	default:

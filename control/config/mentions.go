@@ -41,27 +41,15 @@ func mentions(v reflect.Value, variable string) bool {
 // could tell which one knows the country of a client.
 func (c *Config) CountryDatabase() (database *Networks, one bool) {
 	one = true
-	add := func(p *Policy) {
+	c.eachPolicy(func(p *Policy, _ string) {
 		switch {
-		case p == nil || p.Countries == nil || p.Countries.Database == nil:
+		case p.Countries == nil || p.Countries.Database == nil:
 		case database == nil:
 			database = p.Countries.Database
 		case database.Name != p.Countries.Database.Name:
 			one = false
 		}
-	}
-	inline := func(uses []Use) {
-		for _, u := range uses {
-			add(u.Inline)
-		}
-	}
-	for i := range c.Policies {
-		add(&c.Policies[i].Value)
-	}
-	inline(c.Defaults.Use)
-	for i := range c.Routes {
-		inline(c.Routes[i].Value.Use)
-	}
+	})
 	return database, one && database != nil
 }
 

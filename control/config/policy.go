@@ -201,3 +201,21 @@ func (v *validator) policyName(name Text, path string) {
 	}
 	v.policyUsed[name.Text] = true
 }
+
+// eachPolicy calls f with all policies, those that no route uses as well, and where they stand.
+func (c *Config) eachPolicy(f func(p *Policy, path string)) {
+	inline := func(uses []Use, path string) {
+		for i, u := range uses {
+			if u.Inline != nil {
+				f(u.Inline, indexPath(path, i))
+			}
+		}
+	}
+	for i := range c.Policies {
+		f(&c.Policies[i].Value, JoinPath("policies", c.Policies[i].Name))
+	}
+	inline(c.Defaults.Use, "defaults.use")
+	for i := range c.Routes {
+		inline(c.Routes[i].Value.Use, JoinPath("routes", c.Routes[i].Name, "use"))
+	}
+}

@@ -155,6 +155,25 @@ func (x *Exchange) Cookie(name string) ([]byte, bool) {
 	return nil, false
 }
 
+// Cookies yields the name and value of every request cookie, as Cookie has them.
+func (x *Exchange) Cookies() iter.Seq2[[]byte, []byte] {
+	return func(yield func(name, value []byte) bool) {
+		for field := range x.Request.Head.ValuesKnown(wire.Cookie) {
+			for len(field) > 0 {
+				var pair []byte
+				pair, field, _ = bytes.Cut(field, semicolon)
+				name, value, _ := bytes.Cut(bytes.Trim(pair, " \t"), equals)
+				if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' {
+					value = value[1 : n-1]
+				}
+				if len(name) > 0 && !yield(name, value) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // CookiePairs returns every request cookie called name, with its name and as it was sent. Which of several counts, whether quotes belong
 // to a value and blanks to a name, servers disagree about: whoever must tell apart what an origin may tell apart looks at all of it.
 func (x *Exchange) CookiePairs(name string) iter.Seq[[]byte] {

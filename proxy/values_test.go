@@ -92,6 +92,29 @@ func TestCookie(t *testing.T) {
 	f("a", "", false, ";;; ;")
 }
 
+func TestCookies(t *testing.T) {
+	f := func(want string, fields ...string) {
+		t.Helper()
+		x := Acquire()
+		defer x.Release()
+		for _, v := range fields {
+			x.Request.Head.AddString("Cookie", v)
+		}
+		got := ""
+		for name, value := range x.Cookies() {
+			got += string(name) + "=" + string(value) + "|"
+		}
+		if got != want {
+			t.Errorf("%q: got %s, want %s", fields, got, want)
+		}
+	}
+	f("")
+	f("a=1|b=2|a=3|", "a=1; b=2;a=3")
+	f("a=1|b=2|", "a=1", "  b=2 \t;")
+	f("a=q|b=|c=\"|d=x=y|", `a="q"; b=""; c="; d=x=y`)
+	f("a=|", "; =1;; a;")
+}
+
 func TestCookiePairs(t *testing.T) {
 	f := func(name, want string, fields ...string) {
 		t.Helper()

@@ -17,6 +17,8 @@ import (
 	"sluice/proxy/wire"
 )
 
+var ampersand, equals, space = []byte("&"), []byte("="), []byte(" ")
+
 // keyBytesMax is longer than any key that is handed out.
 const keyBytesMax = 512
 
@@ -152,7 +154,7 @@ func (f *finding) look(o *KeyOptions) {
 		f.lookQuery(o.Query)
 	}
 	if o.Cookie != "" {
-		for name, value := range cookies(&f.x.Request.Head) {
+		for name, value := range f.x.Cookies() {
 			if string(name) == o.Cookie {
 				f.cookie = true
 				f.take(value)

@@ -2,7 +2,6 @@ package jwt
 
 import (
 	"bytes"
-	"iter"
 
 	"sluice/proxy"
 	"sluice/proxy/auth/dpop"
@@ -16,7 +15,7 @@ func (g *Guard) find(x *proxy.Exchange) (token []byte, bound bool, err error) {
 	n := 0
 	switch {
 	case g.options.Cookie != "":
-		for name, value := range cookies(head) {
+		for name, value := range x.Cookies() {
 			if string(name) == g.options.Cookie {
 				token = value
 				n++
@@ -59,27 +58,6 @@ func credentials(value []byte, scheme string) ([]byte, bool) {
 	}
 	return bytes.Trim(value[len(scheme):], " \t"), true
 }
-
-// cookies yields the name and value of every cookie of a request (RFC 6265 section 4.2.1).
-func cookies(head *wire.Head) iter.Seq2[[]byte, []byte] {
-	return func(yield func(name, value []byte) bool) {
-		for field := range head.ValuesKnown(wire.Cookie) {
-			for len(field) > 0 {
-				var pair []byte
-				pair, field, _ = bytes.Cut(field, semicolon)
-				name, value, _ := bytes.Cut(bytes.Trim(pair, " \t"), equals)
-				if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' {
-					value = value[1 : n-1]
-				}
-				if len(name) > 0 && !yield(name, value) {
-					return
-				}
-			}
-		}
-	}
-}
-
-var semicolon, equals = []byte(";"), []byte("=")
 
 // strip takes the token out of the request. Of cookies the others stay.
 func (g *Guard) strip(x *proxy.Exchange) {

@@ -66,7 +66,7 @@ func (g *Guard) judge(v *verdict, claims jose.Values, token []byte) *proxy.Error
 	switch {
 	case issuer != "" && g.options.Issuer != "" && issuer != g.options.Issuer:
 		return refusedIssuer
-	case len(g.options.Audiences) > 0 && !g.isFor(claims.Get("aud")):
+	case len(g.options.Audiences) > 0 && !claims.Get("aud").List().HasString(g.options.Audiences...):
 		return refusedAudience
 	case !isAccess(claims):
 		return refusedKind
@@ -121,20 +121,6 @@ func (g *Guard) judgeTimes(v *verdict, claims jose.Values) *proxy.Error {
 		}
 	}
 	return nil
-}
-
-// isFor wants one of the audiences in aud, which is a string or a list of strings.
-func (g *Guard) isFor(aud *jose.Value) bool {
-	if aud == nil {
-		return false
-	}
-	list := aud.Elements()
-	if aud.Kind != jose.Array {
-		list = jose.Values{*aud}
-	}
-	return slices.ContainsFunc(list, func(a jose.Value) bool {
-		return a.Kind == jose.String && slices.Contains(g.options.Audiences, string(a.Text))
-	})
 }
 
 // isAccess wants that the token is for calling services: issuers call refresh tokens active, too, and say what they are in words of their own.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -183,6 +184,22 @@ func (w *walker) closed() error {
 		return errNotObject
 	}
 	return nil
+}
+
+// List returns the elements of an array, or else the value itself: claims such as aud are one or several (RFC 7519 section 4.1.3).
+func (v *Value) List() Values {
+	switch {
+	case v == nil:
+		return nil
+	case v.Kind == Array:
+		return v.Elements()
+	}
+	return Values{*v}
+}
+
+// HasString reports whether one of the values is one of these strings.
+func (v Values) HasString(texts ...string) bool {
+	return slices.ContainsFunc(v, func(one Value) bool { return one.Kind == String && slices.Contains(texts, string(one.Text)) })
 }
 
 // Elements returns what an array holds, nil for anything else. Of objects and arrays inside it only the text counts.

@@ -41,6 +41,28 @@ func TestParseObject(t *testing.T) {
 	f(`{"http://a.example/b":1}`, "http://a.example/b:1=1")
 }
 
+func TestList(t *testing.T) {
+	f := func(aud string, n int, has bool) {
+		t.Helper()
+		values, err := ParseObject([]byte(`{` + aud + `}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		list := values.Get("aud").List()
+		if len(list) != n || list.HasString("a", "b") != has {
+			t.Errorf("%s: %d elements, %t", aud, len(list), list.HasString("a", "b"))
+		}
+	}
+	f(``, 0, false)
+	f(`"aud":"a"`, 1, true)
+	f(`"aud":"c"`, 1, false)
+	f(`"aud":["c","b"]`, 2, true)
+	f(`"aud":["c",1,{"a":"a"},["a"]]`, 4, false)
+	f(`"aud":[]`, 0, false)
+	f(`"aud":1`, 1, false)
+	f(`"aud":true`, 1, false)
+}
+
 func TestElements(t *testing.T) {
 	values, err := parseObject([]byte(`{"a":["x",1,true,null,{"b":1},["y"]],"b":"x"}`))
 	if err != nil {

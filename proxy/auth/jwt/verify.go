@@ -85,7 +85,7 @@ func (g *Guard) judge(e *entry, claims jose.Values) error {
 		return errSubject
 	case g.options.Issuer != "" && issuer != g.options.Issuer:
 		return errIssuer
-	case len(g.options.Audiences) > 0 && !g.isFor(claims.Get("aud")):
+	case len(g.options.Audiences) > 0 && !claims.Get("aud").List().HasString(g.options.Audiences...):
 		return errAudience
 	}
 	if e.binding, err = readBinding(claims, g.options.DPoP != nil); err != nil {
@@ -122,20 +122,6 @@ func text(claims jose.Values, name string) (string, bool) {
 		return "", true
 	}
 	return string(c.Text), c.Kind == jose.String
-}
-
-// isFor wants one of the audiences in aud, which is a string or a list of strings (RFC 7519 section 4.1.3).
-func (g *Guard) isFor(aud *jose.Value) bool {
-	if aud == nil {
-		return false
-	}
-	list := aud.Elements()
-	if aud.Kind != jose.Array {
-		list = jose.Values{*aud}
-	}
-	return slices.ContainsFunc(list, func(a jose.Value) bool {
-		return a.Kind == jose.String && slices.Contains(g.options.Audiences, string(a.Text))
-	})
 }
 
 // judgeTimes returns for how long the token is valid. It has to say when it expires: one that never does could not be got rid of.

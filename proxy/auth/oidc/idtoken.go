@@ -76,18 +76,8 @@ func (s *Sessions) judge(claims jose.Values, nonce string, now time.Time) (strin
 // isFor wants the client in aud, and, where there are others in it or there is an azp, as that, too.
 func (s *Sessions) isFor(claims jose.Values) bool {
 	client := s.options.Client.ID()
-	aud := claims.Get("aud")
-	if aud == nil {
-		return false
-	}
-	list := aud.Elements()
-	if aud.Kind != jose.Array {
-		list = jose.Values{*aud}
-	}
-	found := false
-	for _, a := range list {
-		found = found || a.Kind == jose.String && string(a.Text) == client
-	}
+	list := claims.Get("aud").List()
+	found := list.HasString(client)
 	party := claims.Get("azp")
 	if party == nil {
 		return found && len(list) == 1

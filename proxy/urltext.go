@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 
 	"sluice/router"
@@ -43,6 +45,20 @@ func (t URLText) AppendSample(dst []byte) []byte {
 		dst = append(dst, p.Text...)
 	}
 	return dst
+}
+
+// CheckText refuses literal text that no URL may hold behind its host.
+func (t URLText) CheckText() error {
+	sample := t.AppendSample(nil)
+	for i, c := range sample {
+		if !URLBytes[c] {
+			return fmt.Errorf("percent-encode the character %q", c)
+		}
+		if c == '%' && (i+2 >= len(sample) || unhex(sample[i+1]) > 15 || unhex(sample[i+2]) > 15) {
+			return errors.New("two hexadecimal digits must follow %; a percent sign by itself is %25")
+		}
+	}
+	return nil
 }
 
 // ParseURLText compiles text. keep says which bytes of a variable's value stay as they are, if it stands behind the

@@ -148,7 +148,7 @@ func (r *Redirect) parse(to string, p *router.Pattern) error {
 		return err
 	}
 	for _, pieces := range []proxy.URLText{r.path, r.query, r.fragment} {
-		if err := checkText(pieces); err != nil {
+		if err := pieces.CheckText(); err != nil {
 			return err
 		}
 	}
@@ -229,19 +229,3 @@ func authorityLen(s string) int {
 	}
 	return len(s)
 }
-
-// checkText refuses literal text that no URL may hold.
-func checkText(pieces proxy.URLText) error {
-	sample := pieces.AppendSample(nil)
-	for i, c := range sample {
-		if !proxy.URLBytes[c] {
-			return fmt.Errorf("percent-encode the character %q", c)
-		}
-		if c == '%' && (i+2 >= len(sample) || !isHex(sample[i+1]) || !isHex(sample[i+2])) {
-			return errors.New("two hexadecimal digits must follow %; a percent sign by itself is %25")
-		}
-	}
-	return nil
-}
-
-func isHex(c byte) bool { return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'f' }

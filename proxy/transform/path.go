@@ -48,7 +48,7 @@ func NewPath(text string, p *router.Pattern) (*Path, error) {
 	if t.query, err = proxy.ParseURLText(queryText, p, inQuery); err != nil {
 		return nil, fmt.Errorf("cannot rewrite the query to %q: %w", queryText, err)
 	}
-	if err = checkQuery(t.query); err != nil {
+	if err = t.query.CheckText(); err != nil {
 		return nil, fmt.Errorf("cannot rewrite the query to %q: %w", queryText, err)
 	}
 	return t, nil
@@ -128,19 +128,3 @@ func checkPath(pieces proxy.URLText) error {
 	}
 	return nil
 }
-
-// checkQuery refuses literal text that no query may hold (RFC 3986 section 3.4).
-func checkQuery(pieces proxy.URLText) error {
-	sample := pieces.AppendSample(nil)
-	for i, c := range sample {
-		if !proxy.URLBytes[c] {
-			return fmt.Errorf("percent-encode the character %q", c)
-		}
-		if c == '%' && (i+2 >= len(sample) || !isHex(sample[i+1]) || !isHex(sample[i+2])) {
-			return errors.New("two hexadecimal digits must follow %; a percent sign by itself is %25")
-		}
-	}
-	return nil
-}
-
-func isHex(c byte) bool { return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'f' }

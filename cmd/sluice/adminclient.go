@@ -132,41 +132,16 @@ var errNotFound = errors.New("not found")
 func (c *adminClient) get(ctx context.Context, path string, took time.Duration, bytesMax int64, w io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, took+adminAnswerMax)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, nil)
-	if err != nil {
-		return fmt.Errorf("cannot ask %s: %w", c.shown, err)
-	}
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
-	}
-	res, err := c.http.Do(req)
-	if err != nil {
-		return c.unreachable(err)
-	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return c.refused(res)
-	}
-	n, err := io.Copy(w, io.LimitReader(res.Body, bytesMax+1))
-	switch {
-	case err != nil:
-		return fmt.Errorf("the answer of %s broke off after %d bytes: %w", c.shown, n, err)
-	case n > bytesMax:
-		return fmt.Errorf("the answer of %s is larger than %d bytes", c.shown, bytesMax)
-	}
-	return nil
+	return c.ask(ctx, http.MethodGet, path, nil, bytesMax, w)
 }
 
 // getJSON reads an answer into v.
 func (c *adminClient) getJSON(ctx context.Context, path string, v any) error {
-	var b strings.Builder
+	var b bytes.Buffer
 	if err := c.get(ctx, path, 0, adminJSONMax, &b); err != nil {
 		return err
 	}
-	if err := json.Unmarshal([]byte(b.String()), v); err != nil {
-		return fmt.Errorf("the answer of %s is not what an admin listener of Sluice sends: %w", c.shown, err)
-	}
-	return nil
+	return c.read(b.Bytes(), v)
 }
 
 // sendJSON sends body, if there is one, and reads the answer into v, if that is wanted.
@@ -181,6 +156,15 @@ func (c *adminClient) sendJSON(ctx context.Context, method, path string, body, v
 		}
 		content = bytes.NewReader(text)
 	}
+	var b bytes.Buffer
+	if err := c.ask(ctx, method, path, content, adminJSONMax, &b); err != nil || v == nil {
+		return err
+	}
+	return c.read(b.Bytes(), v)
+}
+
+// ask copies the answer to a request to w, if it is a good one.
+func (c *adminClient) ask(ctx context.Context, method, path string, content io.Reader, bytesMax int64, w io.Writer) error {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, content)
 	if err != nil {
 		return fmt.Errorf("cannot ask %s: %w", c.shown, err)
@@ -193,18 +177,21 @@ func (c *adminClient) sendJSON(ctx context.Context, method, path string, body, v
 		return c.unreachable(err)
 	}
 	defer res.Body.Close()
-	if res.StatusCode >= 300 {
+	if res.StatusCode >= 300 || method == http.MethodGet && res.StatusCode != http.StatusOK {
 		return c.refused(res)
 	}
-	text, err := io.ReadAll(io.LimitReader(res.Body, adminJSONMax+1))
+	n, err := io.Copy(w, io.LimitReader(res.Body, bytesMax+1))
 	switch {
 	case err != nil:
-		return fmt.Errorf("the answer of %s broke off: %w", c.shown, err)
-	case len(text) > adminJSONMax:
-		return fmt.Errorf("the answer of %s is larger than %d bytes", c.shown, adminJSONMax)
-	case v == nil:
-		return nil
+		return fmt.Errorf("the answer of %s broke off after %d bytes: %w", c.shown, n, err)
+	case n > bytesMax:
+		return fmt.Errorf("the answer of %s is larger than %d bytes", c.shown, bytesMax)
 	}
+	return nil
+}
+
+// read reads an answer in JSON into v.
+func (c *adminClient) read(text []byte, v any) error {
 	if err := json.Unmarshal(text, v); err != nil {
 		return fmt.Errorf("the answer of %s is not what an admin listener of Sluice sends: %w", c.shown, err)
 	}

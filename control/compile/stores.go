@@ -73,12 +73,12 @@ func (b *builder) across(r *config.RateLimit, name string) (*limit.Across, strin
 
 // store returns the store of a name, with another link waiting for it if it runs and is defined otherwise now.
 func (b *builder) store(name string, s *config.Store) (*limitStore, error) {
-	o, definition, err := ledgerOptions(s)
+	o, definition, err := storeOptions(s)
 	if err != nil {
 		return nil, err
 	}
 	st, err := lastingOf(b, "store "+name, func() (*limitStore, error) {
-		f := limit.NewFleet(limit.FleetOptions{Name: name, Ledger: redis.New(o), Timeout: o.Timeout, Idle: b.runtime.options.Dry})
+		f := limit.NewFleet(limit.FleetOptions{Name: name, Store: redis.New(o), Timeout: o.Timeout, Idle: b.runtime.options.Dry})
 		return &limitStore{f, definition}, nil
 	})
 	if err != nil {
@@ -107,8 +107,8 @@ func sharedText(name, prefix string, allow []config.Allowance) string {
 	return b.String()
 }
 
-// ledgerOptions is where a store is, and a text that says so without its secrets.
-func ledgerOptions(s *config.Store) (redis.Options, string, error) {
+// storeOptions is where a store is, and a text that says so without its secrets.
+func storeOptions(s *config.Store) (redis.Options, string, error) {
 	a, wrong, _ := s.Address()
 	if wrong != "" {
 		panic("BUG: a URL of a store passed validation that " + wrong)

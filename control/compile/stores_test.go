@@ -134,12 +134,12 @@ func TestSharedText(t *testing.T) {
 	}
 }
 
-// TestLedgerOptions: where a store is, and that no text about it has its secrets.
-func TestLedgerOptions(t *testing.T) {
+// TestStoreOptions: where a store is, and that no text about it has its secrets.
+func TestStoreOptions(t *testing.T) {
 	f := func(store, network, address string, database int, tls bool) {
 		t.Helper()
 		c := parse(t, "stores: { s: "+store+" }\n")
-		o, definition, err := ledgerOptions(&c.Stores[0].Value)
+		o, definition, err := storeOptions(&c.Stores[0].Value)
 		if err != nil || o.Network != network || o.Address != address || o.Database != database || (o.TLS != nil) != tls || o.Prefix == "" || o.Timeout == 0 {
 			t.Errorf("%s: got %+v, %v", store, o, err)
 		}

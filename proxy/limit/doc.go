@@ -17,10 +17,10 @@
 //
 // # Across hosts
 //
-// Hosts may share the buckets of a policy, in a Ledger. None of them ever waits for it: each decides by what it knows of a bucket, takes tokens
+// Hosts may share the buckets of a policy, in a Store. None of them ever waits for it: each decides by what it knows of a bucket, takes tokens
 // ahead, and has the bucket charged with what it took since, in a batch. The answer tells it what the others have taken. How much it may
-// have taken that the ledger does not know of is its lease: a quarter of the burst, or what comes in 20 ms if that is more, and at
-// least what one request costs (Window.Lease). A host that has used its lease up before the ledger has answered refuses, which
+// have taken that the store does not know of is its lease: a quarter of the burst, or what comes in 20 ms if that is more, and at
+// least what one request costs (Window.Lease). A host that has used its lease up before the store has answered refuses, which
 // is counted. A batch follows its cause at once, and the one before by 5 ms: a key may go through a lease in each round.
 //
 // What a fleet of h hosts lets through of one key, between any two moments t apart, is
@@ -29,10 +29,10 @@
 //
 // What is let through too much is owed: the bucket is charged with it, and what follows is less by as much, so that over time it is the
 // rate, and not more. Nothing is lost on the way: a lease takes nothing from a bucket before it is used, and a key that moves from one host to another
-// finds there what it has not used. What a host knows is late by the way to the ledger and back, so that up to rate × that time
+// finds there what it has not used. What a host knows is late by the way to the store and back, so that up to rate × that time
 // of a bucket is used later than it could be.
 //
-// A ledger that answers with an error, with nonsense, or not within the timeout (250 ms) is down: hosts know at the latest when they have something
+// A store that answers with an error, with nonsense, or not within the timeout (250 ms) is down: hosts know at the latest when they have something
 // to tell it, and the timeout has passed. They ask it four times a second whether it is back. While it is down, for a time d from when it went
 // until hosts have noticed that it is back, each host applies the whole limit by itself, from what it knows on (IfDown says what else
 // it may do), so that there may be
@@ -40,12 +40,12 @@
 //	at most   (h - 1) × (burst + rate × d)
 //
 // beyond the above, the burst only for keys that the others do not know as spent. What each has given by itself is not added up later. What
-// hosts know of buckets they tell a ledger that is back, for two seconds, and at any time one that does not know a bucket: that it was restarted and
+// hosts know of buckets they tell a store that is back, for two seconds, and at any time one that does not know a bucket: that it was restarted and
 // has lost everything gives nobody another burst, as long as one host that knows better is asked. In these two seconds what was given back or reset
 // may be undone, by a host that has not heard of it.
 //
-// When hosts are told another way to their ledger (Fleet.Move), they go by the former one until the new one has answered, and go on with what they know:
-// if it leads to another ledger, they tell that one as they do one that has lost everything.
+// When hosts are told another way to their store (Fleet.Move), they go by the former one until the new one has answered, and go on with what they know:
+// if it leads to another store, they tell that one as they do one that has lost everything.
 //
 // A reset is known here at once, and on a host where the key is refused within half a second, with the next request.
 //
@@ -57,8 +57,8 @@
 //   - A request that is refused takes nothing: rate_test.go.
 //   - A key whose bucket is not full is never forgotten: table_test.go.
 //   - A slot is given back whatever becomes of the request: concurrency_test.go, and proxy/proxytest.
-//   - A fleet gives what is said above, at the most and at the least, and gets over a ledger that fails: shared_synctest_test.go,
-//     against a model in memory, redis/ledger_test.go and cmd/sluice against redis-server.
+//   - A fleet gives what is said above, at the most and at the least, and gets over a store that fails: shared_synctest_test.go,
+//     against a model in memory, redis/store_test.go and cmd/sluice against redis-server.
 //   - A quota outlives restarts and crashes, and is never more: ledger/ledger_test.go, and cmd/sluice.
 //   - A decision allocates nothing: x_alloc_test.go.
 //   - What it costs: x_timing_test.go.

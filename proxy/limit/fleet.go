@@ -13,23 +13,23 @@ import (
 	"sluice/proxy/wire"
 )
 
-// Ledger keeps the buckets that hosts share. It is used by one goroutine at a time, but for Reset.
-type Ledger interface {
-	// Settle charges buckets, all of them or none, and fills in what has become of each. Without entries it finds out whether the ledger answers.
+// Store keeps the buckets that hosts share. It is used by one goroutine at a time, but for Reset.
+type Store interface {
+	// Settle charges buckets, all of them or none, and fills in what has become of each. Without entries it finds out whether the store answers.
 	Settle(ctx context.Context, entries []Entry) error
-	// Reset fills a bucket. It reports whether the ledger knew it.
+	// Reset fills a bucket. It reports whether the store knew it.
 	Reset(ctx context.Context, e Entry) (bool, error)
 	Close()
 }
 
-// Entry is what a host tells the ledger of a bucket, and is told. Times are in nanoseconds, those of tokens are how long they take to come.
+// Entry is what a host tells the store of a bucket, and is told. Times are in nanoseconds, those of tokens are how long they take to come.
 type Entry struct {
 	Policy string
 	Key    uint64
 	Burst  int64
 	Take   int64 // for tokens that were taken: they count, however far the bucket is in debt
 	Charge int64 // for what responses have cost, or was given back if it is below 0: nobody waits for more than two bursts because of it
-	// View is when the bucket will be full by what this host knows of it without the two. The ledger begins with that if it does not know
+	// View is when the bucket will be full by what this host knows of it without the two. The store begins with that if it does not know
 	// the bucket, because it has lost it, or has never heard of it. If Merge is set, it also does so if the host says that the bucket is emptier.
 	View  int64
 	Merge bool
@@ -58,16 +58,16 @@ func (e *Entry) least() int64 {
 
 // FleetOptions are what a Fleet works with.
 type FleetOptions struct {
-	Name   string // of the store
-	Ledger Ledger
+	Name  string // of the store
+	Store Store
 	// Timeout is how long an answer may take; then the store is taken to be down.
 	Timeout time.Duration
 	// Idle is for who explains what a request would meet: nobody is asked, and all is said to be well.
 	Idle bool
 }
 
-// Fleet is a host's part in limits that hosts share: it has the ledger charged with what was taken here, a batch at a time. Nothing but its
-// one goroutine ever waits for the ledger.
+// Fleet is a host's part in limits that hosts share: it has the store charged with what was taken here, a batch at a time. Nothing but its
+// one goroutine ever waits for the store.
 type Fleet struct {
 	name string
 	link atomic.Pointer[Link]
@@ -84,7 +84,7 @@ type Fleet struct {
 	// Of the goroutine alone.
 	batch   []Entry
 	cursor  cursor
-	merging int64 // until when views are merged, because the ledger was away
+	merging int64 // until when views are merged, because the store was away
 	told    bool  // that the store is down
 	since   int64 // when it came up
 
@@ -105,7 +105,7 @@ const (
 	// probeEvery is how often a store that is down is asked whether it is back, and beatEvery how often one is that nobody needs.
 	probeEvery = 250 * time.Millisecond
 	beatEvery  = time.Second
-	// mergeTime is how long hosts tell a ledger that is back what they know of buckets.
+	// mergeTime is how long hosts tell a store that is back what they know of buckets.
 	mergeTime = int64(2 * time.Second)
 	// steadyTime is how long one that is back has to answer until that is said.
 	steadyTime = int64(time.Second)
@@ -114,7 +114,7 @@ const (
 // NewFleet returns a fleet that has not begun: its store is down until Start has found it.
 func NewFleet(o FleetOptions) *Fleet {
 	f := &Fleet{name: o.Name, work: make(chan struct{}, 1), links: make(chan *Link, 1), asked: make(chan struct{})}
-	f.link.Store(NewLink(o.Ledger, o.Timeout))
+	f.link.Store(NewLink(o.Store, o.Timeout))
 	f.up.Store(o.Idle)
 	return f
 }
@@ -155,7 +155,7 @@ func (f *Fleet) Move(l *Link) {
 	}
 }
 
-// Stop ends it and closes the ledger. What was taken last may stay untold.
+// Stop ends it and closes the store. What was taken last may stay untold.
 func (f *Fleet) Stop() {
 	f.mu.Lock()
 	stop := f.stop
@@ -388,13 +388,13 @@ func (f *Fleet) collect(now int64) bool {
 	return true
 }
 
-// call asks the ledger, and counts.
+// call asks the store, and counts.
 func (f *Fleet) call(ctx context.Context, entries []Entry) error {
 	began := time.Now()
 	l := f.link.Load()
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
-	err := l.ledger.Settle(ctx, entries)
+	err := l.store.Settle(ctx, entries)
 	if err == nil {
 		err = plausible(entries)
 	}
@@ -406,7 +406,7 @@ func (f *Fleet) call(ctx context.Context, entries []Entry) error {
 	return err
 }
 
-// plausible holds the answers against what a bucket can be: a ledger that does not do its part must not let everybody in, or nobody. What it
+// plausible holds the answers against what a bucket can be: a store that does not do its part must not let everybody in, or nobody. What it
 // was just told has to stand in its answer.
 func plausible(entries []Entry) error {
 	for i := range entries {
@@ -426,7 +426,7 @@ type FleetStatus struct {
 	Name          string
 	Up            bool
 	Problem       string        // why it is not
-	Calls, Failed uint64        // of the ledger
+	Calls, Failed uint64        // of the store
 	Spent         time.Duration // waiting for it
 	Settled       uint64        // entries
 	PutOff        uint64        // batches that did not hold all there was
@@ -442,7 +442,7 @@ func (f *Fleet) Status() FleetStatus {
 	return s
 }
 
-// reset fills a bucket of the ledger.
+// reset fills a bucket of the store.
 func (f *Fleet) reset(e Entry) (bool, error) {
 	if !f.Up() {
 		return false, ErrStoreAway

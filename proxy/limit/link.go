@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Link is a way to a ledger: to another server, or to the same one with another password. It can be tried before a fleet depends on it.
+// Link is a way to a store: to another server, or to the same one with another password. It can be tried before a fleet depends on it.
 type Link struct {
-	ledger  Ledger
+	store   Store
 	timeout time.Duration // how long an answer may take
 
 	once  sync.Once
@@ -18,11 +18,11 @@ type Link struct {
 }
 
 // NewLink returns a link that was not tried.
-func NewLink(l Ledger, timeout time.Duration) *Link {
-	return &Link{ledger: l, timeout: timeout, tried: make(chan struct{})}
+func NewLink(l Store, timeout time.Duration) *Link {
+	return &Link{store: l, timeout: timeout, tried: make(chan struct{})}
 }
 
-// Try finds out, the first time that it is called, whether the ledger answers. It returns after the timeout at the latest.
+// Try finds out, the first time that it is called, whether the store answers. It returns after the timeout at the latest.
 func (l *Link) Try(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
@@ -31,7 +31,7 @@ func (l *Link) Try(ctx context.Context) error {
 			defer close(l.tried)
 			ctx, cancel := context.WithTimeout(context.Background(), l.timeout)
 			defer cancel()
-			l.err = l.ledger.Settle(ctx, nil)
+			l.err = l.store.Settle(ctx, nil)
 		}()
 	})
 	select {
@@ -53,8 +53,8 @@ func (l *Link) wait() { <-l.tried }
 func (l *Link) reset(e Entry) (bool, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), l.timeout)
 	defer cancel()
-	return l.ledger.Reset(ctx, e)
+	return l.store.Reset(ctx, e)
 }
 
 // Close ends it.
-func (l *Link) Close() { l.ledger.Close() }
+func (l *Link) Close() { l.store.Close() }

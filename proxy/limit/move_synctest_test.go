@@ -31,7 +31,7 @@ func TestMove(t *testing.T) {
 		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
 			w := window(100, time.Hour, 100, byIP())
-			first, second := newFakeLedger(), newFakeLedger()
+			first, second := newFakeStore(), newFakeStore()
 			n := newNode(t, first, DownDeny, w, 1000)
 			defer n.fleet.Stop()
 			n.fleet.Prepare()
@@ -82,10 +82,10 @@ func (n *node) left(full int64) int { return n.rates.options.Windows[0].tokens(m
 // an answer, or another link.
 func TestMoveDown(t *testing.T) {
 	t.Parallel()
-	f := func(breaks func(*fakeLedger), try bool) {
+	f := func(breaks func(*fakeStore), try bool) {
 		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
-			first, dead, third := newFakeLedger(), newFakeLedger(), newFakeLedger()
+			first, dead, third := newFakeStore(), newFakeStore(), newFakeStore()
 			n := newNode(t, first, DownDeny, window(1000, time.Second, 1000, byIP()), 1000)
 			defer n.fleet.Stop()
 			n.fleet.Prepare()
@@ -109,25 +109,25 @@ func TestMoveDown(t *testing.T) {
 			if s := n.fleet.Status(); !s.Up || !dead.closed || third.closed {
 				t.Errorf("got %+v", s)
 			}
-			n.fleet.Move(NewLink(newFakeLedger(), time.Second))
+			n.fleet.Move(NewLink(newFakeStore(), time.Second))
 			n.fleet.Move(NewLink(first, time.Second)) // nobody waits for the one before
 		})
 	}
 	for _, try := range []bool{true, false} {
-		f(func(l *fakeLedger) { l.away = true }, try)
-		f(func(l *fakeLedger) { l.swallow = true }, try)
+		f(func(l *fakeStore) { l.away = true }, try)
+		f(func(l *fakeStore) { l.swallow = true }, try)
 	}
 }
 
 // TestPrepare: it returns when the store has answered, and at the end of its time if it does not.
 func TestPrepare(t *testing.T) {
 	t.Parallel()
-	f := func(prepare func(*fakeLedger), up bool, within time.Duration) {
+	f := func(prepare func(*fakeStore), up bool, within time.Duration) {
 		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
-			l := newFakeLedger()
+			l := newFakeStore()
 			prepare(l)
-			fleet := NewFleet(FleetOptions{Name: "redis", Ledger: l, Timeout: 250 * time.Millisecond})
+			fleet := NewFleet(FleetOptions{Name: "redis", Store: l, Timeout: 250 * time.Millisecond})
 			began := time.Now()
 			for range 2 { // a second time it is there
 				fleet.Prepare()
@@ -137,14 +137,14 @@ func TestPrepare(t *testing.T) {
 			}
 			fleet.Stop()
 			if !l.closed {
-				t.Error("the ledger is not closed")
+				t.Error("the store is not closed")
 			}
 		})
 	}
-	f(func(*fakeLedger) {}, true, 0)
-	f(func(l *fakeLedger) { l.delay = func() time.Duration { return 100 * time.Millisecond } }, true, 100*time.Millisecond)
-	f(func(l *fakeLedger) { l.away = true }, false, 0)
-	f(func(l *fakeLedger) { l.swallow = true }, false, 250*time.Millisecond)
+	f(func(*fakeStore) {}, true, 0)
+	f(func(l *fakeStore) { l.delay = func() time.Duration { return 100 * time.Millisecond } }, true, 100*time.Millisecond)
+	f(func(l *fakeStore) { l.away = true }, false, 0)
+	f(func(l *fakeStore) { l.swallow = true }, false, 250*time.Millisecond)
 }
 
 // TestMoveWithinBound: hosts whose links are changed again and again, at any moment, give together what is said of a fleet and no more, and what they
@@ -162,16 +162,16 @@ func TestMoveWithinBound(t *testing.T) {
 			if err := w.measure(); err != nil {
 				t.Fatal(err)
 			}
-			ledger := newFakeLedger()
+			store := newFakeStore()
 			slowest := 1 + random.IntN(60)
 			delays := rand.New(rand.NewPCG(seed, 32))
-			ledger.delay = func() time.Duration {
-				ledger.mu.Lock()
-				defer ledger.mu.Unlock()
+			store.delay = func() time.Duration {
+				store.mu.Lock()
+				defer store.mu.Unlock()
 				return time.Duration(delays.IntN(slowest)) * time.Millisecond
 			}
 			count := 1 + random.IntN(4)
-			nodes, stop := newNodes(t, count, ledger, DownDeny, w)
+			nodes, stop := newNodes(t, count, store, DownDeny, w)
 			defer stop()
 			given, lease := newHistory(&w), int64(w.Lease())
 			moves := 0
@@ -184,7 +184,7 @@ func TestMoveWithinBound(t *testing.T) {
 				}
 				if random.IntN(50) == 0 {
 					moves++
-					l := NewLink(sharedLedger{ledger}, 300*time.Millisecond)
+					l := NewLink(sharedStore{store}, 300*time.Millisecond)
 					if random.IntN(2) == 0 {
 						if err := l.Try(t.Context()); err != nil {
 							t.Error(err)

@@ -25,7 +25,7 @@ func (s *seed) bytes(b []byte) uint64 {
 func (s *seed) string(text string) uint64 { return s.bytes([]byte(text)) }
 
 // Seed makes what the values of a policy are hashed with, out of a text that is the same on all hosts, such as what the policy is, and of a
-// secret that they have in common. Without a secret, who can read the ledger can try values against what stands there, and who sends
+// secret that they have in common. Without a secret, who can read the store can try values against what stands there, and who sends
 // requests can look for values whose buckets lie in the same place of the table, to shut others out of it.
 func Seed(secret []byte, text string) [2]uint64 {
 	mac := hmac.New(sha256.New, secret)

@@ -41,12 +41,12 @@ func (d IfDown) String() string { return downWords[d] }
 var ErrStoreDown = &proxy.Error{Status: 503, Code: "limit_unavailable", Side: proxy.ByGateway, RetryAfter: 1,
 	Detail: "The limit on requests cannot be judged at the moment."}
 
-// Shared has the buckets of a window in a Ledger that all hosts of a fleet use. The state of a bucket here is what this host knows of it, and
+// Shared has the buckets of a window in a Store that all hosts of a fleet use. The state of a bucket here is what this host knows of it, and
 // the algorithm is that of Local: when the bucket will be full, with all that this host has taken. What it takes it has not asked for: it
-// takes ahead, up to its lease, and asks the ledger to charge it with the next batch. The answer is what the bucket is like in truth,
+// takes ahead, up to its lease, and asks the store to charge it with the next batch. The answer is what the bucket is like in truth,
 // with what the others have taken, and the lease is whole again.
 //
-// So the ledger is never waited for, a lease takes nothing from a bucket before it is used, and whatever was let in too much
+// So the store is never waited for, a lease takes nothing from a bucket before it is used, and whatever was let in too much
 // is owed: the bucket of the fleet is charged with it, and fills up later.
 type Shared struct {
 	Local
@@ -57,13 +57,13 @@ type Shared struct {
 	mine     uint64    // what stands for the window in account.about
 }
 
-// account is what a host has to tell the ledger about the bucket of a slot.
+// account is what a host has to tell the store about the bucket of a slot.
 type account struct {
 	taken   atomic.Int64 // tokens that were taken and are not charged yet: at most the lease
 	charged atomic.Int64 // the same of what responses have cost, or of tokens that were given back
 	// news is the time from which a request that is refused asks what has become of the bucket.
 	news atomic.Int64
-	// about is the key that the ledger is to be told of, mixed with what stands for its window: the slot may have another one by then, of
+	// about is the key that the store is to be told of, mixed with what stands for its window: the slot may have another one by then, of
 	// another window, whose bucket has other numbers.
 	about atomic.Uint64
 }
@@ -80,7 +80,7 @@ const (
 	settleTime = int64(time.Second)
 )
 
-// Lease is how many tokens of a window a host may have taken that the ledger does not know of. A request that costs more than that is let
+// Lease is how many tokens of a window a host may have taken that the store does not know of. A request that costs more than that is let
 // in when there are none.
 func (w *Window) Lease() int {
 	share := (int64(w.Burst) + leaseShare - 1) / leaseShare
@@ -194,7 +194,7 @@ func (s *Shared) Take(key uint64, n, now int64) Verdict {
 // covers reports whether n tokens may be taken ahead when so many were.
 func (s *Shared) covers(taken, n int64) bool { return taken <= 0 || taken+n <= s.lease }
 
-// held is the verdict on a request whose bucket seems to have enough, but the lease is used up: the ledger will have answered in a moment.
+// held is the verdict on a request whose bucket seems to have enough, but the lease is used up: the store will have answered in a moment.
 func (s *Shared) held(at int, key, state uint64, now int64) Verdict {
 	s.settle(at, key)
 	s.across.Held.Add(1)
@@ -230,7 +230,7 @@ func (s *Shared) Charge(key uint64, n, now int64) {
 	}
 }
 
-// entry is what the ledger is told of the bucket of a slot; false if the slot has no key any more, or not the one that this is about.
+// entry is what the store is told of the bucket of a slot; false if the slot has no key any more, or not the one that this is about.
 func (s *Shared) entry(at int, now int64) (Entry, bool) {
 	slot := s.table.slot(at)
 	key := slot.key.Load() &^ gate
@@ -249,7 +249,7 @@ func (s *Shared) entry(at int, now int64) (Entry, bool) {
 	return e, true
 }
 
-// adopt takes in what the ledger has answered. What was taken meanwhile is charged with the next batch, and stands in the state.
+// adopt takes in what the store has answered. What was taken meanwhile is charged with the next batch, and stands in the state.
 func (s *Shared) adopt(e *Entry, now int64) {
 	a := &s.accounts[e.at]
 	a.taken.Add(-e.taken)
@@ -273,14 +273,14 @@ func (s *Shared) adopt(e *Entry, now int64) {
 	}
 }
 
-// drop forgets what could not be charged: it stands in the state, and the ledger learns of that when it is back, see Entry.View.
+// drop forgets what could not be charged: it stands in the state, and the store learns of that when it is back, see Entry.View.
 func (s *Shared) drop(e *Entry) {
 	a := &s.accounts[e.at]
 	a.taken.Add(-e.taken)
 	a.charged.Add(-e.charged)
 }
 
-// forget fills the bucket of a key in the ledger. Unlike all the rest it waits for the answer.
+// forget fills the bucket of a key in the store. Unlike all the rest it waits for the answer.
 func (s *Shared) forget(key uint64) (bool, error) {
 	return s.across.Fleet.reset(Entry{Policy: s.across.Name, Key: key, Burst: s.burst})
 }

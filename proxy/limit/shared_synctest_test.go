@@ -22,9 +22,9 @@ type node struct {
 	back  counter // fallbacks
 }
 
-func newNode(t *testing.T, ledger Ledger, down IfDown, w Window, keys int) *node {
+func newNode(t *testing.T, store Store, down IfDown, w Window, keys int) *node {
 	t.Helper()
-	n := &node{fleet: NewFleet(FleetOptions{Name: "redis", Ledger: ledger, Timeout: 250 * time.Millisecond})}
+	n := &node{fleet: NewFleet(FleetOptions{Name: "redis", Store: store, Timeout: 250 * time.Millisecond})}
 	o := options(w)
 	o.Keys = keys
 	o.Across = &Across{Name: "fair", Fleet: n.fleet, IfDown: down, Seed: Seed(nil, "fair"), Fallbacks: &n.back, Held: &n.held}
@@ -36,12 +36,12 @@ func newNode(t *testing.T, ledger Ledger, down IfDown, w Window, keys int) *node
 	return n
 }
 
-// newNodes starts hosts that share a ledger, and waits until they are used to it. The function that it returns ends them.
-func newNodes(t *testing.T, count int, ledger *fakeLedger, down IfDown, w Window) ([]*node, func()) {
+// newNodes starts hosts that share a store, and waits until they are used to it. The function that it returns ends them.
+func newNodes(t *testing.T, count int, store *fakeStore, down IfDown, w Window) ([]*node, func()) {
 	t.Helper()
 	nodes := make([]*node, count)
 	for i := range nodes {
-		nodes[i] = newNode(t, sharedLedger{ledger}, down, w, 1000)
+		nodes[i] = newNode(t, sharedStore{store}, down, w, 1000)
 	}
 	time.Sleep(time.Duration(mergeTime) + time.Second) // what they know counts no more than what it knows
 	return nodes, func() {
@@ -72,7 +72,7 @@ func (h *history) add(n, now int64) {
 // over is how many tokens more than a burst were given beyond what has come, between any two moments.
 func (h *history) over() int64 { return (h.most+h.w.interval-1)/h.w.interval - int64(h.w.Burst) }
 
-// TestSharedWithinBound: however hosts are asked and however slow the ledger is, between any two moments the fleet gives the burst, what has come
+// TestSharedWithinBound: however hosts are asked and however slow the store is, between any two moments the fleet gives the burst, what has come
 // in between, and one lease for each host at the most. Nor does it give much less, if it is asked for more.
 func TestSharedWithinBound(t *testing.T) {
 	t.Parallel()
@@ -87,16 +87,16 @@ func TestSharedWithinBound(t *testing.T) {
 			if random.IntN(2) == 0 {
 				w.Per = time.Minute
 			}
-			ledger := newFakeLedger()
+			store := newFakeStore()
 			slowest := 1 + random.IntN(60)
 			var delays = rand.New(rand.NewPCG(seed, 10))
-			ledger.delay = func() time.Duration {
-				ledger.mu.Lock()
-				defer ledger.mu.Unlock()
+			store.delay = func() time.Duration {
+				store.mu.Lock()
+				defer store.mu.Unlock()
 				return time.Duration(delays.IntN(slowest)) * time.Millisecond
 			}
 			count := 1 + random.IntN(6)
-			nodes, stop := newNodes(t, count, ledger, DownLocal, w)
+			nodes, stop := newNodes(t, count, store, DownLocal, w)
 			defer stop()
 			if err := w.measure(); err != nil {
 				t.Fatal(err)
@@ -122,7 +122,7 @@ func TestSharedWithinBound(t *testing.T) {
 			if over, most := given.over(), int64(count)*max(lease, cost); over > most {
 				t.Errorf("%+v, %d hosts, cost %d: %d more than the limit, want %d at most", w, count, cost, over, most)
 			}
-			// What is left untold is told, and nothing else: the ledger has charged what was given.
+			// What is left untold is told, and nothing else: the store has charged what was given.
 			time.Sleep(3 * time.Second)
 			for i, n := range nodes {
 				if slot := n.table.find(2); slot != nil {
@@ -131,7 +131,7 @@ func TestSharedWithinBound(t *testing.T) {
 					}
 				}
 				if !n.fleet.Up() {
-					t.Errorf("host %d has lost the ledger", i)
+					t.Errorf("host %d has lost the store", i)
 				}
 			}
 		})
@@ -145,9 +145,9 @@ func TestSharedSteady(t *testing.T) {
 		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
 			w.By = byIP()
-			ledger := newFakeLedger()
-			ledger.delay = func() time.Duration { return delay }
-			nodes, stop := newNodes(t, hosts, ledger, DownLocal, w)
+			store := newFakeStore()
+			store.delay = func() time.Duration { return delay }
+			nodes, stop := newNodes(t, hosts, store, DownLocal, w)
 			defer stop()
 			given, since := 0, time.Now()
 			for i := range 14_000 {
@@ -184,7 +184,7 @@ func TestSharedNotStarved(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := window(100, time.Second, 100, byIP())
-		nodes, stop := newNodes(t, 4, newFakeLedger(), DownLocal, w)
+		nodes, stop := newNodes(t, 4, newFakeStore(), DownLocal, w)
 		defer stop()
 		for _, n := range nodes {
 			if !n.Take(2, 1, wire.Now()).OK {
@@ -201,17 +201,17 @@ func TestSharedNotStarved(t *testing.T) {
 	})
 }
 
-// TestSharedStoreAway: while the ledger is away, each host applies the limit by itself, from what it knows on. When it is back, and be it empty,
+// TestSharedStoreAway: while the store is away, each host applies the limit by itself, from what it knows on. When it is back, and be it empty,
 // the fleet goes on together at once, and nobody gets another burst.
 func TestSharedStoreAway(t *testing.T) {
 	t.Parallel()
-	f := func(name string, away func(l *fakeLedger), back func(l *fakeLedger)) {
+	f := func(name string, away func(l *fakeStore), back func(l *fakeStore)) {
 		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
 			const hosts = 4
 			w := window(200, time.Second, 200, byIP())
-			ledger := newFakeLedger()
-			nodes, stop := newNodes(t, hosts, ledger, DownLocal, w)
+			store := newFakeStore()
+			nodes, stop := newNodes(t, hosts, store, DownLocal, w)
 			defer stop()
 			if err := w.measure(); err != nil {
 				t.Fatal(err)
@@ -235,7 +235,7 @@ func TestSharedStoreAway(t *testing.T) {
 			}
 			ask(3 * time.Second)
 			within("together", ask(2*time.Second), 194, 206)
-			ledger.set(func() { away(ledger) })
+			store.set(func() { away(store) })
 			ask(500 * time.Millisecond)
 			for i, n := range nodes {
 				if n.fleet.Up() {
@@ -243,33 +243,33 @@ func TestSharedStoreAway(t *testing.T) {
 				}
 			}
 			within("each by itself", ask(2*time.Second), hosts*194, hosts*206)
-			ledger.set(func() { back(ledger) })
+			store.set(func() { back(store) })
 			// Each may be by itself for a moment, and what they gave meanwhile is not forgotten.
-			within("as the ledger comes back", ask(2*time.Second), 194, 200+(hosts-1)*200*0.3/2)
+			within("as the store comes back", ask(2*time.Second), 194, 200+(hosts-1)*200*0.3/2)
 			within("together again", ask(2*time.Second), 194, 206)
 			for i, n := range nodes {
 				if !n.fleet.Up() {
-					t.Errorf("%s: host %d has not noticed that the ledger is back", name, i)
+					t.Errorf("%s: host %d has not noticed that the store is back", name, i)
 				}
 			}
 		})
 	}
-	f("errors", func(l *fakeLedger) { l.away = true }, func(l *fakeLedger) { l.away = false })
-	f("a restart", func(l *fakeLedger) { l.away = true }, func(l *fakeLedger) { l.away, l.full = false, map[uint64]int64{} })
-	f("silence", func(l *fakeLedger) { l.swallow = true }, func(l *fakeLedger) { l.swallow = false })
-	f("too slow", func(l *fakeLedger) { l.delay = func() time.Duration { return time.Second } }, func(l *fakeLedger) { l.delay = nil })
-	f("below 0", func(l *fakeLedger) { l.answer = func(e *Entry) { e.Full = -1 } }, func(l *fakeLedger) { l.answer = nil })
-	f("for ever", func(l *fakeLedger) { l.answer = func(e *Entry) { e.Full = math.MaxInt64 } }, func(l *fakeLedger) { l.answer = nil })
-	f("too much", func(l *fakeLedger) { l.answer = func(e *Entry) { e.Full = e.Most() + 1e9 } }, func(l *fakeLedger) { l.answer = nil })
+	f("errors", func(l *fakeStore) { l.away = true }, func(l *fakeStore) { l.away = false })
+	f("a restart", func(l *fakeStore) { l.away = true }, func(l *fakeStore) { l.away, l.full = false, map[uint64]int64{} })
+	f("silence", func(l *fakeStore) { l.swallow = true }, func(l *fakeStore) { l.swallow = false })
+	f("too slow", func(l *fakeStore) { l.delay = func() time.Duration { return time.Second } }, func(l *fakeStore) { l.delay = nil })
+	f("below 0", func(l *fakeStore) { l.answer = func(e *Entry) { e.Full = -1 } }, func(l *fakeStore) { l.answer = nil })
+	f("for ever", func(l *fakeStore) { l.answer = func(e *Entry) { e.Full = math.MaxInt64 } }, func(l *fakeStore) { l.answer = nil })
+	f("too much", func(l *fakeStore) { l.answer = func(e *Entry) { e.Full = e.Most() + 1e9 } }, func(l *fakeStore) { l.answer = nil })
 }
 
-// TestSharedLost: a ledger that has lost everything and was never away, as far as anybody could tell, is told what the hosts know.
+// TestSharedLost: a store that has lost everything and was never away, as far as anybody could tell, is told what the hosts know.
 func TestSharedLost(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := window(1, time.Minute, 20, byIP())
-		ledger := newFakeLedger()
-		nodes, stop := newNodes(t, 4, ledger, DownLocal, w)
+		store := newFakeStore()
+		nodes, stop := newNodes(t, 4, store, DownLocal, w)
 		defer stop()
 		given := 0
 		ask := func() {
@@ -285,12 +285,12 @@ func TestSharedLost(t *testing.T) {
 			t.Errorf("%d were given, of 20 and four leases of 5", given)
 		}
 		time.Sleep(5 * time.Second)
-		ledger.set(func() { clear(ledger.full) })
+		store.set(func() { clear(store.full) })
 		time.Sleep(time.Second) // refused clients ask again what has become of them
 		given = 0
 		ask()
 		if given != 0 {
-			t.Errorf("an empty ledger gives %d", given)
+			t.Errorf("an empty store gives %d", given)
 		}
 	})
 }
@@ -301,9 +301,9 @@ func TestSharedDown(t *testing.T) {
 	f := func(down IfDown, want ...error) {
 		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
-			ledger := newFakeLedger()
-			ledger.swallow = true
-			n := newNode(t, ledger, down, window(1, time.Hour, 2, byIP()), 10)
+			store := newFakeStore()
+			store.swallow = true
+			n := newNode(t, store, down, window(1, time.Hour, 2, byIP()), 10)
 			time.Sleep(time.Second)
 			began := time.Now()
 			for i, err := range want {
@@ -324,9 +324,9 @@ func TestSharedDown(t *testing.T) {
 				t.Errorf("%v: got %+v", down, s)
 			}
 			n.fleet.Stop()
-			ledger.set(func() {
-				if !ledger.closed {
-					t.Error("the ledger is open")
+			store.set(func() {
+				if !store.closed {
+					t.Error("the store is open")
 				}
 			})
 		})
@@ -341,8 +341,8 @@ func TestSharedCharges(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := window(10, time.Minute, 10, byIP())
-		ledger := newFakeLedger()
-		nodes, stop := newNodes(t, 3, ledger, DownLocal, w)
+		store := newFakeStore()
+		nodes, stop := newNodes(t, 3, store, DownLocal, w)
 		defer stop()
 		a, b, c := nodes[0], nodes[1], nodes[2]
 		// left is how many tokens a host would give a key that it has heard of.
@@ -401,9 +401,9 @@ func TestSharedCharges(t *testing.T) {
 		if err := a.rates.reset(0, 10); err != nil {
 			t.Errorf("a key of another host: %v", err)
 		}
-		ledger.set(func() { ledger.away = true })
+		store.set(func() { store.away = true })
 		if err := a.rates.reset(0, 2); !errors.Is(err, ErrStoreAway) {
-			t.Errorf("without the ledger: %v", err)
+			t.Errorf("without the store: %v", err)
 		}
 	})
 }
@@ -412,11 +412,11 @@ func TestSharedCharges(t *testing.T) {
 func TestSharedBatches(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		ledger := newFakeLedger()
-		ledger.delay = func() time.Duration { return time.Millisecond }
+		store := newFakeStore()
+		store.delay = func() time.Duration { return time.Millisecond }
 		largest := 0
-		ledger.judge = func(list []Entry) { largest = max(largest, len(list)) }
-		nodes, stop := newNodes(t, 1, ledger, DownLocal, window(10, time.Minute, 10, byIP()))
+		store.judge = func(list []Entry) { largest = max(largest, len(list)) }
+		nodes, stop := newNodes(t, 1, store, DownLocal, window(10, time.Minute, 10, byIP()))
 		defer stop()
 		const keys = 900
 		for k := range uint64(keys) {
@@ -425,9 +425,9 @@ func TestSharedBatches(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Second)
-		ledger.set(func() {
-			if len(ledger.full) != keys || largest != batchMax {
-				t.Errorf("%d keys are known, in batches of %d", len(ledger.full), largest)
+		store.set(func() {
+			if len(store.full) != keys || largest != batchMax {
+				t.Errorf("%d keys are known, in batches of %d", len(store.full), largest)
 			}
 		})
 		if s := nodes[0].fleet.Status(); s.Settled != keys || s.PutOff != keys/batchMax {
@@ -436,17 +436,17 @@ func TestSharedBatches(t *testing.T) {
 	})
 }
 
-// TestSharedEvicted: keys that are idle make room for others as they do without a ledger, and what was taken is charged to nobody else.
+// TestSharedEvicted: keys that are idle make room for others as they do without a store, and what was taken is charged to nobody else.
 func TestSharedEvicted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		ledger := newFakeLedger()
-		ledger.delay = func() time.Duration { return 20 * time.Millisecond } // buckets are full by then
-		n := newNode(t, ledger, DownLocal, window(1000, time.Second, 10, byIP()), 8)
+		store := newFakeStore()
+		store.delay = func() time.Duration { return 20 * time.Millisecond } // buckets are full by then
+		n := newNode(t, store, DownLocal, window(1000, time.Second, 10, byIP()), 8)
 		time.Sleep(time.Second)
 		taken := map[uint64]int64{}
-		ledger.set(func() {
-			ledger.judge = func(list []Entry) {
+		store.set(func() {
+			store.judge = func(list []Entry) {
 				for _, e := range list {
 					taken[e.Key] += e.taken + e.charged
 				}
@@ -491,7 +491,7 @@ func TestSharedEvicted(t *testing.T) {
 func TestSharedKeys(t *testing.T) {
 	key := func(secret, text string) uint64 {
 		o := options(window(1, time.Second, 1, byIP()))
-		o.Across = &Across{Fleet: NewFleet(FleetOptions{Ledger: newFakeLedger()}), Seed: Seed([]byte(secret), text)}
+		o.Across = &Across{Fleet: NewFleet(FleetOptions{Store: newFakeStore()}), Seed: Seed([]byte(secret), text)}
 		r := mustRates(t, o)
 		return r.plain[0].hash(request(start, "192.0.2.1"), &r.table.seed)
 	}
@@ -500,7 +500,7 @@ func TestSharedKeys(t *testing.T) {
 	}
 }
 
-// TestSharedSlotReused: what the ledger was to be told of a key is not told of the one that has come into its place, with the numbers of
+// TestSharedSlotReused: what the store was to be told of a key is not told of the one that has come into its place, with the numbers of
 // another window.
 func TestSharedSlotReused(t *testing.T) {
 	f := NewFleet(FleetOptions{Name: "redis", Timeout: 2 * time.Second, Idle: true})
@@ -520,7 +520,7 @@ func TestSharedSlotReused(t *testing.T) {
 	now += int64(3 * time.Second) // an answer may take 2: nothing has made room yet
 	take(day, 1000)
 	if n := day.table.live(uint64(now)); n != 0 {
-		t.Errorf("%d places were given away while the ledger may still be told of them", n)
+		t.Errorf("%d places were given away while the store may still be told of them", n)
 	}
 	now += int64(3 * time.Second)
 	take(day, 1000)
@@ -529,11 +529,11 @@ func TestSharedSlotReused(t *testing.T) {
 	}
 	f.collect(now)
 	if len(f.batch) == 0 {
-		t.Fatal("the ledger is told nothing")
+		t.Fatal("the store is told nothing")
 	}
 	for i := range f.batch {
 		if e := &f.batch[i]; e.shared != day || e.Burst != day.burst || e.Key>>40 < 1000 {
-			t.Errorf("the ledger is told of %x that a burst of it takes %v", e.Key, time.Duration(e.Burst))
+			t.Errorf("the store is told of %x that a burst of it takes %v", e.Key, time.Duration(e.Burst))
 		}
 	}
 }

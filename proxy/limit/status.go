@@ -130,7 +130,7 @@ func (r *Rates) Reset(id string) error {
 // ErrStoreAway says that a bucket was filled on this host alone.
 var ErrStoreAway = errors.New("the store does not answer, and the other hosts go by what they know: the key was reset on this one alone")
 
-// reset fills a bucket here, and in the ledger, from which the other hosts learn of it.
+// reset fills a bucket here, and in the store, from which the other hosts learn of it.
 func (r *Rates) reset(window int, key uint64) error {
 	known, err := false, error(nil)
 	if s, shared := r.tokens[window].(*Shared); shared {

@@ -75,9 +75,9 @@ func zipf(keys []uint64) []uint64 {
 	return drawn
 }
 
-// BenchmarkTakeShared is a decision on one of a thousand keys whose buckets hosts share, while a ledger in memory settles them.
+// BenchmarkTakeShared is a decision on one of a thousand keys whose buckets hosts share, while a store in memory settles them.
 func BenchmarkTakeShared(b *testing.B) {
-	fleet := NewFleet(FleetOptions{Name: "redis", Ledger: newFakeLedger(), Timeout: time.Second})
+	fleet := NewFleet(FleetOptions{Name: "redis", Store: newFakeStore(), Timeout: time.Second})
 	o := options(Window{Text: "w", Count: 1_000_000, Per: time.Second, Burst: 1 << 30, By: byIP()})
 	o.Across = &Across{Fleet: fleet, Held: new(counter), Fallbacks: new(counter)}
 	r := mustRates(b, o)

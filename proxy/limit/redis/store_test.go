@@ -252,7 +252,7 @@ func (c *count) Add(n uint64) { c.Uint64.Add(n) }
 func newHost(t *testing.T, server *redistest.Server, ifDown limit.IfDown, w limit.Window) *host {
 	t.Helper()
 	return hostOf(t, limit.NewFleet(limit.FleetOptions{Name: "redis", Timeout: timeout,
-		Ledger: redis.New(redis.Options{Network: "tcp", Address: server.Address(), Prefix: "test", Timeout: timeout})}), ifDown, w)
+		Store: redis.New(redis.Options{Network: "tcp", Address: server.Address(), Prefix: "test", Timeout: timeout})}), ifDown, w)
 }
 
 func hostOf(t *testing.T, fleet *limit.Fleet, ifDown limit.IfDown, w limit.Window) *host {
@@ -487,7 +487,7 @@ func TestHostileReplies(t *testing.T) {
 		"*1\r\n*0\r\n", "*2\r\n:1\r\n:1\r\n", "*-1\r\n", "$-1\r\n", "-NOSCRIPT none\r\n", "-ERR \x00\r\n", "?\r\n", "*99999999\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n",
 	} {
 		l := redis.New(redis.Options{Network: "tcp", Address: hostile(t, reply), Prefix: "test", Timeout: 100 * time.Millisecond})
-		fleet := limit.NewFleet(limit.FleetOptions{Name: "redis", Ledger: l, Timeout: 100 * time.Millisecond})
+		fleet := limit.NewFleet(limit.FleetOptions{Name: "redis", Store: l, Timeout: 100 * time.Millisecond})
 		h := hostOf(t, fleet, limit.DownLocal, perHost(100, time.Minute, 100))
 		var s limit.FleetStatus
 		eventually(t, "an answer to "+reply, func() bool {

@@ -9,8 +9,8 @@ import (
 	"sluice/proxy/wire"
 )
 
-// fakeLedger is what a Ledger has to be, in a few lines and in memory. It can be slow, away, wrong, and lose everything.
-type fakeLedger struct {
+// fakeStore is what a Store has to be, in a few lines and in memory. It can be slow, away, wrong, and lose everything.
+type fakeStore struct {
 	mu      sync.Mutex
 	full    map[uint64]int64 // when buckets are full
 	delay   func() time.Duration
@@ -22,18 +22,18 @@ type fakeLedger struct {
 	closed  bool
 }
 
-func newFakeLedger() *fakeLedger { return &fakeLedger{full: map[uint64]int64{}} }
+func newFakeStore() *fakeStore { return &fakeStore{full: map[uint64]int64{}} }
 
-// set changes how the ledger is.
-func (l *fakeLedger) set(f func()) {
+// set changes how the store is.
+func (l *fakeStore) set(f func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	f()
 }
 
-var errAway = errors.New("the ledger is away")
+var errAway = errors.New("the store is away")
 
-func (l *fakeLedger) Settle(ctx context.Context, entries []Entry) error {
+func (l *fakeStore) Settle(ctx context.Context, entries []Entry) error {
 	l.mu.Lock()
 	delay, away, swallow := l.delay, l.away, l.swallow
 	l.mu.Unlock()
@@ -90,7 +90,7 @@ func pauseFor(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func (l *fakeLedger) Reset(_ context.Context, e Entry) (bool, error) {
+func (l *fakeStore) Reset(_ context.Context, e Entry) (bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.away {
@@ -101,13 +101,13 @@ func (l *fakeLedger) Reset(_ context.Context, e Entry) (bool, error) {
 	return known, nil
 }
 
-func (l *fakeLedger) Close() {
+func (l *fakeStore) Close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
 }
 
-// sharedLedger is the one ledger of several hosts, of which each closes its own.
-type sharedLedger struct{ *fakeLedger }
+// sharedStore is the one store of several hosts, of which each closes its own.
+type sharedStore struct{ *fakeStore }
 
-func (sharedLedger) Close() {}
+func (sharedStore) Close() {}

@@ -1,7 +1,7 @@
 // Package redis has the buckets that hosts share in a Redis, or a Valkey.
 //
 // A bucket is a key with the time at which it will be full, by that server's clock: those of the hosts may differ. A batch
-// of them is charged by one call of a script (ledger.lua), which is all or nothing. Keys expire by themselves, two seconds after
+// of them is charged by one call of a script (store.lua), which is all or nothing. Keys expire by themselves, two seconds after
 // their bucket is full, or would be if nothing had been given back. What stands there is the name of a policy and a hash, see limit.Seed: nothing that a client has sent.
 //
 // One connection is used at a time. Cluster and Sentinel are not spoken.
@@ -37,8 +37,8 @@ type Options struct {
 	Timeout  time.Duration
 }
 
-// Ledger is a limit.Ledger in a Redis.
-type Ledger struct {
+// Store is a limit.Store in a Redis.
+type Store struct {
 	options Options
 	keys    []string
 	args    []string
@@ -48,16 +48,16 @@ type Ledger struct {
 	closed bool
 }
 
-//go:embed ledger.lua
+//go:embed store.lua
 var source string
 
 var charge = rueidis.NewLuaScript(source)
 
-// New returns a ledger that connects when it is first used.
-func New(o Options) *Ledger { return &Ledger{options: o} }
+// New returns a store that connects when it is first used.
+func New(o Options) *Store { return &Store{options: o} }
 
 // open returns the client, which there is once the server has answered.
-func (l *Ledger) open() (rueidis.Client, error) {
+func (l *Store) open() (rueidis.Client, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.client != nil || l.closed {
@@ -88,7 +88,7 @@ func (l *Ledger) open() (rueidis.Client, error) {
 var errClosed = errors.New("the store is not used any more")
 
 // Settle charges the buckets.
-func (l *Ledger) Settle(ctx context.Context, entries []limit.Entry) error {
+func (l *Store) Settle(ctx context.Context, entries []limit.Entry) error {
 	client, err := l.open()
 	switch {
 	case err != nil:
@@ -143,7 +143,7 @@ func micros(ns int64) string {
 	return strconv.FormatInt(n, 10)
 }
 
-func (l *Ledger) key(e *limit.Entry) string {
+func (l *Store) key(e *limit.Entry) string {
 	var k [8]byte
 	for i := range k {
 		k[i] = byte(e.Key >> (56 - 8*i))
@@ -160,7 +160,7 @@ redis.call('SET', KEYS[1], string.format('%.0f %.0f', now, now + ARGV[1] * 1000)
 return known`)
 
 // Reset fills a bucket.
-func (l *Ledger) Reset(ctx context.Context, e limit.Entry) (bool, error) {
+func (l *Store) Reset(ctx context.Context, e limit.Entry) (bool, error) {
 	client, err := l.open()
 	switch {
 	case err != nil:
@@ -174,7 +174,7 @@ func (l *Ledger) Reset(ctx context.Context, e limit.Entry) (bool, error) {
 }
 
 // Close ends the connections.
-func (l *Ledger) Close() {
+func (l *Store) Close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true

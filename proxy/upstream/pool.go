@@ -115,7 +115,7 @@ func (c *conn) wantsLook(x *proxy.Exchange) bool {
 //
 // Only after a response that came whole, its length and no more: after one without a body an origin that breaks the rules is
 // likely to send one.
-const trustFor = 100 * time.Microsecond
+const trustFor = time.Millisecond
 
 func (c *conn) trusted(x *proxy.Exchange) bool {
 	unused := x.UpstreamAt - c.idleSince // negative if x has waited since before: nobody knows then

@@ -18,6 +18,28 @@ listen:
 routes: { a: { match: /a, respond: { status: 204 } } }
 `
 
+// TestDoorAfterPolicy: a listener gets its limits in a reload that takes a policy of the same name away.
+func TestDoorAfterPolicy(t *testing.T) {
+	r := newRuntime(t)
+	f := func(policy string, listener string) {
+		t.Helper()
+		p := mustCompile(t, r, "listen: { web: { address: \"127.0.0.1:8080\""+listener+" } }\npolicies: { "+policy+": { rate_limit: { allow: 2/h per ip } } }\n"+
+			"routes: { a: { match: /a, use: ["+policy+"], respond: { status: 204 } } }\n")
+		r.Commit(p)
+		if got := p.Listeners[0].Door != nil; got != (listener != "") {
+			t.Errorf("%s beside %q: there is a door: %v", policy, listener, got)
+		}
+		if got := len(r.Limits()); got != 1 && listener == "" || got != 2 && listener != "" {
+			t.Errorf("%s beside %q: %d are listed", policy, listener, got)
+		}
+	}
+	const limits = ", limits: { new_connections: 2/h per ip }"
+	f("listen.web", "")
+	f("fair", limits)
+	f("listen.web", "")
+	f("listen.other", limits)
+}
+
 func TestExplainDoors(t *testing.T) {
 	p := mustCompile(t, New(Options{Dry: true}), doors)
 	f := func(client string, want ...string) {

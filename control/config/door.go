@@ -20,6 +20,7 @@ func (v *validator) door(l *Listener, path string) {
 	if d == nil {
 		return
 	}
+	v.calledAs(path)
 	path = joinPath(path, "limits")
 	if d.New == nil && d.Handshakes == nil && d.Connections == nil {
 		for _, key := range []string{"new_connections", "handshakes", "connections"} {
@@ -56,4 +57,11 @@ func (v *validator) door(l *Listener, path string) {
 	check("new_connections", len(d.New), "50/s per ip", rates(d.New))
 	check("handshakes", len(d.Handshakes), "20/s per ip", rates(d.Handshakes))
 	check("connections", len(d.Connections), "200 per ip", func(i int) (Pos, []KeyPart) { return d.Connections[i].Pos, d.Connections[i].By })
+}
+
+// calledAs wants that no policy that limits is called as a listener that does: metrics apart, both are known by that name alone.
+func (v *validator) calledAs(listener string) {
+	if p, there := v.config.Policies.Get(listener); there && (p.RateLimit != nil || p.Concurrent != nil || p.Quota != nil) {
+		v.fail(joinPath("policies", listener), "is the name by which "+listener+".limits are listed and reset", "call the policy something else")
+	}
 }

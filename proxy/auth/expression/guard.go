@@ -18,6 +18,7 @@ var ErrRefused = &proxy.Error{Status: 403, Code: "not_authorized", Side: proxy.B
 var (
 	errMissing = failing("the expression asks for something that is not there")
 	errRepeats = failing("the expression asks for something that is there more than once")
+	errParts   = failing("the expression asks for a parameter beside a semicolon, which ends one to some services only")
 	errKind    = failing("the expression compares or combines what does not go together")
 	errCost    = failing("the expression costs more than one may")
 	errFailed  = failing("the expression has failed")
@@ -74,6 +75,8 @@ func causeOf(err error) *proxy.Error {
 		switch e.Error() {
 		case errTwice.(*types.Err).Error():
 			return errRepeats
+		case errUnsure.(*types.Err).Error():
+			return errParts
 		case errNobody.(*types.Err).Error(), errNoCertificate.(*types.Err).Error():
 			return errMissing
 		}

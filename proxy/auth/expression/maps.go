@@ -73,7 +73,7 @@ var query = &source{
 		for key, sure := range parameters(x.Request.Query) {
 			if proxy.UnescapesTo(key, name) {
 				if n++; !sure {
-					return errTwice
+					return errUnsure
 				}
 			}
 		}
@@ -180,10 +180,10 @@ func (l *lookup) Get(key ref.Val) ref.Val {
 	return errNoKey
 }
 
-// Contains implements traits.Container. What is there more than once is there.
+// Contains implements traits.Container. What is there more than once is there, and what is a parameter only to some.
 func (l *lookup) Contains(key ref.Val) ref.Val {
 	v, _ := l.Find(key)
-	if v != nil && v != errTwice && types.IsError(v) {
+	if v != nil && v != errTwice && v != errUnsure && types.IsError(v) {
 		return v
 	}
 	return types.Bool(v != nil)

@@ -106,6 +106,7 @@ var (
 	errNobody        = types.NewErrFromString("nobody knows who the client is")
 	errNoKey         = types.NewErrFromString("no such key")
 	errTwice         = types.NewErrFromString("it is there more than once")
+	errUnsure        = types.NewErrFromString("a semicolon beside it may end a parameter, or not")
 	errNoAddress     = types.NewErrFromString("it is no address")
 )
 

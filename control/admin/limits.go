@@ -18,7 +18,7 @@ func (s *Server) limits(ctx *fasthttp.RequestCtx) {
 		}
 		usage, err := s.gateway.QuotaUsage(string(args.Peek("policy")), values)
 		if err != nil {
-			fail(ctx, problem{Status: 404, Code: "no_quota", Detail: "There is no such policy: " + err.Error() + "."})
+			fail(ctx, problem{Status: 404, Code: "no_quota", Detail: "There is nothing to list: " + err.Error() + "."})
 			return
 		}
 		answer(ctx, 200, map[string]any{"usage": list(usage)})
@@ -52,7 +52,7 @@ func (s *Server) resetLimit(ctx *fasthttp.RequestCtx) {
 	case err == nil:
 		answer(ctx, 200, map[string]any{"reset": true})
 	case errors.Is(err, compile.ErrNoLimit):
-		fail(ctx, problem{Status: 404, Code: "no_limit", Detail: "There is no such policy: " + err.Error() + "."})
+		fail(ctx, problem{Status: 404, Code: "no_limit", Detail: "There is nothing to reset: " + err.Error() + "."})
 	case errors.Is(err, limit.ErrUnknownKey):
 		fail(ctx, problem{Status: 404, Code: "unknown_key", Detail: "There is nothing to reset: " + err.Error() + "."})
 	case errors.Is(err, limit.ErrStoreAway):

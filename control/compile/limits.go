@@ -316,8 +316,8 @@ func (r *Runtime) eachLimiter(f func(name string, l *limiter)) {
 	}
 }
 
-// ErrNoLimit says that no policy of a name limits rates, or quotas.
-var ErrNoLimit = errors.New("no policy of this name limits rates or has quotas")
+// ErrNoLimit says that nothing of a name limits anything.
+var ErrNoLimit = errors.New("no policy of this name, and no listener (listen.NAME), limits anything")
 
 // QuotaUsage returns what one key has used of the quotas of a policy: the one with these values.
 func (r *Runtime) QuotaUsage(policy string, values []string) ([]limit.QuotaUsage, error) {
@@ -333,7 +333,7 @@ func (r *Runtime) QuotaUsage(policy string, values []string) ([]limit.QuotaUsage
 // ErrNoQuota says that no policy of a name has quotas.
 var ErrNoQuota = errors.New("no policy of this name has quotas")
 
-// ResetLimit fills the bucket of one key of a policy: of the one with this id, as Limits has it, or with these values.
+// ResetLimit fills the bucket of one key of a policy, or of a listener (listen.NAME): of the one with this id, as Limits has it, or with these values.
 func (r *Runtime) ResetLimit(policy, id string, values []string) error {
 	r.mu.Lock()
 	l := r.limiters[policy]

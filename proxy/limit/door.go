@@ -369,18 +369,22 @@ func (d *Door) ResetValues(values ...string) error {
 	if len(values) != 1 {
 		return errors.New("the key of a listener is an address")
 	}
-	found := false
+	addressed, found := false, false
 	for _, g := range d.gates() {
 		for i, tokens := range g.tokens {
 			if len(g.keys[i].parts) == 0 {
 				continue
 			}
+			addressed = true
 			key, err := g.keys[i].hashOf(values, &g.table.seed)
 			if err != nil {
 				return err
 			}
 			found = tokens.Reset(key) || found
 		}
+	}
+	if !addressed {
+		return errors.New("the rates of the listener count all clients together: send the id")
 	}
 	return known(found)
 }

@@ -376,6 +376,14 @@ func TestDoorKeys(t *testing.T) {
 	if left := d.connect.tokens[1].Look(d.connect.key(1, a), 0, wire.Now()).Full; left != 0 {
 		t.Errorf("the bucket of the prefix is full in %d ns", left)
 	}
+	together := mustDoor(t, DoorOptions{Connect: []Window{window(1, time.Hour, 1, nil)}, Open: []Ceiling{{Text: "9 per ip", Max: 9, By: byIP()}}})
+	together.Enter(a)
+	if err := together.ResetValues("192.0.2.1"); err == nil || !strings.Contains(err.Error(), "count all clients together: send the id") {
+		t.Errorf("got %v", err)
+	}
+	if err := together.Reset(id(0, together.connect.key(0, a))); err != nil {
+		t.Error(err)
+	}
 	only := mustDoor(t, DoorOptions{Open: []Ceiling{{Text: "1", Max: 1}}})
 	if err := only.ResetValues("192.0.2.1"); err != ErrNoReset {
 		t.Errorf("got %v", err)

@@ -5,7 +5,7 @@ import "fmt"
 // OAuthClient is who the gateway is to a provider of OAuth 2, in the policies that ask one.
 type OAuthClient struct {
 	ClientID     Text     `cfg:"client_id" required:"true" doc:"the name that the issuer knows the gateway by"`
-	ClientSecret Secret   `cfg:"client_secret" doc:"the secret that the issuer has given to the gateway; public clients have none"`
+	ClientSecret Secret   `cfg:"client_secret" doc:"the secret that the issuer has given to the gateway"`
 	ClientKey    Secret   `cfg:"client_key" doc:"a private key in PEM, in the place of a secret (private_key_jwt): ${file:...}"`
 	ClientAuth   string   `cfg:"client_auth" default:"auto" enum:"auto,client_secret_basic,client_secret_post,private_key_jwt,none" doc:"how the gateway says who it is; auto takes what the issuer takes"`
 	CA           *Content `cfg:"ca" doc:"file of PEM certificates to trust as the issuer's server, instead of the system's"`

@@ -91,7 +91,7 @@ func (g *gateway) registerConnections() {
 
 func (g *gateway) registerTLS() {
 	m := g.metrics
-	m.Func("sluice_tls_handshakes_total", "TLS handshakes, by their result; refused are those over limits.handshakes.", func(yield func(string, float64) bool) {
+	m.Func("sluice_tls_handshakes_total", "TLS handshakes, by their result; refused are those over limits.handshakes of the gateway: sluice_listener_refused_total has those over a listener's.", func(yield func(string, float64) bool) {
 		h := g.server.Handshakes()
 		_ = yield(observe.Labels("result", "completed"), float64(h.Completed)) &&
 			yield(observe.Labels("result", "failed"), float64(h.Failed)) &&

@@ -345,7 +345,7 @@ func (g *gateway) registerStores() {
 		}
 	}
 	m.Func("sluice_limit_store_up", "1 while the store of limits that hosts share answers.", stores(func(s *limit.FleetStatus) float64 { return number(s.Up) }))
-	m.Func("sluice_limit_store_calls_total", "Calls of the store: a batch of keys each, or a question whether it answers.", stores(func(s *limit.FleetStatus) float64 { return float64(s.Calls) }))
+	m.Func("sluice_limit_store_calls_total", "Calls of the store: a batch of keys each, a reset, or a question whether it answers.", stores(func(s *limit.FleetStatus) float64 { return float64(s.Calls) }))
 	m.Func("sluice_limit_store_failures_total", "Calls that failed, or took too long.", stores(func(s *limit.FleetStatus) float64 { return float64(s.Failed) }))
 	m.Func("sluice_limit_store_seconds_total", "Time that calls took, in which no request waited.", stores(func(s *limit.FleetStatus) float64 { return s.Spent.Seconds() }))
 	m.Func("sluice_limit_store_leases_total", "Leases that the store has renewed: one for each key in a batch.", stores(func(s *limit.FleetStatus) float64 { return float64(s.Settled) }))

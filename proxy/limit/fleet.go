@@ -272,6 +272,7 @@ func (f *Fleet) move(ctx context.Context, l *Link) {
 		f.down(ctx, err)
 		l.wait() // it is used by one goroutine at a time
 	}
+	f.count(l.took, err)
 	f.mu.Lock()
 	before := f.link.Swap(l)
 	for _, r := range f.members {
@@ -398,12 +399,17 @@ func (f *Fleet) call(ctx context.Context, entries []Entry) error {
 	if err == nil {
 		err = plausible(entries)
 	}
+	f.count(time.Since(began), err)
+	return err
+}
+
+// count counts a call of the store.
+func (f *Fleet) count(took time.Duration, err error) {
 	f.calls.Add(1)
-	f.spent.Add(int64(time.Since(began)))
+	f.spent.Add(int64(took))
 	if err != nil {
 		f.failed.Add(1)
 	}
-	return err
 }
 
 // plausible holds the answers against what a bucket can be: a store that does not do its part must not let everybody in, or nobody. What it
@@ -447,11 +453,13 @@ func (f *Fleet) reset(e Entry) (bool, error) {
 	if !f.Up() {
 		return false, ErrStoreAway
 	}
+	began := time.Now()
 	l := f.link.Load()
 	known, err := l.reset(e)
 	if now := f.link.Load(); err != nil && now != l {
 		known, err = now.reset(e) // the first one was closed meanwhile
 	}
+	f.count(time.Since(began), err)
 	if err != nil {
 		return false, fmt.Errorf("%w (%v)", ErrStoreAway, err)
 	}

@@ -15,6 +15,7 @@ type Link struct {
 	once  sync.Once
 	tried chan struct{} // closed when it was tried
 	err   error         // what has come of that
+	took  time.Duration
 }
 
 // NewLink returns a link that was not tried.
@@ -31,7 +32,9 @@ func (l *Link) Try(ctx context.Context) error {
 			defer close(l.tried)
 			ctx, cancel := context.WithTimeout(context.Background(), l.timeout)
 			defer cancel()
+			began := time.Now()
 			l.err = l.store.Settle(ctx, nil)
+			l.took = time.Since(began)
 		}()
 	})
 	select {

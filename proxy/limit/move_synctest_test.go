@@ -119,6 +119,45 @@ func TestMoveDown(t *testing.T) {
 	}
 }
 
+// TestCallsCounted: whatever is asked of a store counts, also while it is not yet the one that there is.
+func TestCallsCounted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		first, second, dead := newFakeStore(), newFakeStore(), newFakeStore()
+		n := newNode(t, first, DownDeny, window(100, time.Hour, 100, byIP()), 1000)
+		defer n.fleet.Stop()
+		n.fleet.Prepare()
+		f := func(failed uint64) FleetStatus {
+			t.Helper()
+			time.Sleep(100 * time.Millisecond)
+			synctest.Wait()
+			s := n.fleet.Status()
+			if good := uint64(first.calls + second.calls); s.Calls != good+failed || s.Failed != failed {
+				t.Errorf("%d calls are counted, of which %d failed; the stores have answered %d", s.Calls, s.Failed, good)
+			}
+			return s
+		}
+		f(0)
+		second.delay = func() time.Duration { return 50 * time.Millisecond }
+		l := NewLink(second, time.Second)
+		if err := l.Try(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		second.set(func() { second.delay = nil })
+		n.fleet.Move(l)
+		if s := f(0); s.Spent != 50*time.Millisecond {
+			t.Errorf("calls took %v", s.Spent)
+		}
+		if err := n.rates.ResetValues("192.0.2.1"); err != ErrUnknownKey {
+			t.Error(err)
+		}
+		f(0)
+		dead.away = true
+		n.fleet.Move(NewLink(dead, time.Second))
+		f(2) // the link was tried, and then asked whether it is back
+	})
+}
+
 // TestPrepare: it returns when the store has answered, and at the end of its time if it does not.
 func TestPrepare(t *testing.T) {
 	t.Parallel()

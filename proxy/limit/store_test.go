@@ -96,6 +96,7 @@ func (l *fakeStore) Reset(_ context.Context, e Entry) (bool, error) {
 	if l.away {
 		return false, errAway
 	}
+	l.calls++
 	_, known := l.full[e.Key]
 	l.full[e.Key] = wire.Now()
 	return known, nil

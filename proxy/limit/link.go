@@ -19,8 +19,8 @@ type Link struct {
 }
 
 // NewLink returns a link that was not tried.
-func NewLink(l Store, timeout time.Duration) *Link {
-	return &Link{store: l, timeout: timeout, tried: make(chan struct{})}
+func NewLink(store Store, timeout time.Duration) *Link {
+	return &Link{store: store, timeout: timeout, tried: make(chan struct{})}
 }
 
 // Try finds out, the first time that it is called, whether the store answers. It returns after the timeout at the latest.

@@ -114,8 +114,8 @@ func TestMoveDown(t *testing.T) {
 		})
 	}
 	for _, try := range []bool{true, false} {
-		f(func(l *fakeStore) { l.away = true }, try)
-		f(func(l *fakeStore) { l.swallow = true }, try)
+		f(func(s *fakeStore) { s.away = true }, try)
+		f(func(s *fakeStore) { s.swallow = true }, try)
 	}
 }
 
@@ -164,9 +164,9 @@ func TestPrepare(t *testing.T) {
 	f := func(prepare func(*fakeStore), up bool, within time.Duration) {
 		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
-			l := newFakeStore()
-			prepare(l)
-			fleet := NewFleet(FleetOptions{Name: "redis", Store: l, Timeout: 250 * time.Millisecond})
+			store := newFakeStore()
+			prepare(store)
+			fleet := NewFleet(FleetOptions{Name: "redis", Store: store, Timeout: 250 * time.Millisecond})
 			began := time.Now()
 			for range 2 { // a second time it is there
 				fleet.Prepare()
@@ -175,15 +175,15 @@ func TestPrepare(t *testing.T) {
 				}
 			}
 			fleet.Stop()
-			if !l.closed {
+			if !store.closed {
 				t.Error("the store is not closed")
 			}
 		})
 	}
 	f(func(*fakeStore) {}, true, 0)
-	f(func(l *fakeStore) { l.delay = func() time.Duration { return 100 * time.Millisecond } }, true, 100*time.Millisecond)
-	f(func(l *fakeStore) { l.away = true }, false, 0)
-	f(func(l *fakeStore) { l.swallow = true }, false, 250*time.Millisecond)
+	f(func(s *fakeStore) { s.delay = func() time.Duration { return 100 * time.Millisecond } }, true, 100*time.Millisecond)
+	f(func(s *fakeStore) { s.away = true }, false, 0)
+	f(func(s *fakeStore) { s.swallow = true }, false, 250*time.Millisecond)
 }
 
 // TestMoveWithinBound: hosts whose links are changed again and again, at any moment, give together what is said of a fleet and no more, and what they

@@ -205,7 +205,7 @@ func TestSharedNotStarved(t *testing.T) {
 // the fleet goes on together at once, and nobody gets another burst.
 func TestSharedStoreAway(t *testing.T) {
 	t.Parallel()
-	f := func(name string, away func(l *fakeStore), back func(l *fakeStore)) {
+	f := func(name string, away func(s *fakeStore), back func(s *fakeStore)) {
 		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
 			const hosts = 4
@@ -254,13 +254,13 @@ func TestSharedStoreAway(t *testing.T) {
 			}
 		})
 	}
-	f("errors", func(l *fakeStore) { l.away = true }, func(l *fakeStore) { l.away = false })
-	f("a restart", func(l *fakeStore) { l.away = true }, func(l *fakeStore) { l.away, l.full = false, map[uint64]int64{} })
-	f("silence", func(l *fakeStore) { l.swallow = true }, func(l *fakeStore) { l.swallow = false })
-	f("too slow", func(l *fakeStore) { l.delay = func() time.Duration { return time.Second } }, func(l *fakeStore) { l.delay = nil })
-	f("below 0", func(l *fakeStore) { l.answer = func(e *Entry) { e.Full = -1 } }, func(l *fakeStore) { l.answer = nil })
-	f("for ever", func(l *fakeStore) { l.answer = func(e *Entry) { e.Full = math.MaxInt64 } }, func(l *fakeStore) { l.answer = nil })
-	f("too much", func(l *fakeStore) { l.answer = func(e *Entry) { e.Full = e.Most() + 1e9 } }, func(l *fakeStore) { l.answer = nil })
+	f("errors", func(s *fakeStore) { s.away = true }, func(s *fakeStore) { s.away = false })
+	f("a restart", func(s *fakeStore) { s.away = true }, func(s *fakeStore) { s.away, s.full = false, map[uint64]int64{} })
+	f("silence", func(s *fakeStore) { s.swallow = true }, func(s *fakeStore) { s.swallow = false })
+	f("too slow", func(s *fakeStore) { s.delay = func() time.Duration { return time.Second } }, func(s *fakeStore) { s.delay = nil })
+	f("below 0", func(s *fakeStore) { s.answer = func(e *Entry) { e.Full = -1 } }, func(s *fakeStore) { s.answer = nil })
+	f("for ever", func(s *fakeStore) { s.answer = func(e *Entry) { e.Full = math.MaxInt64 } }, func(s *fakeStore) { s.answer = nil })
+	f("too much", func(s *fakeStore) { s.answer = func(e *Entry) { e.Full = e.Most() + 1e9 } }, func(s *fakeStore) { s.answer = nil })
 }
 
 // TestSharedLost: a store that has lost everything and was never away, as far as anybody could tell, is told what the hosts know.

@@ -25,18 +25,18 @@ type fakeStore struct {
 func newFakeStore() *fakeStore { return &fakeStore{full: map[uint64]int64{}} }
 
 // set changes how the store is.
-func (l *fakeStore) set(f func()) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (s *fakeStore) set(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	f()
 }
 
 var errAway = errors.New("the store is away")
 
-func (l *fakeStore) Settle(ctx context.Context, entries []Entry) error {
-	l.mu.Lock()
-	delay, away, swallow := l.delay, l.away, l.swallow
-	l.mu.Unlock()
+func (s *fakeStore) Settle(ctx context.Context, entries []Entry) error {
+	s.mu.Lock()
+	delay, away, swallow := s.delay, s.away, s.swallow
+	s.mu.Unlock()
 	if swallow {
 		<-ctx.Done()
 		return ctx.Err()
@@ -52,13 +52,13 @@ func (l *fakeStore) Settle(ctx context.Context, entries []Entry) error {
 		}
 		defer pauseFor(ctx, d-d/2)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	now := wire.Now()
-	l.calls++
+	s.calls++
 	for i := range entries {
 		e := &entries[i]
-		at, known := l.full[e.Key]
+		at, known := s.full[e.Key]
 		if !known || e.Merge {
 			at = max(at, now+e.View)
 		}
@@ -69,14 +69,14 @@ func (l *fakeStore) Settle(ctx context.Context, entries []Entry) error {
 			at = max(at+e.Charge, now)
 		}
 		at = min(at, now+e.Most())
-		l.full[e.Key] = at
+		s.full[e.Key] = at
 		e.Full = at - now
-		if l.answer != nil {
-			l.answer(e)
+		if s.answer != nil {
+			s.answer(e)
 		}
 	}
-	if l.judge != nil {
-		l.judge(entries)
+	if s.judge != nil {
+		s.judge(entries)
 	}
 	return nil
 }
@@ -90,22 +90,22 @@ func pauseFor(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func (l *fakeStore) Reset(_ context.Context, e Entry) (bool, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.away {
+func (s *fakeStore) Reset(_ context.Context, e Entry) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.away {
 		return false, errAway
 	}
-	l.calls++
-	_, known := l.full[e.Key]
-	l.full[e.Key] = wire.Now()
+	s.calls++
+	_, known := s.full[e.Key]
+	s.full[e.Key] = wire.Now()
 	return known, nil
 }
 
-func (l *fakeStore) Close() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.closed = true
+func (s *fakeStore) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
 }
 
 // sharedStore is the one store of several hosts, of which each closes its own.

@@ -34,17 +34,17 @@ func TestRights(t *testing.T) {
 		if got := server.Command(t, user...); got[0] != "OK" {
 			t.Fatal(got)
 		}
-		l := redis.New(redis.Options{Network: "unix", Address: server.Socket(), Database: database, User: "sluice", Password: "secret", Prefix: "test", Timeout: patience})
-		defer l.Close()
+		store := redis.New(redis.Options{Network: "unix", Address: server.Socket(), Database: database, User: "sluice", Password: "secret", Prefix: "test", Timeout: patience})
+		defer store.Close()
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		for range 2 { // the script is known from the second time on
 			entries := []limit.Entry{{Policy: "p", Key: 1, Burst: int64(time.Minute), Take: int64(time.Second)}}
-			if err := l.Settle(ctx, entries); err != nil || entries[0].Full == 0 {
+			if err := store.Settle(ctx, entries); err != nil || entries[0].Full == 0 {
 				t.Errorf("it is full in %d, %v", entries[0].Full, err)
 			}
 		}
-		if known, err := l.Reset(ctx, limit.Entry{Policy: "p", Key: 1, Burst: int64(time.Minute)}); !known || err != nil {
+		if known, err := store.Reset(ctx, limit.Entry{Policy: "p", Key: 1, Burst: int64(time.Minute)}); !known || err != nil {
 			t.Errorf("reset: %v, %v", known, err)
 		}
 		if refused := server.Command(t, "ACL", "LOG"); len(refused) > 0 {

@@ -57,22 +57,22 @@ var charge = rueidis.NewLuaScript(source)
 func New(o Options) *Store { return &Store{options: o} }
 
 // open returns the client, which there is once the server has answered.
-func (l *Store) open() (rueidis.Client, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.client != nil || l.closed {
-		return l.client, nil
+func (s *Store) open() (rueidis.Client, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.client != nil || s.closed {
+		return s.client, nil
 	}
 	o := rueidis.ClientOption{
-		InitAddress: []string{l.options.Address}, SelectDB: l.options.Database,
-		Username: l.options.User, Password: l.options.Password, TLSConfig: l.options.TLS,
-		Dialer:            net.Dialer{Timeout: l.options.Timeout, KeepAlive: time.Second},
-		ConnWriteTimeout:  l.options.Timeout,
+		InitAddress: []string{s.options.Address}, SelectDB: s.options.Database,
+		Username: s.options.User, Password: s.options.Password, TLSConfig: s.options.TLS,
+		Dialer:            net.Dialer{Timeout: s.options.Timeout, KeepAlive: time.Second},
+		ConnWriteTimeout:  s.options.Timeout,
 		ForceSingleClient: true, DisableCache: true, DisableRetry: true, AlwaysRESP2: true,
 		// A call has a connection to itself: one that does not answer is closed with its call.
 		DisableAutoPipelining: true, BlockingPoolSize: 4,
 	}
-	if l.options.Network == "unix" {
+	if s.options.Network == "unix" {
 		o.DialCtxFn = func(ctx context.Context, path string, d *net.Dialer, _ *tls.Config) (net.Conn, error) {
 			return d.DialContext(ctx, "unix", path)
 		}
@@ -81,15 +81,15 @@ func (l *Store) open() (rueidis.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot connect: %w", err)
 	}
-	l.client = client
+	s.client = client
 	return client, nil
 }
 
 var errClosed = errors.New("the store is not used any more")
 
 // Settle charges the buckets.
-func (l *Store) Settle(ctx context.Context, entries []limit.Entry) error {
-	client, err := l.open()
+func (s *Store) Settle(ctx context.Context, entries []limit.Entry) error {
+	client, err := s.open()
 	switch {
 	case err != nil:
 		return err
@@ -97,19 +97,19 @@ func (l *Store) Settle(ctx context.Context, entries []limit.Entry) error {
 		return errClosed
 	case len(entries) == 0:
 		// As much as a batch needs, so that nobody takes a server for well that may only be read from.
-		return client.Do(ctx, client.B().Set().Key(l.options.Prefix+":here").Value("1").PxMilliseconds(hereFor).Build()).Error()
+		return client.Do(ctx, client.B().Set().Key(s.options.Prefix+":here").Value("1").PxMilliseconds(hereFor).Build()).Error()
 	}
-	l.keys, l.args = l.keys[:0], l.args[:0]
+	s.keys, s.args = s.keys[:0], s.args[:0]
 	for i := range entries {
 		e := &entries[i]
-		l.keys = append(l.keys, l.key(e))
+		s.keys = append(s.keys, s.key(e))
 		merge := "0"
 		if e.Merge {
 			merge = "1"
 		}
-		l.args = append(l.args, micros(e.Take), micros(e.Charge), micros(e.View), merge, micros(e.Burst), micros(e.Most()))
+		s.args = append(s.args, micros(e.Take), micros(e.Charge), micros(e.View), merge, micros(e.Burst), micros(e.Most()))
 	}
-	full, err := charge.Exec(ctx, client, l.keys, l.args).ToArray()
+	full, err := charge.Exec(ctx, client, s.keys, s.args).ToArray()
 	if err != nil {
 		return err
 	}
@@ -143,12 +143,12 @@ func micros(ns int64) string {
 	return strconv.FormatInt(n, 10)
 }
 
-func (l *Store) key(e *limit.Entry) string {
+func (s *Store) key(e *limit.Entry) string {
 	var k [8]byte
 	for i := range k {
 		k[i] = byte(e.Key >> (56 - 8*i))
 	}
-	return l.options.Prefix + ":limit:" + e.Policy + ":" + hex.EncodeToString(k[:])
+	return s.options.Prefix + ":limit:" + e.Policy + ":" + hex.EncodeToString(k[:])
 }
 
 // full is the script that fills a bucket. The key stays until no host has another opinion of it.
@@ -160,8 +160,8 @@ redis.call('SET', KEYS[1], string.format('%.0f %.0f', now, now + ARGV[1] * 1000)
 return known`)
 
 // Reset fills a bucket.
-func (l *Store) Reset(ctx context.Context, e limit.Entry) (bool, error) {
-	client, err := l.open()
+func (s *Store) Reset(ctx context.Context, e limit.Entry) (bool, error) {
+	client, err := s.open()
 	switch {
 	case err != nil:
 		return false, err
@@ -169,17 +169,17 @@ func (l *Store) Reset(ctx context.Context, e limit.Entry) (bool, error) {
 		return false, errClosed
 	}
 	keep := max(e.Burst/int64(time.Millisecond)*2, 1000)
-	known, err := full.Exec(ctx, client, []string{l.key(&e)}, []string{strconv.FormatInt(keep, 10)}).AsInt64()
+	known, err := full.Exec(ctx, client, []string{s.key(&e)}, []string{strconv.FormatInt(keep, 10)}).AsInt64()
 	return known == 1, err
 }
 
 // Close ends the connections.
-func (l *Store) Close() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.closed = true
-	if l.client != nil {
-		l.client.Close()
-		l.client = nil
+func (s *Store) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	if s.client != nil {
+		s.client.Close()
+		s.client = nil
 	}
 }

@@ -47,8 +47,8 @@ const timeout = 250 * time.Millisecond
 func TestSettle(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	l := redis.New(redis.Options{Network: "unix", Address: server.Socket(), Prefix: "test", Timeout: patience})
-	t.Cleanup(l.Close)
+	store := redis.New(redis.Options{Network: "unix", Address: server.Socket(), Prefix: "test", Timeout: patience})
+	t.Cleanup(store.Close)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	const s = int64(time.Second)
@@ -58,7 +58,7 @@ func TestSettle(t *testing.T) {
 		t.Helper()
 		e.Burst, e.Policy = 10*s, "p"
 		entries := []limit.Entry{{Policy: "other", Key: 1, Burst: s}, e}
-		if err := l.Settle(ctx, entries); err != nil {
+		if err := store.Settle(ctx, entries); err != nil {
 			t.Fatal(err)
 		}
 		if got := entries[1].Full; got > want*s+int64(time.Millisecond) || got < max(want*s-int64(time.Since(began)), 0) {
@@ -79,11 +79,11 @@ func TestSettle(t *testing.T) {
 	f(limit.Entry{Key: 4, Take: 5 * s}, 25)     // but what was taken counts
 	f(limit.Entry{Key: 4, Charge: 5 * s}, 25)
 	f(limit.Entry{Key: 4, Take: 1 << 50}, 2560)
-	if known, err := l.Reset(ctx, limit.Entry{Policy: "p", Key: 4, Burst: 10 * s}); !known || err != nil {
+	if known, err := store.Reset(ctx, limit.Entry{Policy: "p", Key: 4, Burst: 10 * s}); !known || err != nil {
 		t.Errorf("reset: %v, %v", known, err)
 	}
 	f(limit.Entry{Key: 4, View: 9 * s, Take: s}, 1)
-	if known, err := l.Reset(ctx, limit.Entry{Policy: "p", Key: 5, Burst: 10 * s}); known || err != nil {
+	if known, err := store.Reset(ctx, limit.Entry{Policy: "p", Key: 5, Burst: 10 * s}); known || err != nil {
 		t.Errorf("reset of what is not there: %v, %v", known, err)
 	}
 	f(limit.Entry{Key: 5, View: 9 * s}, 0) // no host brings back what it knew before
@@ -102,7 +102,7 @@ func TestSettle(t *testing.T) {
 
 	// The longest burst there can be does not overflow.
 	long := []limit.Entry{{Policy: "long", Key: 1, Burst: int64(10 * 365 * 24 * time.Hour), Take: int64(10 * 365 * 24 * time.Hour)}}
-	if err := l.Settle(ctx, long); err != nil || long[0].Full < long[0].Take-s {
+	if err := store.Settle(ctx, long); err != nil || long[0].Full < long[0].Take-s {
 		t.Errorf("got %v, %v", long, err)
 	}
 }
@@ -112,8 +112,8 @@ func TestSettle(t *testing.T) {
 func TestExpiry(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	l := redis.New(redis.Options{Network: "unix", Address: server.Socket(), Prefix: "test", Timeout: patience})
-	t.Cleanup(l.Close)
+	store := redis.New(redis.Options{Network: "unix", Address: server.Socket(), Prefix: "test", Timeout: patience})
+	t.Cleanup(store.Close)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	const s, day = int64(time.Second), int64(24 * time.Hour)
@@ -129,7 +129,7 @@ func TestExpiry(t *testing.T) {
 	f := func(e limit.Entry, want int64) {
 		t.Helper()
 		e.Burst, e.Policy = day, "day"
-		if err := l.Settle(ctx, []limit.Entry{e}); err != nil {
+		if err := store.Settle(ctx, []limit.Entry{e}); err != nil {
 			t.Fatal(err)
 		}
 		expires(e.Key, want)
@@ -152,7 +152,7 @@ func TestExpiry(t *testing.T) {
 	f(limit.Entry{Key: 6, Take: one, Charge: -one}, one+2*s) // again and again
 
 	// Reset: what hosts know may be up to two bursts.
-	if _, err := l.Reset(ctx, limit.Entry{Policy: "day", Key: 4, Burst: day}); err != nil {
+	if _, err := store.Reset(ctx, limit.Entry{Policy: "day", Key: 4, Burst: day}); err != nil {
 		t.Fatal(err)
 	}
 	expires(4, 2*day)
@@ -182,13 +182,13 @@ func TestSecured(t *testing.T) {
 		"--tls-ca-cert-file", filepath.Join(dir, "cert.pem"), "--tls-auth-clients", "no", "--user", "gateway", "on", ">hunter2", "~test:*", "+set", "+get", "+exists", "+time", "+eval", "+evalsha", "--user", "default", "off")
 	f := func(user, password string, roots *x509.CertPool, want string) {
 		t.Helper()
-		l := redis.New(redis.Options{Network: "tcp", Address: address, User: user, Password: password, Prefix: "test", Timeout: patience,
+		store := redis.New(redis.Options{Network: "tcp", Address: address, User: user, Password: password, Prefix: "test", Timeout: patience,
 			TLS: &tls.Config{ServerName: "store.example", RootCAs: roots, MinVersion: tls.VersionTLS12}})
-		defer l.Close()
+		defer store.Close()
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		entries := []limit.Entry{{Policy: "p", Key: 1, Burst: 1e9, Take: 5e8}}
-		err := l.Settle(ctx, entries)
+		err := store.Settle(ctx, entries)
 		if err == nil && (want != "" || entries[0].Full == 0) || err != nil && (want == "" || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter")) {
 			t.Errorf("%s %s: got %v, want %q", user, password, err, want)
 		}
@@ -486,8 +486,8 @@ func TestHostileReplies(t *testing.T) {
 		"", "+OK\r\n", ":1\r\n", "$3\r\nabc\r\n", "*0\r\n", "*1\r\n:-5\r\n", "*1\r\n:0\r\n", "*1\r\n:500000\r\n", "*1\r\n:9223372036854775807\r\n", "*1\r\n:99999999999\r\n", "*1\r\n$1\r\nx\r\n",
 		"*1\r\n*0\r\n", "*2\r\n:1\r\n:1\r\n", "*-1\r\n", "$-1\r\n", "-NOSCRIPT none\r\n", "-ERR \x00\r\n", "?\r\n", "*99999999\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n",
 	} {
-		l := redis.New(redis.Options{Network: "tcp", Address: hostile(t, reply), Prefix: "test", Timeout: 100 * time.Millisecond})
-		fleet := limit.NewFleet(limit.FleetOptions{Name: "redis", Store: l, Timeout: 100 * time.Millisecond})
+		store := redis.New(redis.Options{Network: "tcp", Address: hostile(t, reply), Prefix: "test", Timeout: 100 * time.Millisecond})
+		fleet := limit.NewFleet(limit.FleetOptions{Name: "redis", Store: store, Timeout: 100 * time.Millisecond})
 		h := hostOf(t, fleet, limit.DownLocal, perHost(100, time.Minute, 100))
 		var s limit.FleetStatus
 		eventually(t, "an answer to "+reply, func() bool {

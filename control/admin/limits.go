@@ -9,7 +9,7 @@ import (
 	"sluice/proxy/limit"
 )
 
-// limits lists the policies that limit; with policy and key, one for each value that is counted by, what that key has used of its quotas.
+// limits lists the policies and listeners that limit; with policy and key, one for each value that is counted by, what that key has used of its quotas.
 func (s *Server) limits(ctx *fasthttp.RequestCtx) {
 	if args := ctx.QueryArgs(); args.Has("key") {
 		var values []string

@@ -14,7 +14,7 @@ import (
 	"sluice/router"
 )
 
-// limiter is the state of a policy that limits, with the definition it was made from. It is shared by the routes that use the policy,
+// limiter is the state of a policy that limits, or of a listener that does, with the definition it was made from. It is shared by the routes that use the policy,
 // and lives on in the next configuration if the definition is the same: a reload gives nobody new tokens.
 type limiter struct {
 	definition, mode string
@@ -27,7 +27,7 @@ type limiter struct {
 	closed           *observe.Counter // of refused, because nothing was known about a quota
 }
 
-// LimitStatus is a policy that limits, for people.
+// LimitStatus is a policy that limits, or a listener that does (listen.NAME), for people.
 type LimitStatus struct {
 	limit.Status
 	Mode    string `json:"mode"`
@@ -277,7 +277,7 @@ func statusCosts(list config.Named[int]) []limit.StatusCost {
 	return costs
 }
 
-// Limits returns the state of every policy that limits, sorted by name.
+// Limits returns the state of every policy and every listener that limits, sorted by name.
 func (r *Runtime) Limits() []LimitStatus {
 	list := []LimitStatus{}
 	r.eachLimiter(func(name string, l *limiter) {

@@ -12,10 +12,10 @@ import (
 	"sluice/proxy/wire"
 )
 
-// Status is a policy and the keys that use it most, for people.
+// Status is a policy, or a door, and the keys that use it most, for people.
 type Status struct {
 	Name   string   `json:"name"`
-	Kind   string   `json:"kind"`   // rate_limit, concurrency or quota
+	Kind   string   `json:"kind"`   // rate_limit, concurrency or quota; connections: a door
 	Limits []string `json:"limits"` // as they are configured
 	Counts
 	Across *Sharing    `json:"across,omitempty"` // what hosts share
@@ -24,9 +24,9 @@ type Status struct {
 
 // Counts says how full a table is, and what became of keys since it was made.
 type Counts struct {
-	Live     int    `json:"live_keys"`    // that have spent tokens, or requests under way; of many keys an estimate
+	Live     int    `json:"live_keys"`    // that have spent tokens, or have something under way; of many keys an estimate
 	Evicted  uint64 `json:"evicted_keys"` // idle ones whose place another has taken
-	Overflow uint64 `json:"overflowed"`   // requests whose key found no place, and shared the bucket of all those
+	Overflow uint64 `json:"overflowed"`   // requests, of a door connections and handshakes, whose key found no place, and shared the bucket of all those
 }
 
 // KeyStatus is a key and how much of a limit is left to it.
@@ -34,10 +34,10 @@ type KeyStatus struct {
 	ID       string  `json:"id"` // for Reset
 	Limit    string  `json:"limit"`
 	Key      string  `json:"key"`      // without secrets
-	Requests uint64  `json:"requests"` // about; what was a minute ago counts half; not of quotas
+	Requests uint64  `json:"requests"` // about; what was a minute ago counts half; not of quotas; of a door connections or handshakes
 	Refused  uint64  `json:"refused"`
 	Used     int64   `json:"used,omitempty"`            // of a quota
-	Left     int     `json:"left"`                      // tokens, requests that may come beside those under way, or what is left of a quota
+	Left     int     `json:"left"`                      // tokens, requests or connections that may come beside those under way, or what is left of a quota
 	Full     float64 `json:"full_in_seconds,omitempty"` // until all tokens are back, or the quota begins anew
 }
 

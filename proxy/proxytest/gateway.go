@@ -29,13 +29,13 @@ type Gateway struct {
 	Metrics *observe.Metrics
 	Sweeper *wire.Sweeper
 
-	t        testing.TB
-	listener *server.Listener
-	settings proxy.Listening
-	h3       bool // the first listener speaks it
-	keys     server.PacketKeys
-	mu       sync.Mutex
-	stopped  sync.Once
+	t         testing.TB
+	listener  *server.Listener
+	listening proxy.Listening
+	h3        bool // the first listener speaks it
+	keys      server.PacketKeys
+	mu        sync.Mutex
+	stopped   sync.Once
 }
 
 // Start runs a gateway with the given configuration until the test ends. It listens on a loopback port of its own
@@ -87,8 +87,8 @@ func start(t testing.TB, yaml string, nl net.Listener, dial upstream.Dial) *Gate
 	g.Runtime.Commit(plan)
 	g.Addr = nl.Addr().String()
 	g.h3, g.keys = plan.Listeners[0].H3, server.PacketKeys{Token: plan.Listeners[0].TokenKey, Reset: plan.Listeners[0].ResetKey}
-	g.settings = plan.Listeners[0].Listening
-	g.listener = g.Server.Listen(plan.Listeners[0].Name, nl, g.settings)
+	g.listening = plan.Listeners[0].Listening
+	g.listener = g.Server.Listen(plan.Listeners[0].Name, nl, g.listening)
 	t.Cleanup(g.Stop)
 	return g
 }
@@ -129,8 +129,8 @@ func (g *Gateway) Reload(yaml string) {
 	g.Runtime.Commit(plan)
 }
 
-// Settings returns those of the listener, for another one.
-func (g *Gateway) Settings() proxy.Listening { return g.settings }
+// Listening returns how the listener takes connections, for another one.
+func (g *Gateway) Listening() proxy.Listening { return g.listening }
 
 // Snapshot returns what is being served.
 func (g *Gateway) Snapshot() *proxy.Snapshot { return g.Server.Snapshot() }

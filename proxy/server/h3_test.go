@@ -470,7 +470,7 @@ func TestH3_retire(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := s.Server.Listen("other", nl, s.Settings())
+	other := s.Server.Listen("other", nl, s.Listening())
 	if err := other.ServePackets(udp(t, nl), server.PacketKeys{}); err != nil {
 		t.Fatal(err)
 	}
@@ -498,9 +498,9 @@ func TestH3_panic(t *testing.T) {
 	}
 	route := *s.Snapshot().Fallback
 	route.Chain = proxy.NewChain(proxy.Link{Name: "bug", Policy: panicking{}})
-	settings := s.Settings()
-	settings.Instead = &route
-	if err := s.Server.Listen("bug", nl, settings).ServePackets(udp(t, nl), server.PacketKeys{}); err != nil {
+	listening := s.Listening()
+	listening.Instead = &route
+	if err := s.Server.Listen("bug", nl, listening).ServePackets(udp(t, nl), server.PacketKeys{}); err != nil {
 		t.Fatal(err)
 	}
 	s.Addr = nl.Addr().String()

@@ -140,7 +140,7 @@ func (d *decision) mayBeKept(by Facts) bool {
 	return !d.cookies && (!d.leads || by&placeFacts == placeFacts) && d.size() <= decisionBytesMax
 }
 
-// size is about how much memory a decision takes.
+// size is about how much memory a decision takes, beside what package recall adds for each answer.
 func (d *decision) size() int {
 	const fixed = 384
 	n := fixed + len(d.head) + len(d.body)

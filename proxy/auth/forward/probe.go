@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sluice/proxy"
+	"sluice/proxy/auth/background"
 	"sluice/proxy/wire"
 )
 
@@ -24,10 +25,8 @@ type health struct {
 
 	policy, service string // for the log
 
-	life context.Context
-	end  context.CancelFunc
-
-	mu     sync.Mutex // between the end and what begins
+	work   *background.Work // never started: probes come and go, and it is their life
+	mu     sync.Mutex       // between its end and what begins
 	probes sync.WaitGroup
 }
 
@@ -41,7 +40,7 @@ const (
 
 func (h *health) init() {
 	h.least = probeMin
-	h.life, h.end = context.WithCancel(context.Background())
+	h.work = background.New()
 }
 
 // Down says why nothing can be decided, or is empty.
@@ -55,7 +54,7 @@ func (m *Memory) Down() string {
 // Stop ends what goes on in the background.
 func (m *Memory) Stop() {
 	m.health.mu.Lock()
-	m.health.end()
+	m.health.work.Stop()
 	m.health.mu.Unlock()
 	m.health.probes.Wait()
 }
@@ -75,7 +74,7 @@ func (h *health) failed(g *Guard) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.life.Err() == nil {
+	if !h.work.Over() {
 		h.probes.Go(func() { h.probe(g) })
 	}
 }
@@ -83,9 +82,9 @@ func (h *health) failed(g *Guard) {
 func (h *health) probe(g *Guard) {
 	defer h.probing.Store(false)
 	for pause := h.least; ; pause = min(2*pause, probeMax) {
-		err := g.probe(h.life)
+		err := g.probe(h.work.Life())
 		switch {
-		case h.life.Err() != nil:
+		case h.work.Over():
 			return
 		case err == nil:
 			h.answered()
@@ -95,11 +94,7 @@ func (h *health) probe(g *Guard) {
 		if h.why.Swap(&why) == nil { // once each way
 			slog.Warn("a service that decides is ill", "service", h.service, "policy", h.policy, "error", err)
 		}
-		t := time.NewTimer(pause)
-		select {
-		case <-t.C:
-		case <-h.life.Done():
-			t.Stop()
+		if !h.work.Sleep(pause, nil) {
 			return
 		}
 	}

@@ -244,10 +244,13 @@ func (s *Shared) entry(at int, now int64) (Entry, bool) {
 	}
 	a.news.Store(now + newsEvery)
 	e := Entry{Policy: s.across.Name, Key: key, Burst: s.burst, shared: s, at: at, taken: a.taken.Load(), charged: a.charged.Load()}
-	e.Take, e.Charge = e.taken*s.interval, e.charged*s.interval
+	e.Take, e.Charge = e.taken*s.interval, s.debt(e.charged)
 	e.View = max(int64(state)-now-e.Take-max(e.Charge, 0), 0)
 	return e, true
 }
+
+// debt is what so many tokens that responses have cost take to come: two bursts at most, as nobody waits for longer because of them.
+func (s *Shared) debt(charged int64) int64 { return min(charged, 2*s.burst/s.interval) * s.interval }
 
 // adopt takes in what the store has answered. What was taken meanwhile is charged with the next batch, and stands in the state.
 func (s *Shared) adopt(e *Entry, now int64) {
@@ -265,7 +268,7 @@ func (s *Shared) adopt(e *Entry, now int64) {
 			continue
 		}
 		// A request that is between counting and taking is in this twice until the next answer: too much rather than too little.
-		since := (a.taken.Load() + a.charged.Load()) * s.interval
+		since := a.taken.Load()*s.interval + s.debt(a.charged.Load())
 		next := uint64(max(now+e.Full+since, longFull))
 		if slot.state.CompareAndSwap(state, next) {
 			return

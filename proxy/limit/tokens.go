@@ -114,7 +114,7 @@ func (l *Local) takeSpilled(n, now int64) Verdict {
 // Charge never makes a key wait for longer than two bursts take to come: what a response costs is not known when others are let
 // in.
 func (l *Local) Charge(key uint64, n, now int64) {
-	cost := min(n*l.interval, l.burst)
+	cost := l.cost(n)
 	for i := 1; ; i++ {
 		s := l.table.find(key)
 		if s == nil {
@@ -138,6 +138,9 @@ func (l *Local) Charge(key uint64, n, now int64) {
 		pause(i)
 	}
 }
+
+// cost is what n tokens take to come, a burst at most. n may be anything: it is what a response says, or how many bytes it has.
+func (l *Local) cost(n int64) int64 { return min(n, l.burst/l.interval) * l.interval }
 
 func charge(state *atomic.Uint64, old uint64, cost, burst, now int64) bool {
 	at := int64(old)

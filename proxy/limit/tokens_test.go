@@ -193,6 +193,8 @@ func TestCharge(t *testing.T) {
 	f(1000, 100, 11) // what one response costs is at most a burst
 	f(1000, 100, 20) // and nobody waits for longer than two
 	f(1000, 100, 20)
+	f(math.MaxInt64/s+1, 100, 20) // whatever the response says
+	f(math.MaxInt64, 100, 20)
 	if v := l.Take(2, 1, start+110*s); v.OK || v.Wait != s {
 		t.Errorf("got %+v, want a wait of a second", v)
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -72,10 +71,7 @@ func (b *builder) members() {
 		if !g.Value.Stored {
 			continue
 		}
-		path := filepath.Join(string(b.config.State), membersFile)
-		if whole, err := filepath.Abs(path); err == nil {
-			path = whole // of two spellings of one file there is one lock
-		}
+		path := stateFile(b.config, membersFile)
 		switch {
 		case b.plan.members != nil:
 		case running != nil && running.path == path:

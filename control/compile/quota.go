@@ -2,7 +2,6 @@ package compile
 
 import (
 	"fmt"
-	"path/filepath"
 
 	"sluice/control/config"
 	"sluice/proxy"
@@ -24,7 +23,7 @@ func (b *builder) quotaPolicy(name string, p *config.Policy, _ *router.Pattern) 
 	if b.nameless(p, name) {
 		return nil, true, nil // it counts nothing but clients that are known
 	}
-	file := filepath.Join(string(b.config.State), quotaFile)
+	file := stateFile(b.config, quotaFile)
 	book, err := lastingOf(b, "quotas "+file, func() (*ledger.Ledger, error) { return ledger.New(file), nil })
 	if err != nil {
 		return nil, true, err

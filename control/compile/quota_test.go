@@ -2,6 +2,8 @@ package compile
 
 import (
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -67,6 +69,38 @@ func TestQuotasKept(t *testing.T) {
 	r.Commit(mustCompile(t, r, bare))
 	if _, ok := r.Quotas(); ok {
 		t.Error("the file is still open")
+	}
+}
+
+// TestQuotasSpelled: a folder that is spelled another way is the same one, also if it was not there at first: what was used stays, and nobody
+// finds the file locked.
+func TestQuotasSpelled(t *testing.T) {
+	base := t.TempDir()
+	t.Chdir(base)
+	if err := os.Symlink(base, filepath.Join(base, "link")); err != nil {
+		t.Fatal(err)
+	}
+	r := newRuntime(t)
+	var first *limiter
+	for _, folder := range []string{"link/a/state", base + "/a/state", "a/state", base + "/link/link/a/b/../state"} {
+		p := mustCompile(t, r, withQuotas(folder))
+		r.Prepare(p)
+		r.Commit(p)
+		if first == nil {
+			first = p.limiters["plan"]
+		}
+		if p.limiters["plan"] != first {
+			t.Errorf("%s is another folder", folder)
+		}
+		if status, err := serveOnce(t, p, "/light", [2]string{"X-Api-Key", "foo"}); status != 204 || err != nil {
+			t.Errorf("%s: got %d, %v", folder, status, err)
+		}
+		if s, _ := r.Quotas(); s.Problem != "" {
+			t.Errorf("%s: %s", folder, s.Problem)
+		}
+	}
+	if n := first.quotas.Counts().Live; n == 0 {
+		t.Error("nothing was counted")
 	}
 }
 

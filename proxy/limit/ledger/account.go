@@ -12,8 +12,8 @@ type Limit struct {
 // AmountMax is the most that can be counted.
 const AmountMax = 1<<amountBits - 1
 
-// Account is what one key has used in the period in which it was last asked about. All methods are safe for concurrent use, allocate
-// nothing and never wait.
+// Account is what one key has used in the period in which it was last asked about. All methods are safe for concurrent use, and but for
+// Charge of what was given up they allocate nothing and never wait.
 type Account struct {
 	meter *Meter
 	key   Key
@@ -125,13 +125,22 @@ func (a *Account) judge(s uint64, n int64, l *Limit, now int64) (v Verdict, room
 }
 
 // Charge uses n in the period of a verdict or, when that is over, in the one that there is, whether or not there is as much left. A
-// negative n gives back, if the period is not over.
+// negative n gives back, if the period is not over. Of an account that was given up since, because the key had used nothing in the new period,
+// the one that has come into its place is charged: a tunnel may last over midnight. That alone may wait, for those who enter.
 func (a *Account) Charge(n int64, period uint64, now int64) {
 	for {
 		s := a.state.Load()
 		at, used := unpack(s)
-		if s == gone || at != period && n < 0 {
+		if n < 0 && at != period {
 			return
+		}
+		if s == gone {
+			before := a
+			if a = before.meter.Enter(before.hot, before.key, before.text, now); a == nil {
+				return // the file is closed: nothing can be used any more
+			}
+			a.limit.CompareAndSwap(nil, before.limit.Load())
+			continue
 		}
 		if current := a.meter.turn(now).period; at < current {
 			if n < 0 {

@@ -129,6 +129,50 @@ func TestClock(t *testing.T) {
 	}
 }
 
+// TestChargeGone: what ends a day after it began is charged to its key, though the account was given up meanwhile, and stands in the file. What is
+// given back then is nobody's.
+func TestChargeGone(t *testing.T) {
+	folder := t.TempDir()
+	var clock atomic.Int64
+	clock.Store(time.Date(2026, 2, 27, 12, 0, 0, 0, time.UTC).UnixNano())
+	now := func() time.Time { return time.Unix(0, clock.Load()) }
+	limit := &Limit{Text: "60/day", Most: 60, Batch: 5}
+	l, m := started(t, folder, now, perDay)
+	m.SetRoom(1)
+	a := enter(t, m, 1)
+	if given := use(t, a, limit, 5, now); given != 5 {
+		t.Fatalf("%d were given", given)
+	}
+	period, _ := unpack(a.state.Load())
+	eventually(t, "what was used to be written", func() bool { return !a.queued.Load() })
+	clock.Add(int64(24 * time.Hour))
+	if enter(t, m, 2); a.state.Load() != gone {
+		t.Fatal("the account was not given up")
+	}
+	m.SetRoom(1000)
+	f := func(n, want int64) {
+		t.Helper()
+		a.Charge(n, period, clock.Load())
+		if u, _ := m.Usage(key(1), clock.Load()); u.Used != want || want > 0 && u.Limit != limit {
+			t.Errorf("%d charged: got %+v, want %d to be used", n, u, want)
+		}
+	}
+	f(-3, 0)
+	f(40, 40)
+	f(10, 50)
+	f(-10, 50)
+	if given := use(t, enter(t, m, 1), limit, 60, now); given != 10 {
+		t.Errorf("%d were given of what was left", given)
+	}
+	f(900, 960)
+	l.Stop()
+	f(1, 0) // nothing is counted any more
+	_, m = started(t, folder, now, perDay)
+	if u, _ := m.Usage(key(1), clock.Load()); u.Used != 960 {
+		t.Errorf("the next run knows of %+v", u)
+	}
+}
+
 // TestClockAhead: a clock that was far ahead for some days closes nothing when it is right again, nor in the next run. Who has used something
 // there goes on in the day that it was in.
 func TestClockAhead(t *testing.T) {

@@ -143,7 +143,7 @@ func (f *Fleet) Prepare() {
 	}
 }
 
-// Move has another link take the place of the one that there is, which it closes. What hosts know of buckets goes over.
+// Move has another link take the place of the one that there is, which it closes. What hosts know of buckets goes over when they are asked for them.
 func (f *Fleet) Move(l *Link) {
 	for {
 		select {
@@ -265,7 +265,8 @@ func (f *Fleet) back() {
 }
 
 // move goes over to another link. One that answers leaves nobody without a store: what was taken and is not told yet is told there. It may be to
-// another server, so that hosts tell what they know of buckets, as they do one that is back.
+// another server, so that hosts tell what they know of buckets, as they do one that is back: of those alone that they are asked for. A key that is
+// asked for elsewhere, or later than elsewhere, has a full bucket there: to tell of all that a host remembers would keep those waiting who ask.
 func (f *Fleet) move(ctx context.Context, l *Link) {
 	err := l.Try(ctx)
 	if err != nil {

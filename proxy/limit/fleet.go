@@ -73,6 +73,7 @@ type Fleet struct {
 	link atomic.Pointer[Link]
 
 	up      atomic.Bool
+	over    atomic.Bool   // it has ended, and its store answered until then
 	work    chan struct{} // holds one if there is something to do
 	links   chan *Link    // holds the one that is to come in the place of what there is
 	asked   chan struct{} // closed when the store was asked for the first time
@@ -122,6 +123,10 @@ func NewFleet(o FleetOptions) *Fleet {
 // Up reports whether the store answers.
 func (f *Fleet) Up() bool { return f.up.Load() }
 
+// away reports whether a store that is used does not answer. One that a new configuration does not use any more is none: who has waited since the
+// former one has what this host knows.
+func (f *Fleet) away() bool { return !f.up.Load() && !f.over.Load() }
+
 // Start begins, unless it has.
 func (f *Fleet) Start() {
 	f.mu.Lock()
@@ -155,7 +160,7 @@ func (f *Fleet) Move(l *Link) {
 	}
 }
 
-// Stop ends it and closes the store. What was taken last may stay untold.
+// Stop ends it and closes the store. What was taken last may stay untold. Who asks for something afterwards has what this host knows.
 func (f *Fleet) Stop() {
 	f.mu.Lock()
 	stop := f.stop
@@ -197,7 +202,10 @@ func (f *Fleet) wake() {
 func (f *Fleet) run(ctx context.Context) {
 	defer close(f.ended)
 	defer f.closeLinks()
-	defer f.up.Store(false)
+	defer func() {
+		f.over.Store(f.up.Load())
+		f.up.Store(false)
+	}()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	f.probe(ctx)
@@ -305,10 +313,10 @@ func (f *Fleet) forget() {
 }
 
 func (f *Fleet) down(ctx context.Context, err error) {
-	f.up.Store(false)
 	if ctx.Err() != nil {
-		return
+		return // the fleet has not waited for an answer
 	}
+	f.up.Store(false)
 	problem := err.Error()
 	f.problem.Store(&problem)
 	if !f.told {

@@ -159,7 +159,7 @@ func (r *Rates) GuardFirst(route *proxy.Route, cost, n int) (*Rate, error) {
 // Check takes tokens from the request's bucket of each window, or none at all and returns ErrRateLimited. While the store of the buckets is
 // down it does what is wanted then.
 func (g *Rate) Check(x *proxy.Exchange) error {
-	if a := g.options.Across; a != nil && !a.Fleet.Up() {
+	if a := g.options.Across; a != nil && a.Fleet.away() {
 		a.Fallbacks.Add(1)
 		switch a.IfDown {
 		case DownAllow:

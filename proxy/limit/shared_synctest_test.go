@@ -336,6 +336,44 @@ func TestSharedDown(t *testing.T) {
 	f(DownDeny, ErrStoreDown, ErrStoreDown)
 }
 
+// TestSharedOver: a store that is not used any more is not down: who has waited since then, in a policy before, has the limit as this host knows
+// it. One that was down stays so.
+func TestSharedOver(t *testing.T) {
+	t.Parallel()
+	f := func(down IfDown, away bool, want ...error) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			store := newFakeStore()
+			store.away = away
+			n := newNode(t, store, down, window(3, time.Hour, 3, byIP()), 10)
+			n.fleet.Prepare()
+			if n.fleet.Up() == away {
+				t.Fatalf("it is up: %v", !away)
+			}
+			n.Take(n.rates.plain[0].hash(request(0, "192.0.2.1"), &n.rates.table.seed), 1, wire.Now())
+			store.set(func() { store.swallow = !away }) // what is asked then has no answer
+			time.Sleep(2 * roundEvery)
+			n.fleet.Stop()
+			for i, w := range want {
+				x := request(wire.Now(), "192.0.2.1")
+				if err := n.guard.Check(x); err != w {
+					t.Errorf("%v, away: %v: request %d: got %v, want %v", down, away, i, err, w)
+				}
+				x.Release()
+			}
+			if n.fleet.Status().Up {
+				t.Error("it is up")
+			}
+		})
+	}
+	for _, down := range []IfDown{DownLocal, DownAllow, DownDeny} {
+		f(down, false, nil, nil, ErrRateLimited, ErrRateLimited)
+	}
+	f(DownLocal, true, nil, nil, ErrRateLimited)
+	f(DownAllow, true, nil, nil, nil)
+	f(DownDeny, true, ErrStoreDown)
+}
+
 // TestSharedCharges: what responses cost, and what was given back, counts on all hosts; a reset is heard of within newsEvery.
 func TestSharedCharges(t *testing.T) {
 	t.Parallel()

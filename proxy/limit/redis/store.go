@@ -151,13 +151,15 @@ func (s *Store) key(e *limit.Entry) string {
 	return s.options.Prefix + ":limit:" + e.Policy + ":" + hex.EncodeToString(k[:])
 }
 
-// full is the script that fills a bucket. The key stays until no host has another opinion of it.
+// full is the script that fills a bucket. The key stays until no host has another opinion of it: what hosts know is two bursts, or what stood there.
 var full = rueidis.NewLuaScript(`
 local t = redis.call('TIME')
-local known = redis.call('EXISTS', KEYS[1])
 local now = t[1] * 1000000 + t[2]
-redis.call('SET', KEYS[1], string.format('%.0f %.0f', now, now + ARGV[1] * 1000), 'PX', ARGV[1])
-return known`)
+local before = redis.call('GET', KEYS[1])
+local at, latest = string.match(before or '', '^(%d+) ?(%d*)$')
+latest = math.max(now + ARGV[1], math.min(now + ARGV[2], math.max(tonumber(at or '') or 0, tonumber(latest or '') or 0)))
+redis.call('SET', KEYS[1], string.format('%.0f %.0f', now, latest), 'PX', string.format('%.0f', math.ceil((latest - now) / 1000) + 2000))
+return before and 1 or 0`)
 
 // Reset fills a bucket.
 func (s *Store) Reset(ctx context.Context, e limit.Entry) (bool, error) {
@@ -168,8 +170,7 @@ func (s *Store) Reset(ctx context.Context, e limit.Entry) (bool, error) {
 	case client == nil:
 		return false, errClosed
 	}
-	keep := max(e.Burst/int64(time.Millisecond)*2, 1000)
-	known, err := full.Exec(ctx, client, []string{s.key(&e)}, []string{strconv.FormatInt(keep, 10)}).AsInt64()
+	known, err := full.Exec(ctx, client, []string{s.key(&e)}, []string{micros(2 * e.Burst), micros(e.Most())}).AsInt64()
 	return known == 1, err
 }
 

@@ -53,7 +53,7 @@ func TestSettle(t *testing.T) {
 	defer cancel()
 	const s = int64(time.Second)
 	began := time.Now()
-	// f wants a bucket of ten seconds to be full in so many, or a little less: as much as has passed since the test began.
+	// f wants a bucket of ten seconds to be full in so many, or a little less: as much as has passed since the test began, in whole milliseconds.
 	f := func(e limit.Entry, want int64) {
 		t.Helper()
 		e.Burst, e.Policy = 10*s, "p"
@@ -118,11 +118,11 @@ func TestExpiry(t *testing.T) {
 	defer cancel()
 	const s, day = int64(time.Second), int64(24 * time.Hour)
 	began := time.Now()
-	// f wants the key of a bucket of a day to be kept for so long, or a little less: as much as has passed since the test began.
+	// f wants the key of a bucket of a day to be kept for so long, or a little less: as much as has passed since the test began, in whole milliseconds.
 	expires := func(key uint64, want int64) {
 		t.Helper()
 		ms, err := strconv.ParseInt(server.Command(t, "PTTL", fmt.Sprintf("test:limit:day:%016x", key))[0], 10, 64)
-		if got := ms * int64(time.Millisecond); err != nil || got > want+5*int64(time.Millisecond) || got < want-int64(time.Since(began)) {
+		if got := ms * int64(time.Millisecond); err != nil || got > want+5*int64(time.Millisecond) || got < want-int64(time.Since(began)+time.Millisecond) {
 			t.Errorf("key %d expires in %v, want %v, %v", key, time.Duration(got), time.Duration(want), err)
 		}
 	}
@@ -151,15 +151,30 @@ func TestExpiry(t *testing.T) {
 	f(limit.Entry{Key: 6, Take: one, Charge: -one}, one+2*s)
 	f(limit.Entry{Key: 6, Take: one, Charge: -one}, one+2*s) // again and again
 
-	// Reset: what hosts know may be up to two bursts.
+	// Reset: what hosts know may be up to two bursts, or what the bucket is in debt, or was.
 	if _, err := store.Reset(ctx, limit.Entry{Policy: "day", Key: 4, Burst: day}); err != nil {
 		t.Fatal(err)
 	}
-	expires(4, 2*day)
+	expires(4, 2*day+2*s)
 	f(limit.Entry{Key: 4, Take: one, View: day}, 2*day+2*s)
 	if value := server.Command(t, "GET", "test:limit:day:0000000000000004"); len(strings.Fields(value[0])) != 2 {
 		t.Errorf("got %q", value)
 	}
+
+	f(limit.Entry{Key: 8, Take: 5 * day}, 5*day+2*s)
+	f(limit.Entry{Key: 8, Charge: -4 * day}, 5*day+2*s)
+	for range 2 {
+		if known, err := l.Reset(ctx, limit.Entry{Policy: "day", Key: 8, Burst: day}); !known || err != nil {
+			t.Errorf("reset: %v, %v", known, err)
+		}
+		expires(8, 5*day+2*s)
+	}
+	f(limit.Entry{Key: 8, Take: one, View: 5 * day}, 5*day+2*s)
+	server.Command(t, "SET", "test:limit:day:0000000000000009", fmt.Sprint(int64(1)<<52)) // of a clock that was far ahead
+	if _, err := l.Reset(ctx, limit.Entry{Policy: "day", Key: 9, Burst: day}); err != nil {
+		t.Fatal(err)
+	}
+	expires(9, 256*day+2*s)
 
 	// What is no bucket is taken for none, and what a former version has left for one.
 	now := time.Now().UnixMicro()

@@ -126,29 +126,29 @@ func onlyAddresses(keys []keyer) error {
 	return nil
 }
 
-// take takes a token of each window, or none.
-func (g *entry) take(a netip.Addr, now int64) bool {
+// take takes a token of each window, or none and returns false. The verdicts are for giveBack.
+func (g *entry) take(a netip.Addr, now int64) (verdicts [WindowsMax]Verdict, ok bool) {
 	for i, tokens := range g.tokens {
 		key := g.key(i, a)
-		if tokens.Take(key, 1, now).OK {
+		if verdicts[i] = tokens.Take(key, 1, now); verdicts[i].OK {
 			continue
 		}
-		g.giveBack(i, a, now)
+		g.giveBack(&verdicts, i, a, now)
 		g.heavy.noteAddress(&g.keys[i], a, now, key, i, 0, 1)
-		return false
+		return verdicts, false
 	}
 	if len(g.tokens) > 0 && rand.Uint32()%sampleEvery == 0 {
 		for i := range g.keys {
 			g.heavy.noteAddress(&g.keys[i], a, now, g.key(i, a), i, sampleEvery, 0)
 		}
 	}
-	return true
+	return verdicts, true
 }
 
 // giveBack gives a token back to each of the first windows: who had taken them was not let in.
-func (g *entry) giveBack(windows int, a netip.Addr, now int64) {
+func (g *entry) giveBack(verdicts *[WindowsMax]Verdict, windows int, a netip.Addr, now int64) {
 	for i := range windows {
-		g.tokens[i].Charge(g.key(i, a), -1, now)
+		g.tokens[i].Return(g.key(i, a), 1, now, verdicts[i])
 	}
 }
 
@@ -177,13 +177,14 @@ func (d *Door) Enter(client netip.Addr) (leave func(), ok bool) {
 		return nil, true
 	}
 	now := wire.Now()
-	if !d.connect.take(client, now) {
+	taken, ok := d.connect.take(client, now)
+	if !ok {
 		d.refused[ManyConnects].Add(1)
 		return nil, false
 	}
 	if d.open != nil {
 		if leave = d.hold(client, now); leave == nil {
-			d.connect.giveBack(len(d.connect.tokens), client, now)
+			d.connect.giveBack(&taken, len(d.connect.tokens), client, now)
 			d.refused[ManyOpen].Add(1)
 			return nil, false
 		}
@@ -225,7 +226,7 @@ func (d *Door) Handshake(client netip.Addr) bool {
 	if d.exempt(client) {
 		return true
 	}
-	if !d.handshake.take(client, wire.Now()) {
+	if _, ok := d.handshake.take(client, wire.Now()); !ok {
 		d.refused[ManyHandshakes].Add(1)
 		return false
 	}

@@ -171,6 +171,40 @@ func TestDoorFlood(t *testing.T) {
 	}
 }
 
+// TestDoorFloodRefused: newcomers who are turned away by something else have used up nothing of what they share.
+func TestDoorFloodRefused(t *testing.T) {
+	f := func(o DoorOptions, limits func(d *Door)) {
+		t.Helper()
+		o.Connect = append([]Window{window(10, time.Hour, 10, byIP())}, o.Connect...)
+		o.Keys = 10
+		d := mustDoor(t, o)
+		now := wire.Now()
+		// Nobody finds a place: all of them are in use.
+		for i := range 1000 {
+			d.connect.tokens[0].Take(clean(uint64(i+1)*0xD1342543DE82EF95), 1, now)
+		}
+		spill := &d.connect.tokens[0].(*Local).spill
+		spill.Store(0)
+		limits(d)
+		for i := range 100 {
+			if _, ok := d.Enter(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)})); ok {
+				t.Fatal("it came in")
+			}
+		}
+		if _, _, overflow := d.connect.table.counts(); overflow < 1000 {
+			t.Errorf("only %d have found no place", overflow)
+		}
+		if full := int64(spill.Load()); full > now+int64(time.Minute) {
+			t.Errorf("what newcomers share is full in %v", time.Duration(full-now))
+		}
+	}
+	f(DoorOptions{Connect: []Window{window(4, time.Hour, 4, nil)}}, func(d *Door) {
+		all := d.connect.tokens[1].(*Local)
+		all.spill.Store(uint64(wire.Now() + int64(time.Hour))) // it has found no place either
+	})
+	f(DoorOptions{Open: []Ceiling{{Max: 1}}}, func(d *Door) { d.hold(netip.MustParseAddr("10.1.0.0"), wire.Now()) })
+}
+
 func TestNewDoorRefuses(t *testing.T) {
 	f := func(want string, o DoorOptions) {
 		t.Helper()

@@ -241,7 +241,7 @@ func (g *Rate) take(v *visit) int {
 			continue
 		}
 		for j := range i {
-			g.tokens[j].Charge(v.keys[j], -g.cost, v.now)
+			g.tokens[j].Return(v.keys[j], g.cost, v.now, v.verdicts[j])
 		}
 		v.refuse(i)
 		return i

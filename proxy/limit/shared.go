@@ -230,6 +230,14 @@ func (s *Shared) Charge(key uint64, n, now int64) {
 	}
 }
 
+func (s *Shared) Return(key uint64, n, now int64, v Verdict) {
+	if v.Spilled {
+		s.Local.Return(key, n, now, v) // the store has not heard of it
+		return
+	}
+	s.Charge(key, -n, now)
+}
+
 // entry is what the store is told of the bucket of a slot; false if the slot has no key any more, or not the one that this is about.
 func (s *Shared) entry(at int, now int64) (Entry, bool) {
 	slot := s.table.slot(at)

@@ -13,6 +13,8 @@ type Tokens interface {
 	// Charge takes n tokens whether or not there are as many: the key then waits until they have come. A negative n gives tokens
 	// back.
 	Charge(key uint64, n, now int64)
+	// Return gives back what Take has just taken with this verdict.
+	Return(key uint64, n, now int64, v Verdict)
 	// Reset fills the bucket of a key. It reports whether the key was known.
 	Reset(key uint64) bool
 }
@@ -20,6 +22,8 @@ type Tokens interface {
 // Verdict is what became of a request for tokens, and how the bucket is afterwards.
 type Verdict struct {
 	OK bool
+	// Spilled says that the tokens are of the bucket of all keys that have found no place.
+	Spilled bool
 	// Full is the time in nanoseconds until the bucket is full.
 	Full int64
 	// Wait is the time in nanoseconds until there are enough tokens; 0 if OK.
@@ -106,8 +110,18 @@ func (l *Local) takeSpilled(n, now int64) Verdict {
 		state := l.spill.Load()
 		next, v := l.decide(state, n, now)
 		if !v.OK || l.spill.CompareAndSwap(state, next) {
+			v.Spilled = true
 			return v
 		}
+	}
+}
+
+func (l *Local) Return(key uint64, n, now int64, v Verdict) {
+	if !v.Spilled {
+		l.Charge(key, -n, now)
+		return
+	}
+	for !charge(&l.spill, l.spill.Load(), -n*l.interval, l.burst, now) {
 	}
 }
 

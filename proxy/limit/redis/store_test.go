@@ -164,14 +164,14 @@ func TestExpiry(t *testing.T) {
 	f(limit.Entry{Key: 8, Take: 5 * day}, 5*day+2*s)
 	f(limit.Entry{Key: 8, Charge: -4 * day}, 5*day+2*s)
 	for range 2 {
-		if known, err := l.Reset(ctx, limit.Entry{Policy: "day", Key: 8, Burst: day}); !known || err != nil {
+		if known, err := store.Reset(ctx, limit.Entry{Policy: "day", Key: 8, Burst: day}); !known || err != nil {
 			t.Errorf("reset: %v, %v", known, err)
 		}
 		expires(8, 5*day+2*s)
 	}
 	f(limit.Entry{Key: 8, Take: one, View: 5 * day}, 5*day+2*s)
 	server.Command(t, "SET", "test:limit:day:0000000000000009", fmt.Sprint(int64(1)<<52)) // of a clock that was far ahead
-	if _, err := l.Reset(ctx, limit.Entry{Policy: "day", Key: 9, Burst: day}); err != nil {
+	if _, err := store.Reset(ctx, limit.Entry{Policy: "day", Key: 9, Burst: day}); err != nil {
 		t.Fatal(err)
 	}
 	expires(9, 256*day+2*s)

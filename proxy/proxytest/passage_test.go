@@ -301,8 +301,14 @@ func TestPassageAnother(t *testing.T) {
 	three.roundTrip("ping")
 	two.Close()
 	three.Close()
-	if lines := log.lines(); lines[0]["ended"] != "busy" {
-		t.Errorf("the log has %v", lines[0])
+	busy := 0 // its line may come after that of one, which is closed when busy's client has heard already
+	for _, line := range log.lines() {
+		if line["ended"] == "busy" {
+			busy++
+		}
+	}
+	if busy != 1 {
+		t.Errorf("%d of %v are busy", busy, log.lines())
 	}
 }
 

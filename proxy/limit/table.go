@@ -118,31 +118,17 @@ func (t *table) places(key uint64) (*line, *line) {
 // find returns the slot of a key, or nil. What it returns may have been given to another key by now: see load.
 func (t *table) find(key uint64) *slot {
 	a, b := t.places(key)
-	if i := a.at(key); i >= 0 {
-		return &a[i]
+	for i := range a {
+		if a[i].key.Load()&^gate == key {
+			return &a[i]
+		}
 	}
-	if i := b.at(key); i >= 0 {
-		return &b[i]
+	for i := range b {
+		if b[i].key.Load()&^gate == key {
+			return &b[i]
+		}
 	}
 	return nil
-}
-
-// at looks at all slots at once and returns which one a key has, or -1: a processor cannot guess where a loop would end.
-func (l *line) at(key uint64) int {
-	i := -1
-	if l[0].key.Load()&^gate == key {
-		i = 0
-	}
-	if l[1].key.Load() == key {
-		i = 1
-	}
-	if l[2].key.Load() == key {
-		i = 2
-	}
-	if l[3].key.Load() == key {
-		i = 3
-	}
-	return i
 }
 
 // index is the number of a slot, and slot the slot with a number.

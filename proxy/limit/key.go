@@ -223,28 +223,23 @@ func (k *keyer) hashAddress(a netip.Addr, seed *seed) uint64 {
 
 // appendText appends the key of a request for people, without secrets: "192.0.2.7", or "2001:db8::/64 header X-Api-Key=sha256:…".
 func (k *keyer) appendText(dst []byte, x *proxy.Exchange) []byte {
-	if len(k.parts) == 0 {
-		return append(dst, "all requests"...)
-	}
-	for i := range k.parts {
-		if i > 0 {
-			dst = append(dst, ' ')
-		}
-		dst = k.parts[i].appendText(dst, x)
-	}
-	return dst
+	return k.appendParts(dst, "all requests", func(dst []byte, p *part) []byte { return p.appendText(dst, x) })
 }
 
 // appendAddress is appendText for a key of addresses alone.
 func (k *keyer) appendAddress(dst []byte, a netip.Addr) []byte {
+	return k.appendParts(dst, "all clients", func(dst []byte, p *part) []byte { return p.appendAddress(dst, a) })
+}
+
+func (k *keyer) appendParts(dst []byte, none string, one func(dst []byte, p *part) []byte) []byte {
 	if len(k.parts) == 0 {
-		return append(dst, "all clients"...)
+		return append(dst, none...)
 	}
 	for i := range k.parts {
 		if i > 0 {
 			dst = append(dst, ' ')
 		}
-		dst = k.parts[i].appendAddress(dst, a)
+		dst = one(dst, &k.parts[i])
 	}
 	return dst
 }

@@ -201,14 +201,7 @@ func TestMoveWithinBound(t *testing.T) {
 			if err := w.measure(); err != nil {
 				t.Fatal(err)
 			}
-			store := newFakeStore()
-			slowest := 1 + random.IntN(60)
-			delays := rand.New(rand.NewPCG(seed, 32))
-			store.delay = func() time.Duration {
-				store.mu.Lock()
-				defer store.mu.Unlock()
-				return time.Duration(delays.IntN(slowest)) * time.Millisecond
-			}
+			store := newSlowStore(1+random.IntN(60), rand.NewPCG(seed, 32))
 			count := 1 + random.IntN(4)
 			nodes, stop := newNodes(t, count, store, DownDeny, w)
 			defer stop()
@@ -242,11 +235,7 @@ func TestMoveWithinBound(t *testing.T) {
 			}
 			time.Sleep(3 * time.Second)
 			for i, n := range nodes {
-				if slot := n.table.find(2); slot != nil {
-					if a := &n.accounts[n.table.index(slot)]; a.taken.Load() != 0 || a.charged.Load() != 0 {
-						t.Errorf("host %d has not told of %d and %d", i, a.taken.Load(), a.charged.Load())
-					}
-				}
+				n.wantTold(t, i, 2)
 				if s := n.fleet.Status(); !s.Up || s.Failed != 0 {
 					t.Errorf("host %d: %+v", i, s)
 				}

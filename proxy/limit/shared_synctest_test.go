@@ -72,6 +72,27 @@ func (h *history) add(n, now int64) {
 // over is how many tokens more than a burst were given beyond what has come, between any two moments.
 func (h *history) over() int64 { return (h.most+h.w.interval-1)/h.w.interval - int64(h.w.Burst) }
 
+// newSlowStore returns a store that takes up to so many milliseconds for an answer.
+func newSlowStore(slowest int, source rand.Source) *fakeStore {
+	store, delays := newFakeStore(), rand.New(source)
+	store.delay = func() time.Duration {
+		store.mu.Lock()
+		defer store.mu.Unlock()
+		return time.Duration(delays.IntN(slowest)) * time.Millisecond
+	}
+	return store
+}
+
+// wantTold looks whether the host has told the store of all that a key was charged.
+func (n *node) wantTold(t *testing.T, host int, key uint64) {
+	t.Helper()
+	if slot := n.table.find(key); slot != nil {
+		if a := &n.accounts[n.table.index(slot)]; a.taken.Load() != 0 || a.charged.Load() != 0 {
+			t.Errorf("host %d has not told of %d and %d", host, a.taken.Load(), a.charged.Load())
+		}
+	}
+}
+
 // TestSharedWithinBound: however hosts are asked and however slow the store is, between any two moments the fleet gives the burst, what has come
 // in between, and one lease for each host at the most. Nor does it give much less, if it is asked for more.
 func TestSharedWithinBound(t *testing.T) {
@@ -87,14 +108,7 @@ func TestSharedWithinBound(t *testing.T) {
 			if random.IntN(2) == 0 {
 				w.Per = time.Minute
 			}
-			store := newFakeStore()
-			slowest := 1 + random.IntN(60)
-			var delays = rand.New(rand.NewPCG(seed, 10))
-			store.delay = func() time.Duration {
-				store.mu.Lock()
-				defer store.mu.Unlock()
-				return time.Duration(delays.IntN(slowest)) * time.Millisecond
-			}
+			store := newSlowStore(1+random.IntN(60), rand.NewPCG(seed, 10))
 			count := 1 + random.IntN(6)
 			nodes, stop := newNodes(t, count, store, DownLocal, w)
 			defer stop()
@@ -125,11 +139,7 @@ func TestSharedWithinBound(t *testing.T) {
 			// What is left untold is told, and nothing else: the store has charged what was given.
 			time.Sleep(3 * time.Second)
 			for i, n := range nodes {
-				if slot := n.table.find(2); slot != nil {
-					if a := &n.accounts[n.table.index(slot)]; a.taken.Load() != 0 || a.charged.Load() != 0 {
-						t.Errorf("host %d has not told of %d and %d", i, a.taken.Load(), a.charged.Load())
-					}
-				}
+				n.wantTold(t, i, 2)
 				if !n.fleet.Up() {
 					t.Errorf("host %d has lost the store", i)
 				}

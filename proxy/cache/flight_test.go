@@ -324,3 +324,18 @@ func TestPartOfTooMuch(t *testing.T) {
 	f(&lazyOrigin{size: 1 << 20, sized: true}, 200, 1, 1, "sluice; fwd=uri-miss; detail=size")
 	f(&lazyOrigin{size: 1 << 20, sized: true}, 200, 2, 2, "sluice; fwd=uri-miss; detail=size", `If-None-Match: "x"`)
 }
+
+// TestParkLate: who begins to read when the body is in the store already does not hold it either, unless it is small.
+func TestParkLate(t *testing.T) {
+	f := func(size int, want bool) {
+		t.Helper()
+		fl := newFlight([]byte("k"), 0)
+		fl.land(nil, int64(size), make([]byte, size), true)
+		fl.park(&parked{})
+		if r := fl.read(&visit{}, true); (r.parked != nil) != want || (r.at == nil) != want {
+			t.Errorf("of %d bytes: parked %v, held %v", size, r.parked != nil, r.at != nil)
+		}
+	}
+	f(parkFrom, false)
+	f(parkFrom+1, true)
+}

@@ -25,8 +25,10 @@ routes: { a: { match: "/**", use: [{ forward_auth: { service: itself, timeout: 2
 	if status, _ := asked(t, first.Addr, "/", ""); status != 503 {
 		t.Errorf("the answer is %d", status)
 	}
+	// The request is asked about through 16 proxies. So is each question of the gateway's own, which finds out what ails the service, at
+	// once and from time to time. Without an end there were thousands.
 	status := first.Runtime.DecisionPolicies()
-	if n := status[0].Failed; len(status) != 1 || n == 0 || n > 20 || status[0].Admitted+status[0].Refused > 0 {
+	if n := status[0].Failed; len(status) != 1 || n == 0 || n > 100 || status[0].Admitted+status[0].Refused > 0 {
 		t.Errorf("it was asked: %+v", status)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -194,14 +195,17 @@ func settle(cores string) error {
 
 // freePort is a port that nobody listens on, below those that the kernel gives to clients.
 func freePort() (int, error) {
-	for lastPort < 32000 {
-		lastPort++
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", lastPort))
+	for {
+		port := 20000 + os.Getpid()%1000*10 + int(portsTried.Add(1))
+		if port > 32000 {
+			return 0, fmt.Errorf("no port between 20000 and 32000 is free")
+		}
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
-			return lastPort, l.Close()
+			return port, l.Close()
 		}
 	}
-	return 0, fmt.Errorf("no port between 20000 and 32000 is free")
 }
 
-var lastPort = 20000 + os.Getpid()%1000*10
+// portsTried is atomic for the tests, which run several comparisons at once.
+var portsTried atomic.Int64

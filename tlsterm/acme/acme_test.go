@@ -245,8 +245,16 @@ func TestRenew(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.look(t.Context())
-	f.leaf(o, "a.test")
+	last := f.leaf(o, "a.test")
 	f.counted(2, 3, "")
+
+	// An authority that knows nothing of the one before has no say in whether there is a new one.
+	f.server.Forget(t)
+	at = last.NotAfter.Add(-life / 3)
+	m.askAgain = at.Add(life)
+	m.look(t.Context())
+	f.leaf(o, "a.test") // of the new authority
+	f.counted(2, 4, "")
 }
 
 // TestShared: two processes that share a folder order once, and keep each other's pauses.

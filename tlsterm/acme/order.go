@@ -114,10 +114,28 @@ func (m *manager) obtain(ctx context.Context, host string, replaces *x509.Certif
 		m.account = nil
 		chains, err = m.order(ctx, csr, replaces)
 	}
+	if replaces != nil && aboutPredecessor(err) {
+		chains, err = m.order(ctx, csr, nil)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return withKey(chains, key, host)
+}
+
+// aboutPredecessor reports whether an order may have failed because it names the certificate that it replaces. An authority may know nothing of
+// that one, which some tell by an error of the server: a certificate is worth more than the mention (RFC 9773 section 5). That another
+// order replaces it already, the client finds out by itself.
+func aboutPredecessor(err error) bool {
+	problem, ok := errors.AsType[acme.Problem](err)
+	if !ok {
+		return false
+	}
+	switch problem.Type {
+	case acme.ProblemTypeMalformed, acme.ProblemTypeServerInternal:
+		return true
+	}
+	return false
 }
 
 func (m *manager) order(ctx context.Context, csr *x509.CertificateRequest, replaces *x509.Certificate) ([]acme.Certificate, error) {

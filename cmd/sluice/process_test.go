@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -183,12 +185,22 @@ func (o *testOrigin) configured(t *testing.T, more string) string {
 	return writeFile(t, filepath.Join(t.TempDir(), "sluice.yaml"), o.onFreePorts(contract)+more)
 }
 
+// freePort is an address that nobody uses.
 func freePort(t *testing.T) string {
 	t.Helper()
-	nl, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	nl := listenBelow(t)
 	defer nl.Close()
 	return nl.Addr().String()
+}
+
+// listenBelow listens below the ports that the kernel hands out: what is free there may belong to another test's connection a moment later.
+func listenBelow(t *testing.T) net.Listener {
+	t.Helper()
+	for range 100 {
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 15_000+rand.IntN(5000))); err == nil {
+			return l
+		}
+	}
+	t.Fatal("100 ports are taken")
+	return nil
 }

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -116,8 +114,7 @@ func like(want string) *regexp.Regexp {
 	return regexp.MustCompile(`(?s)^\s*` + strings.ReplaceAll(quoted, `\.\.\.`, ".*") + `\s*$`)
 }
 
-// freePorts gives the tour ports that nobody uses: below those that the kernel hands out, or another test might get one
-// before the tour does.
+// freePorts gives the tour ports that nobody uses.
 func freePorts(t *testing.T, text string) string {
 	for _, port := range []string{"8080", "8081", "9180", "9181"} {
 		l := listenBelow(t)
@@ -125,14 +122,4 @@ func freePorts(t *testing.T, text string) string {
 		text = strings.ReplaceAll(text, "127.0.0.1:"+port, l.Addr().String())
 	}
 	return text
-}
-
-func listenBelow(t *testing.T) net.Listener {
-	for range 100 {
-		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(15000))); err == nil {
-			return l
-		}
-	}
-	t.Fatal("100 ports are taken")
-	return nil
 }

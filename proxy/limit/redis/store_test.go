@@ -242,14 +242,17 @@ func certificate(t *testing.T, dir string) *x509.CertPool {
 	return roots
 }
 
+// freePort is an address that nobody uses, below those that the kernel hands out: one of them might belong to a connection a moment later.
 func freePort(t *testing.T) string {
 	t.Helper()
-	nl, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		if nl, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 15_000+rand.IntN(5000))); err == nil {
+			defer nl.Close()
+			return nl.Addr().String()
+		}
 	}
-	defer nl.Close()
-	return nl.Addr().String()
+	t.Fatal("100 ports are taken")
+	return ""
 }
 
 // host is one of several that share a limit.

@@ -180,7 +180,7 @@ func (c *conn) uploaded() {
 // flush sends what the socket takes, and reports whether the connection goes on.
 func (c *conn) flush() bool {
 	for len(c.queued) > 0 {
-		n, err := unix.Write(c.fd, c.queued[0])
+		n, err := writeSome(c.fd, c.queued[0])
 		switch {
 		case errors.Is(err, unix.EAGAIN):
 			return true

@@ -59,7 +59,7 @@ func (s *server) listen(address netip.AddrPort) error {
 func (s *server) loop() error {
 	events := make([]unix.EpollEvent, 256)
 	for {
-		n, err := unix.EpollWait(s.poller, events, -1)
+		n, err := wait(s.poller, events)
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("cannot wait for events: %w", err)
 		}
@@ -109,7 +109,7 @@ func (s *server) accept() error {
 // emptied the socket: what comes later is an event of its own.
 func (s *server) read(c *conn) bool {
 	for {
-		n, err := unix.Read(c.fd, s.input)
+		n, err := readSome(c.fd, s.input)
 		switch {
 		case errors.Is(err, unix.EAGAIN):
 			return true

@@ -74,5 +74,7 @@ var (
 	ErrInternal         = &Error{Status: 500, Code: "internal", Detail: "The gateway failed to handle this request.", Side: ByGateway}
 	ErrClientGone       = &Error{Status: 499, Code: "client_gone", Detail: "The client closed the connection before the answer.", Side: ByClient}
 	ErrTimeout          = &Error{Status: 504, Code: "timeout", Detail: "No answer within the time this route allows.", Side: ByUpstream}
-	ErrDraining         = &Error{Status: 503, Code: "draining", Detail: "The gateway is going down.", Side: ByGateway, RetryAfter: 1}
+	// ErrCallTimeout is the client's doing: how short a time it gives a call says nothing about who was to answer.
+	ErrCallTimeout = &Error{Status: 504, Code: "call_timeout", Detail: "The time that the client gives the call is over.", Side: ByClient}
+	ErrDraining    = &Error{Status: 503, Code: "draining", Detail: "The gateway is going down.", Side: ByGateway, RetryAfter: 1}
 )

@@ -44,6 +44,9 @@ type Exchange struct {
 
 	Started  int64 // wire.Now when the first byte of the request was there
 	Deadline int64 // wire.Now by which the response head must be there; 0: none
+	// CallBy is wire.Now by which all of a call of gRPC has to be over, because its client says so; 0: it does not, or this is no such call.
+	// Of a call that has begun, Deadline is no later.
+	CallBy int64
 
 	// What the last step learned, for logs and metrics. Names are configured ones, so that labels stay bounded.
 	Service     string
@@ -375,7 +378,7 @@ func (x *Exchange) Release() {
 	x.Received = Received{}
 	x.Client = Client{}
 	x.Edge, x.Snapshot, x.Route, x.Identity, x.ID, x.MatchedPath, x.Page, x.Token = nil, nil, nil, nil, nil, nil, nil, nil
-	x.Started, x.Deadline = 0, 0
+	x.Started, x.Deadline, x.CallBy = 0, 0, 0
 	x.Lookup = router.Request{}
 	x.Service, x.Endpoint, x.Attempts, x.UpstreamAt, x.HeadAt, x.EndedAt, x.BytesIn, x.BytesOut = "", "", 0, 0, 0, 0, 0, 0
 	x.Err, x.ErrCause, x.FailedAt, x.Aborted, x.WouldRefuse, x.Bucket = nil, nil, "", false, "", 0

@@ -43,7 +43,7 @@ func (x *Exchange) Fork() *Exchange {
 	c.MatchedPath = c.copied(x.MatchedPath)
 	c.Lookup = router.Request{Method: c.Received.Method, Host: r.Host, Path: c.MatchedPath, Values: c}
 	c.ID, c.Page, c.Token = c.copied(x.ID), c.copied(x.Page), c.copied(x.Token)
-	c.Started, c.Deadline = x.Started, x.Deadline
+	c.Started, c.Deadline, c.CallBy = x.Started, x.Deadline, x.CallBy
 	c.others = append(c.others, x.others...)
 	c.Identity, c.ByAuthorization, c.Proof, c.Bucket, c.GRPCWeb = x.Identity, x.ByAuthorization, x.Proof, x.Bucket, x.GRPCWeb
 	c.Waited = true // its time has little to do with Started

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"math"
 	"time"
 
 	"sluice/proxy/wire"
@@ -84,6 +85,36 @@ func (r *Request) GRPCTimeout() (time.Duration, bool) {
 
 // maxHours is the longest time in hours that a Duration holds.
 const maxHours = (1<<63 - 1) / time.Hour
+
+// AppendGRPCTimeout appends a time as GRPCTimeout reads it, in the finest unit that it fits in. What does not fit is cut off: nobody is
+// promised more time than there is.
+func AppendGRPCTimeout(dst []byte, t time.Duration) []byte {
+	const most = 99999999
+	for _, unit := range []struct {
+		of   time.Duration
+		name byte
+	}{{1, 'n'}, {time.Microsecond, 'u'}, {time.Millisecond, 'm'}, {time.Second, 'S'}, {time.Minute, 'M'}} {
+		if n := t / unit.of; n <= most {
+			return append(wire.AppendUint(dst, uint64(max(n, 0))), unit.name)
+		}
+	}
+	return append(wire.AppendUint(dst, uint64(t/time.Hour)), 'H')
+}
+
+// BeginCall notes until when the client of a call wants to wait for its end. The time counts from the first byte of the request's head: that
+// is as near to when the client has begun to count as anybody here can tell. Requests that are no calls are not looked at beyond that.
+func (x *Exchange) BeginCall() {
+	r := &x.Request
+	if r.Method != "POST" || !r.GRPC() {
+		return
+	}
+	if limit, ok := r.GRPCTimeout(); ok && int64(limit) <= math.MaxInt64-x.Started {
+		x.CallBy = max(x.Started+int64(limit), 1)
+	}
+}
+
+// CallOver reports whether the time is over that the client has given the call.
+func (x *Exchange) CallOver() bool { return x.CallBy != 0 && wire.Now() >= x.CallBy }
 
 // ClientGRPC is how the client speaks gRPC, whatever has become of its request since.
 func (x *Exchange) ClientGRPC() GRPCForm {

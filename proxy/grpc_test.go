@@ -33,6 +33,50 @@ func TestParseGRPC(t *testing.T) {
 	f("text/application/grpc", NotGRPC, "")
 }
 
+// readBack is what a value of grpc-timeout stands for, as the time package reads it.
+func readBack(value string) time.Duration {
+	unit := map[byte]string{'H': "h", 'M': "m", 'S': "s", 'm': "ms", 'u': "us", 'n': "ns"}[value[len(value)-1]]
+	d, err := time.ParseDuration(value[:len(value)-1] + unit)
+	if err != nil {
+		panic(err)
+	}
+	return d
+}
+
+// TestBeginCall: only a call of gRPC has an end that its client gives it, and only one that says so as it should.
+func TestBeginCall(t *testing.T) {
+	f := func(method, contentType, timeout string, want int64) {
+		t.Helper()
+		x := Acquire()
+		defer x.Release()
+		x.Started = 1000
+		x.Request.Method = method
+		x.Request.Head.AddString("Content-Type", contentType)
+		x.Request.Head.AddString("Grpc-Timeout", timeout)
+		if x.BeginCall(); x.CallBy != want {
+			t.Errorf("%s %s %q: until %d, want %d", method, contentType, timeout, x.CallBy, want)
+		}
+	}
+	f("POST", "application/grpc", "7n", 1007)
+	f("POST", "application/grpc+proto", "0S", 1000)
+	f("POST", "application/grpc-web-text", "1u", 2000)
+	f("POST", "application/grpc", "2562047H", 1000+int64(2562047*time.Hour))
+
+	f("GET", "application/grpc", "7n", 0)
+	f("POST", "application/json", "7n", 0)
+	f("POST", "application/grpc", "7", 0)
+	f("POST", "application/grpc", "", 0)
+
+	x := Acquire()
+	defer x.Release()
+	x.Request.Method, x.Started = "POST", math.MaxInt64-1
+	x.Request.Head.AddString("Content-Type", "application/grpc")
+	x.Request.Head.AddString("Grpc-Timeout", "2n")
+	if x.BeginCall(); x.CallBy != 0 || x.CallOver() {
+		t.Errorf("a time that there is not: until %d", x.CallBy)
+	}
+}
+
 func TestGRPCTimeout(t *testing.T) {
 	f := func(value string, want time.Duration, ok bool) {
 		t.Helper()
@@ -62,6 +106,30 @@ func TestGRPCTimeout(t *testing.T) {
 	f("-1S", 0, false)
 	f("1.5S", 0, false)
 	f(" 1S", 0, false)
+
+	// What is written is read as the same time, or as a little less.
+	written := func(d time.Duration, want string) {
+		t.Helper()
+		got := AppendGRPCTimeout(nil, d)
+		if string(got) != want {
+			t.Errorf("%s: got %s, want %s", d, got, want)
+		}
+		f(string(got), readBack(want), true)
+	}
+	written(-1, "0n")
+	written(0, "0n")
+	written(1, "1n")
+	written(99999999, "99999999n")
+	written(100000000, "100000u")
+	written(100000999, "100000u")
+	written(99999999*time.Microsecond, "99999999u")
+	written(100*time.Second, "100000m")
+	written(99999999*time.Millisecond+1, "99999999m")
+	written(100000*time.Second, "100000S")
+	written(99999999*time.Second, "99999999S")
+	written(100000000*time.Second, "1666666M")
+	written(99999999*time.Minute, "99999999M")
+	written(math.MaxInt64, "2562047H")
 
 	var none Request
 	if _, said := none.GRPCTimeout(); said {

@@ -41,7 +41,7 @@ func (g *Guard) question(x *proxy.Exchange) *proxy.Exchange {
 	c.Leave()
 	r, of := &c.Request, &x.Request
 	c.Started = wire.Now()
-	c.Deadline = c.Started + int64(g.options.Timeout)
+	c.Deadline, c.CallBy = c.Started+int64(g.options.Timeout), 0 // it is no call, whatever x is
 	if g.options.Method != "" {
 		r.Method = g.options.Method
 	}

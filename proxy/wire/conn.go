@@ -60,6 +60,7 @@ type Conn struct {
 	writeAgain atomic.Int64 // nanoseconds that this earns
 	lastAcked  uint64       // by the peer when the sweeper last looked; its own
 	armedWrite atomic.Int64 // the same for writes alone; 0: no limit
+	writeEnd   atomic.Int64 // when an armed write ends however much the peer has taken; 0: it does not for that
 	hangup     atomic.Int64 // from when on to ask the kernel whether the peer has reset or, negative, closed; 0: not
 	onReset    func()
 	Owner      any // whoever owns the connection may leave itself here, for those who meet it in a Sweeper
@@ -413,6 +414,9 @@ func (c *Conn) ArmWrite(deadline int64) {
 		c.Kick(Expired) // the sweeper is about to: nobody may use the connection as if it were not
 	}
 }
+
+// EndWrite says when an armed write ends however much the peer has taken until then; 0: that is no matter.
+func (c *Conn) EndWrite(at int64) { c.writeEnd.Store(at) }
 
 // Disarm takes the limit away and reports whether the connection can still be used.
 func (c *Conn) Disarm() bool {

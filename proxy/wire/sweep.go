@@ -155,8 +155,13 @@ func (c *Conn) sweep(now int64) {
 		return
 	}
 	if d := c.armedWrite.Load(); d > 0 && now >= d {
-		if again, ok := c.takes(); ok {
-			c.armedWrite.CompareAndSwap(d, now+again)
+		end := c.writeEnd.Load()
+		if again, ok := c.takes(); ok && (end == 0 || now < end) {
+			next := now + again
+			if end != 0 {
+				next = min(next, end)
+			}
+			c.armedWrite.CompareAndSwap(d, next)
 		} else if c.armedWrite.CompareAndSwap(d, -1) {
 			c.Kick(Expired)
 			return

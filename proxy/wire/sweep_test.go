@@ -113,6 +113,36 @@ func TestSweeperRemove(t *testing.T) {
 	s.Remove(NewConn(&countingConn{}, nil)) // never added
 }
 
+// TestEndWrite ends a write whose peer takes enough, when it is to end whatever the peer takes, and no sooner.
+func TestEndWrite(t *testing.T) {
+	t.Parallel()
+	s := NewSweeper()
+	defer s.Stop()
+	near, far := pair(t, "tcp")
+	go func() {
+		buf := make([]byte, 4<<10)
+		for {
+			if _, err := far.Read(buf); err != nil {
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	c := NewConn(near, nil)
+	s.Add(c)
+	defer s.Remove(c)
+	if !c.WriteRate(1, 100*time.Millisecond) {
+		t.Fatal("a connection of TCP does not tell what its peer takes")
+	}
+	end := Now() + int64(400*time.Millisecond)
+	c.EndWrite(end)
+	c.ArmWrite(Now() + int64(100*time.Millisecond))
+	_, err := c.Write(make([]byte, 256<<20)) // takes the peer longer than anybody waits
+	if now := Now(); c.Kicked() != Expired || now < end {
+		t.Errorf("the write ended %s after its time, with %v", time.Duration(now-end), err)
+	}
+}
+
 // TestWatchReset tells of a reset, once, and of nothing else.
 func TestWatchReset(t *testing.T) {
 	s := NewSweeper()

@@ -134,6 +134,11 @@ func (e *endpoint) serve(x *proxy.Exchange) error {
 			x.UpstreamAt = wire.Now()
 		}
 		c, err := e.pool.get(x, header, fresh)
+		if err == nil {
+			if err = beginCall(x); err != nil {
+				e.pool.discard(c)
+			}
+		}
 		if err != nil {
 			e.inFlight.Add(-1)
 			return err
@@ -195,7 +200,7 @@ func (e *endpoint) dial(x *proxy.Exchange, header string) (*conn, error) {
 		limit = min(limit, time.Duration(x.Deadline-wire.Now()))
 	}
 	if limit <= 0 {
-		return nil, errTimeout
+		return nil, timeout(x)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
@@ -273,7 +278,7 @@ func (e *endpoint) dialFailed(x *proxy.Exchange, err error) error {
 		return why
 	}
 	if expired(x) {
-		return errTimeout
+		return timeout(x)
 	}
 	e.failed(err)
 	return errConnect.With(err)

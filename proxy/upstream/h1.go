@@ -207,7 +207,7 @@ func (c *conn) failure(x *proxy.Exchange, err error) error {
 		}
 		return proxy.ErrClientGone
 	case wire.Expired:
-		return errTimeout
+		return timeout(x)
 	}
 	var refusal *wire.Refusal
 	if errors.As(err, &refusal) || err == errTooManyInterims {
@@ -332,6 +332,9 @@ func (c *conn) release(x *proxy.Exchange, now int64) {
 
 // Read is the response body's flow.
 func (c *conn) Read(p []byte) (int, error) {
+	if c.x.CallOver() && !c.body.Done() {
+		return 0, proxy.ErrCallTimeout
+	}
 	n, err := c.readBody(p)
 	if err != nil && err != io.EOF {
 		err = c.failure(c.x, err)
@@ -347,7 +350,7 @@ func (c *conn) readBody(p []byte) (int, error) {
 		c.pump.waiting(true)
 		defer c.pump.waiting(false)
 	} else {
-		c.Arm(wire.Now() + int64(c.endpoint.options.Idle))
+		c.Arm(within(c.x, wire.Now()+int64(c.endpoint.options.Idle)))
 		defer c.Disarm()
 	}
 	return c.body.Read(p)

@@ -70,6 +70,11 @@ func (e *endpoint) serveH2(x *proxy.Exchange, header string) error {
 		x.Attempts++
 		x.UpstreamAt = wire.Now()
 		c, err := p.get(x)
+		if err == nil {
+			if err = beginCall(x); err != nil {
+				p.release(c)
+			}
+		}
 		if err != nil {
 			e.inFlight.Add(-1)
 			return err
@@ -128,7 +133,7 @@ func (p *h2pool) get(x *proxy.Exchange) (*h2conn, error) {
 	case <-t.C:
 		err = errBusy
 		if expired(x) {
-			err = errTimeout
+			err = timeout(x)
 		}
 	case <-x.Done():
 		err = x.Canceled()

@@ -867,22 +867,32 @@ func TestH2Error(t *testing.T) {
 // TestH2ResetOfCall: a cancellation by the origin is one, unless the call's time is over; other requests are told nothing of gRPC.
 func TestH2ResetOfCall(t *testing.T) {
 	s := testService(t, nil, h2Origin(t, each(func(o *h2origin, id uint32) { _ = o.WriteRSTStream(id, http2.ErrCodeCancel) })))
-	f := func(timeout string, age time.Duration, want string, grpc uint8) {
+	f := func(timeout, want string, grpc uint8) {
 		t.Helper()
 		x := newExchange("POST", "/a.B/c", "")
 		defer end(x)
-		x.Started -= int64(age)
 		x.Request.Head.AddString("content-type", "application/grpc")
 		if timeout != "" {
 			x.Request.Head.AddString("grpc-timeout", timeout)
 		}
 		_, err := serve(s, x)
 		if code(err) != want || proxy.AsError(err).GRPC != grpc {
-			t.Errorf("timeout %q after %s: got %v (%d), want %s (%d)", timeout, age, err, proxy.AsError(err).GRPC, want, grpc)
+			t.Errorf("timeout %q: got %v (%d), want %s (%d)", timeout, err, proxy.AsError(err).GRPC, want, grpc)
 		}
 	}
-	f("", time.Hour, "upstream_reset", 1)
-	f("1H", time.Minute, "upstream_reset", 1)
-	f("1M", time.Minute, "upstream_timeout", 0)
-	f("nonsense", time.Minute, "upstream_reset", 1)
+	f("", "upstream_reset", 1)
+	f("1H", "upstream_reset", 1)
+	f("1n", "upstream_timeout", 0) // a policy has set it: the client has said nothing
+	f("nonsense", "upstream_reset", 1)
+
+	x := newExchange("POST", "/a.B/c", "")
+	defer end(x)
+	x.Request.Head.AddString("content-type", "application/grpc")
+	st := &h2stream{x: x}
+	canceled := errReset.With(http2.StreamError{Code: http2.ErrCodeCancel})
+	for by, want := range map[int64]string{0: "upstream_reset", 1: "call_timeout", wire.Now() + int64(time.Hour): "upstream_reset"} {
+		if x.CallBy = by; code(st.late(canceled)) != want {
+			t.Errorf("a call with time until %d: %v, want %s", by, st.late(canceled), want)
+		}
+	}
 }

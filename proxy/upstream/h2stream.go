@@ -99,14 +99,22 @@ func (st *h2stream) roundTrip() (err error) {
 	return nil
 }
 
-// late tells the reset of a call whose time is over from any other, as gRPC's own clients do: a server that knows the deadline
-// cancels at the same moment as the client gives up.
+// late says whose time is over, and tells the reset of a call whose time is over from any other, as gRPC's own clients do: a server that
+// knows the deadline cancels at the same moment as the client gives up.
 func (st *h2stream) late(err error) error {
+	x := st.x
+	if err == errTimeout {
+		return timeout(x)
+	}
 	var reset http2.StreamError
-	if !st.x.Request.GRPC() || !errors.As(err, &reset) || reset.Code != http2.ErrCodeCancel {
+	if !x.Request.GRPC() || !errors.As(err, &reset) || reset.Code != http2.ErrCodeCancel {
 		return err
 	}
-	if limit, ok := st.x.Request.GRPCTimeout(); ok && time.Duration(wire.Now()-st.x.Started) >= limit {
+	if x.CallOver() {
+		return proxy.ErrCallTimeout.With(err)
+	}
+	// The server may have been given less time than the call has, by a policy.
+	if limit, ok := x.Request.GRPCTimeout(); ok && time.Duration(wire.Now()-x.UpstreamAt) >= limit {
 		return errTimeout.With(err)
 	}
 	return err
@@ -194,10 +202,10 @@ func (st *h2stream) awaitHead() error {
 			}
 		}
 		if st.held {
-			until = continueBy
+			until = within(x, continueBy)
 		}
 		if err := st.wait(st.heard, until); err != nil {
-			if err == errTimeout && st.held {
+			if err == errTimeout && st.held && !x.CallOver() {
 				st.held = false // RFC 9110 section 10.1.1: a client must not wait for ever
 				st.startPump()
 				continue
@@ -315,6 +323,10 @@ func (st *h2stream) Read(p []byte) (int, error) {
 		c := st.c
 		c.mu.Lock()
 		switch {
+		case !st.ended && st.err == nil && st.x.CallOver(): // what has come whole is the answer, however late it is read
+			c.mu.Unlock()
+			c.refuse(st.id, http2.ErrCodeCancel, proxy.ErrCallTimeout)
+			return 0, proxy.ErrCallTimeout
 		case st.body.Len() > 0:
 			n := st.body.Take(p)
 			wider := min(int64(n), h2StreamWindow-st.window)
@@ -344,7 +356,8 @@ func (st *h2stream) Read(p []byte) (int, error) {
 		} else if until == 0 {
 			until = wire.Now() + int64(c.endpoint.options.Idle)
 		}
-		if err := st.wait(st.heard, until); err != nil {
+		if err := st.wait(st.heard, within(st.x, until)); err != nil {
+			err = st.late(err)
 			c.refuse(st.id, http2.ErrCodeCancel, proxy.AsError(err))
 			return 0, err
 		}

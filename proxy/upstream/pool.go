@@ -147,6 +147,9 @@ func (p *pool) wait(x *proxy.Exchange, turn chan *conn) (*conn, error) {
 		return c, nil
 	case <-t.C:
 		err = errBusy
+		if x.CallOver() {
+			err = timeout(x)
+		}
 	case <-x.Done():
 		err = x.Canceled()
 	}

@@ -47,12 +47,15 @@ func (p *pump) start(x *proxy.Exchange) {
 func (p *pump) waiting(yes bool) {
 	p.mu.Lock()
 	p.reading = yes
-	if !p.active {
-		if yes {
-			p.conn.Arm(p.silenceEnds())
-		} else {
-			p.conn.Disarm()
+	switch {
+	case p.active:
+		if by := within(p.conn.x, 0); by != 0 {
+			p.conn.Arm(by)
 		}
+	case yes:
+		p.conn.Arm(p.silenceEnds())
+	default:
+		p.conn.Disarm()
 	}
 	p.mu.Unlock()
 }
@@ -67,10 +70,10 @@ func (p *pump) headSeen() {
 // silenceEnds is when an origin that has been sent everything has to have said something. The lock is held.
 func (p *pump) silenceEnds() int64 {
 	if p.answered {
-		return wire.Now() + int64(p.conn.endpoint.options.Idle)
+		return within(p.conn.x, wire.Now()+int64(p.conn.endpoint.options.Idle))
 	}
 	if p.headBy == 0 {
-		p.headBy = wire.Now() + p.conn.patience
+		p.headBy = within(p.conn.x, wire.Now()+p.conn.patience)
 	}
 	return p.headBy
 }

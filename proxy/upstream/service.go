@@ -152,6 +152,9 @@ func (s *Service) Serve(x *proxy.Exchange, _ *proxy.Chain) error {
 	if why := x.Canceled(); why != nil {
 		return why // a client that resets what it has just asked for must not cost a connection each time
 	}
+	if x.CallOver() {
+		return timeout(x)
+	}
 	var tried [attemptsMax]*endpoint
 	var err error = errNoEndpoint
 	for n := 0; ; n++ {

@@ -38,6 +38,8 @@ func (st *h2stream) Read(p []byte) (int, error) {
 		case st.recvCredit <= 0 && st.limits.MinRate > 0:
 			st.closed = true
 			return 0, proxy.ErrSlowBody
+		case st.x.CallOver():
+			return 0, proxy.ErrCallTimeout
 		}
 		if st.expecting && !st.headOut {
 			var none wire.Head

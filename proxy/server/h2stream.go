@@ -51,14 +51,21 @@ func (st *h2stream) drop(why *proxy.Error) {
 	st.changed.Broadcast()
 }
 
-// wait waits for a change, at most for as long as credit lasts, and takes what it took off it. Spurious wake-ups are normal.
+// wait waits for a change, at most for as long as credit lasts and the call does, and takes what it took off the credit. Spurious wake-ups are
+// normal.
 func (st *h2stream) wait(credit *int64) {
-	if st.limits.MinRate <= 0 {
+	before := wire.Now()
+	limited, limit := st.limits.MinRate > 0, *credit
+	if by := st.x.CallBy; by != 0 {
+		if left := max(by-before, 0); !limited || left < limit {
+			limited, limit = true, left
+		}
+	}
+	if !limited {
 		st.changed.Wait()
 		return
 	}
-	before := wire.Now()
-	timer := time.AfterFunc(time.Duration(*credit), func() {
+	timer := time.AfterFunc(time.Duration(limit), func() {
 		st.c.mu.Lock()
 		defer st.c.mu.Unlock()
 		st.changed.Broadcast()
@@ -179,6 +186,9 @@ func (st *h2stream) respond(x *proxy.Exchange) {
 	if x.ErrCause == nil {
 		x.ErrCause = err
 	}
+	if st.headOut && endCall(st, x, err) {
+		return
+	}
 	code := http2.ErrCodeInternal
 	switch {
 	case err == errSlowReader:
@@ -192,6 +202,9 @@ func (st *h2stream) respond(x *proxy.Exchange) {
 // codeForCall passes the reasons on for which a server of gRPC resets a call that it has begun to answer: clients make statuses of
 // them. That it was not processed is no longer true.
 func codeForCall(err error) http2.ErrCode {
+	if isCallTimeout(err) {
+		return http2.ErrCodeCancel
+	}
 	var reset http2.StreamError
 	if errors.As(err, &reset) {
 		switch reset.Code {
@@ -282,6 +295,8 @@ func (st *h2stream) sendable(ready bool) error {
 		return nil
 	case st.limits.MinRate > 0 && st.sendCredit <= 0:
 		return errSlowReader
+	case st.x.CallOver():
+		return proxy.ErrCallTimeout
 	}
 	st.waiting = true
 	st.wait(&st.sendCredit)

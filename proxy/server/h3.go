@@ -59,6 +59,7 @@ const (
 	codeSettings          = 0x109
 	codeMissingSettings   = 0x10a
 	codeRequestRejected   = 0x10b
+	codeRequestCancelled  = 0x10c
 	codeRequestIncomplete = 0x10d
 	codeMessage           = 0x10e
 	codeDecompression     = 0x200

@@ -157,7 +157,7 @@ func (st *h3stream) leave(n int, err error) error {
 
 func (st *h3stream) readBody(p []byte) (int, error) {
 	for {
-		n, err := 0, st.await(st.patience())
+		n, err := 0, st.await(st.waitsFor())
 		before := wire.Now()
 		if err == nil {
 			n, err = st.readFrames(p)
@@ -169,8 +169,11 @@ func (st *h3stream) readBody(p []byte) (int, error) {
 			}
 			return n, err
 		}
-		if st.recvCredit <= 0 {
+		switch {
+		case st.recvCredit <= 0:
 			return 0, proxy.ErrSlowBody
+		case st.x.CallOver():
+			return 0, proxy.ErrCallTimeout
 		}
 	}
 }
@@ -195,7 +198,18 @@ func (st *h3stream) charge(waited int64, n int) {
 	}
 }
 
-// patience is how long, in nanoseconds, the client may be waited for now; 0: for ever. While it is excused it is looked at again soon.
+// waitsFor is how long, in nanoseconds, the client is waited for now; 0: for ever. That of a call is not waited for beyond its end.
+func (st *h3stream) waitsFor() int64 {
+	patience := st.patience()
+	if by := st.x.CallBy; by != 0 {
+		if left := max(by-wire.Now(), 1); patience == 0 || left < patience {
+			patience = left
+		}
+	}
+	return patience
+}
+
+// patience is how long the client may be waited for by the minimum rate. While it is excused it is looked at again soon.
 func (st *h3stream) patience() int64 {
 	if st.limits.MinRate <= 0 {
 		return 0

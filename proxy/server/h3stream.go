@@ -32,6 +32,7 @@ type h3stream struct {
 	pending    []byte    // a head that waits for the body to go out with
 	pendingBuf *wire.Buf // it lies in it, if it fits
 	sendCredit int64     // nanoseconds that the client may still take nothing of the response
+	torn       bool      // a write has ended somewhere: nothing more can be sent
 
 	mu        sync.Mutex // guards all below
 	unread    sync.Cond  // reading has become false
@@ -251,9 +252,18 @@ func (st *h3stream) respond(x *proxy.Exchange) {
 	if x.ErrCause == nil {
 		x.ErrCause = err
 	}
+	st.mu.Lock()
+	headOut := st.headOut
+	st.mu.Unlock()
+	if headOut && !st.torn && endCall(st, x, err) {
+		return
+	}
 	code := quic.StreamErrorCode(codeInternal)
-	if err == errSlowReader {
+	switch {
+	case err == errSlowReader:
 		code = codeExcessiveLoad
+	case isCallTimeout(err):
+		code = codeRequestCancelled
 	}
 	st.reset(code)
 }
@@ -319,12 +329,19 @@ func (st *h3stream) flush(end bool) error {
 	return nil
 }
 
-// write writes, as long as the client takes what the minimum rate demands.
+// write writes, as long as the client takes what the minimum rate demands, and for a call until its end. What tells the client that this has come
+// has a moment of its own.
 func (st *h3stream) write(p []byte) error {
 	rate := st.limits.MinRate
 	before := wire.Now()
-	if rate > 0 {
-		_ = st.str.SetWriteDeadline(time.Now().Add(time.Duration(st.sendCredit))) // never fails
+	limited, limit := rate > 0, st.sendCredit
+	if by := st.x.CallBy; by != 0 {
+		if left := max(by-before, int64(wire.Tick)); !limited || left < limit {
+			limited, limit = true, left
+		}
+	}
+	if limited {
+		_ = st.str.SetWriteDeadline(time.Now().Add(time.Duration(limit))) // never fails
 	}
 	n, err := st.str.Write(p)
 	if rate > 0 {
@@ -337,6 +354,10 @@ func (st *h3stream) write(p []byte) error {
 	case err == nil:
 		return nil
 	case isTimeout(err):
+		st.torn = true
+		if st.x.CallOver() {
+			return proxy.ErrCallTimeout
+		}
 		return errSlowReader
 	}
 	return errStreamGone

@@ -52,6 +52,9 @@ func (c *h1) respond(x *proxy.Exchange, last bool) bool {
 		return again
 	}
 	x.Aborted = true
+	if c.Kicked() == wire.Expired && x.CallOver() {
+		err = proxy.ErrCallTimeout.With(err)
+	}
 	if x.ErrCause == nil {
 		x.ErrCause = err
 	}
@@ -123,19 +126,40 @@ func (c *h1) sendAt(now int64, p []byte) error {
 	}
 	p = p[n:]
 	rate := c.limits.MinRate
+	until := int64(0)
 	if rate > 0 {
 		patience := c.slowRead
 		if patience == 0 {
 			patience = int64(c.limits.HeadTimeout) + int64(len(p))*int64(1e9)/rate
 		}
-		c.ArmWrite(now + patience)
+		until = now + patience
+	}
+	if by := c.callBy(); by != 0 {
+		by = max(by, now+int64(wire.Tick)) // what tells the client that the time is over has a moment of its own
+		c.EndWrite(by)
+		defer c.EndWrite(0)
+		if until == 0 || by < until {
+			until = by
+		}
+	}
+	if until != 0 {
+		c.ArmWrite(until)
 	}
 	n, err := c.Conn.Write(p)
-	if rate > 0 {
+	if until != 0 {
 		c.ArmWrite(0)
 	}
 	c.out += int64(n)
 	return err
+}
+
+// callBy is until when the current exchange has to be over because it is a call; 0: it is none whose time is limited.
+func (c *h1) callBy() int64 {
+	x := c.current.x.Load()
+	if x == nil {
+		return 0
+	}
+	return x.CallBy
 }
 
 // windowBytes is how coarsely a reader's progress can be seen: a receiver may open its window in steps of this size.

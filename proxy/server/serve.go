@@ -18,6 +18,7 @@ func (s *Server) serve(x *proxy.Exchange, l *Listener, made made) {
 func (s *Server) serveBy(x *proxy.Exchange, settings *settings, made made) {
 	snap := s.snapshot.Load()
 	x.Snapshot = snap
+	x.BeginCall()
 	if settings.misdirects(made, x.Request.Host) {
 		s.begin(x, snap.Fallback)
 		s.fail(x, proxy.ErrMisdirected)
@@ -143,6 +144,9 @@ func (s *Server) run(x *proxy.Exchange) (err error) {
 	}
 	if route.Timeout > 0 {
 		x.Deadline = x.Started + int64(route.Timeout)
+	}
+	if x.CallBy != 0 {
+		return runCall(x)
 	}
 	return route.Chain.Serve(x)
 }

@@ -106,22 +106,38 @@ func (u *requestBody) leave() {
 // So a slow but steady upload survives for days, and one that drips is cut after a few seconds.
 func (u *requestBody) read(p []byte) (int, error) {
 	rate := u.c.limits.MinRate
-	if rate <= 0 {
-		return u.done(u.body.Read(p))
-	}
 	var n int
 	var err error
 	if u.body.Buffered() > 0 {
 		n, err = u.body.Read(p)
 	} else {
 		before := wire.Now()
-		u.c.Arm(before + u.credit)
-		n, err = u.body.Read(p)
-		u.c.Disarm()
-		u.credit -= wire.Now() - before
+		if by := u.waitsUntil(before); by != 0 {
+			u.c.Arm(by)
+			n, err = u.body.Read(p)
+			u.c.Disarm()
+			u.credit -= wire.Now() - before
+		} else {
+			n, err = u.body.Read(p)
+		}
 	}
-	u.credit = min(u.credit+int64(n)*int64(1e9)/rate, int64(u.c.limits.HeadTimeout))
+	if rate > 0 {
+		u.credit = min(u.credit+int64(n)*int64(1e9)/rate, int64(u.c.limits.HeadTimeout))
+	}
 	return u.done(n, err)
+}
+
+// waitsUntil is until when the client is waited for; 0: for ever. A call's end is looked for a tick late: whoever waits for the service has seen
+// it by then, and answers over a connection that nobody has kicked.
+func (u *requestBody) waitsUntil(now int64) int64 {
+	until := int64(0)
+	if u.c.limits.MinRate > 0 {
+		until = now + u.credit
+	}
+	if by := u.c.callBy(); by != 0 && (until == 0 || by+int64(wire.Tick) < until) {
+		until = by + int64(wire.Tick)
+	}
+	return until
 }
 
 func (u *requestBody) done(n int, err error) (int, error) {
@@ -130,6 +146,10 @@ func (u *requestBody) done(n int, err error) (int, error) {
 	}
 	switch u.c.Kicked() {
 	case wire.Expired:
+		if by := u.c.callBy(); by != 0 && wire.Now() >= by {
+			u.c.Forgive() // whatever was answered by now is whole, or ends with that
+			return n, proxy.ErrCallTimeout
+		}
 		u.forgive()
 		return n, proxy.ErrSlowBody
 	case wire.Draining:

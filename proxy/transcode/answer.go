@@ -72,7 +72,7 @@ var errNoStatus = &proxy.Error{Status: 502, Code: "upstream_no_status", Detail: 
 
 // breakOff makes the last frame of an answer that has none.
 func (a *answer) breakOff(err error) {
-	a.ended = true
+	a.ended, a.x.Aborted = true, true
 	if a.x.ErrCause == nil {
 		a.x.ErrCause = err
 	}

@@ -39,6 +39,35 @@ func BenchmarkChain(b *testing.B) {
 	f("5-guards", 5)
 }
 
+// BenchmarkBeginCall is what every request pays because some are calls of gRPC, and what these pay.
+func BenchmarkBeginCall(b *testing.B) {
+	f := func(name, method, contentType, timeout string) {
+		b.Run(name, func(b *testing.B) {
+			x := Acquire()
+			defer x.Release()
+			x.Request.Method = method
+			h := &x.Request.Head
+			for _, field := range []string{"User-Agent", "Accept", "Accept-Encoding", "Authorization", "X-Forwarded-For"} {
+				h.AddString(field, "something as long as it may be")
+			}
+			if contentType != "" {
+				h.AddString("Content-Type", contentType)
+			}
+			if timeout != "" {
+				h.AddString("grpc-timeout", timeout)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				x.BeginCall()
+			}
+		})
+	}
+	f("get", "GET", "", "")
+	f("post", "POST", "application/json", "")
+	f("call", "POST", "application/grpc", "")
+	f("call-with-time", "POST", "application/grpc", "5S")
+}
+
 func BenchmarkTemplate(b *testing.B) {
 	p := pattern(b, "/items/{id}/**")
 	x := sample(b, p, "/items/7/a/b")

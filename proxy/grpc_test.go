@@ -33,6 +33,25 @@ func TestParseGRPC(t *testing.T) {
 	f("text/application/grpc", NotGRPC, "")
 }
 
+// FuzzGRPCTimeout: whatever a client sends is a time, or none; written again it is the same, or a little less.
+func FuzzGRPCTimeout(f *testing.F) {
+	for _, seed := range []string{"1H", "99999999M", "0S", "100m", "7u", "99999999n", "2562047H", "2562048H", "", "1", "-1S", "1.5S", "999999999S"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		var r, again Request
+		r.Head.AddString("grpc-timeout", value)
+		d, ok := r.GRPCTimeout()
+		if !ok {
+			return
+		}
+		again.Head.Add("grpc-timeout", AppendGRPCTimeout(nil, d))
+		if got, ok := again.GRPCTimeout(); d < 0 || !ok || got > d || d-got > d/1_000_000 {
+			t.Errorf("%q is %s, and written again %q, which is %s", value, d, again.Head.Get("grpc-timeout"), got)
+		}
+	})
+}
+
 // readBack is what a value of grpc-timeout stands for, as the time package reads it.
 func readBack(value string) time.Duration {
 	unit := map[byte]string{'H': "h", 'M': "m", 'S': "s", 'm': "ms", 'u': "us", 'n': "ns"}[value[len(value)-1]]

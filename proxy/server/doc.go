@@ -3,8 +3,8 @@
 //
 // The life of a request, in the order to read: listener.go accepts whom its Door lets in, h1.go loops over the requests of a connection,
 // request.go fills the exchange, serve.go routes it and runs the chain, response.go writes what came of it, and
-// h1.go finishes the exchange. call.go says what becomes of calls of gRPC whose clients' time is over. misdirected.go says which requests have come over the wrong connection. A connection that is unused
-// for long gives its goroutines up until it is used again, except over QUIC.
+// h1.go finishes the exchange. misdirected.go says which requests have come over the wrong connection, call.go what becomes of calls of gRPC
+// whose clients' time is over. A connection that is unused for long gives its goroutines up until it is used again, except over QUIC.
 //
 // With TLS, hello.go waits for what the client says first, tls.go makes the handshake, and crowd.go says who makes room for others when
 // there are too many of them.

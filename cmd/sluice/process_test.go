@@ -84,7 +84,7 @@ func (p *process) log() string {
 	return p.stderr.String()
 }
 
-// address waits until a listener is there.
+// address waits until a listener is there, and the gateway behind it ready or able to say why it is not.
 func (p *process) address(listener string) string {
 	p.t.Helper()
 	var address string
@@ -94,6 +94,9 @@ func (p *process) address(listener string) string {
 		address = p.listen[listener]
 		return address != ""
 	})
+	if listener == "admin" { // it listens before everything else is there
+		eventually(p.t, "the gateway has started", func() bool { _, body := get("http://" + address + "/readyz"); return body != "starting\n" })
+	}
 	return address
 }
 

@@ -670,6 +670,12 @@ func TestH2_flood(t *testing.T) {
 		}
 		return c.WriteContinuation(1, false, c.encode("x", strings.Repeat("y", 10_000)))
 	})
+	f("one field again and again", func(c *h2client, i int) error {
+		if i > 0 {
+			return nil // it was enough
+		}
+		return c.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: bytes.Repeat([]byte{0x82}, 12_000), EndHeaders: true})
+	})
 }
 
 // TestH2_rapidReset: CVE-2023-44487. The requests are answered by the gateway itself, so that their rate is all there is to

@@ -21,8 +21,8 @@ import (
 //     each head, either way, earns talkEarned frames, and each body frame bodyEarned and more by its size. Clients of gRPC
 //     measure the round trip with a PING per message, however small. Only crumbs earn nothing: frames that the client has
 //     made small, because it sends so or because its window has room for no more (CVE-2019-9511).
-//   - CONTINUATION (CVE-2024-27316 and its kin): a head has at most frames.BlockFramesMax frames and twice Limits.HeadBytes in compressed
-//     form, see frames.Block.
+//   - CONTINUATION (CVE-2024-27316 and its kin): a head has at most frames.BlockFramesMax frames, twice Limits.HeadBytes in compressed
+//     form and four times as much decoded, see frames.Block.
 type flood struct {
 	talked frames.Allowance
 	resets frames.Allowance

@@ -56,7 +56,6 @@ func (c *h2) takeHeaders(f *http2.HeadersFrame) error {
 		st = newStream(c, id, &b.limits)
 	}
 	b.st, b.trailers = st, !fresh
-	c.decoder.SetEmitEnabled(st != nil)
 	return c.takeFragment(f.HeaderBlockFragment(), f.HeadersEnded())
 }
 
@@ -126,13 +125,11 @@ func (c *h2) takeTrailers(st *h2stream) error {
 // emit takes a decoded field.
 func (c *h2) emit(f hpack.HeaderField) {
 	b := &c.block
+	b.arriving.Count(f)
 	if b.st == nil || b.err != nil {
-		return
+		return // it changes the table, and is not looked at
 	}
 	b.err = b.take(f)
-	if b.err != nil {
-		c.decoder.SetEmitEnabled(false) // what follows changes the table, and is not looked at
-	}
 }
 
 func (b *headBlock) take(f hpack.HeaderField) error {

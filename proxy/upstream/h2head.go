@@ -54,7 +54,6 @@ func (c *h2conn) takeHeaders(f *http2.HeadersFrame) error {
 	if err != nil {
 		return err
 	}
-	c.decoder.SetEmitEnabled(b.wanted)
 	return c.takeFragment(f.HeaderBlockFragment(), f.HeadersEnded())
 }
 
@@ -87,9 +86,11 @@ func (c *h2conn) takeFragment(p []byte, last bool) error {
 // emit takes a decoded field.
 func (c *h2conn) emit(f hpack.HeaderField) {
 	b := &c.block
-	if b.err = b.take(f, &c.endpoint.options.Limits); b.err != nil {
-		c.decoder.SetEmitEnabled(false) // what follows changes the table, and is not looked at
+	b.arriving.Count(f)
+	if !b.wanted || b.err != nil {
+		return // it changes the table, and is not looked at
 	}
+	b.err = b.take(f, &c.endpoint.options.Limits)
 }
 
 func (b *h2block) take(f hpack.HeaderField, lim *wire.Limits) error {

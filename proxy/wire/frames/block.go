@@ -10,9 +10,15 @@ import (
 // Block bounds a block of fields while it arrives, in one HEADERS frame and as many CONTINUATION frames as the sender likes
 // (CVE-2024-27316 and its kin). The zero value is one of which nothing has arrived.
 type Block struct {
-	bytes  int // compressed
-	frames int
+	bytes   int // compressed
+	decoded int // as far as Count has heard of it
+	frames  int
 }
+
+// decodedFactor is how many times as large as it may be a head is decoded before its sender is told to calm down. Whoever has one
+// cookie too many gets an answer. But a field that was said before takes one byte to say again, and each of them takes time: of a
+// block that is just within the other bounds, half a millisecond.
+const decodedFactor = 4
 
 // Decode decodes a part of the block; last says that it is complete. headBytes is how large the head may be when it is decoded.
 func (b *Block) Decode(d *hpack.Decoder, p []byte, last bool, headBytes int) error {
@@ -28,11 +34,17 @@ func (b *Block) Decode(d *hpack.Decoder, p []byte, last bool, headBytes int) err
 	if _, err := d.Write(p); err != nil {
 		return ErrCompression
 	}
+	if b.decoded > decodedFactor*headBytes {
+		return ErrCalm
+	}
 	if last && d.Close() != nil {
 		return ErrCompression
 	}
 	return nil
 }
+
+// Count counts a field that the decoder has emitted, wanted or not.
+func (b *Block) Count(f hpack.HeaderField) { b.decoded += len(f.Name) + len(f.Value) + len(": \r\n") }
 
 // Frames is of how many frames the block consists, so far.
 func (b *Block) Frames() int { return b.frames }

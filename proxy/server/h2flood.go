@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sluice/proxy/wire"
@@ -51,40 +52,84 @@ func (f *flood) body(n int, all bool) {
 	}
 }
 
-// grudges remember which clients were told to calm down because of their resets, until they have earned all of it back, which takes
-// seconds. A new connection would else be worth another resetsMax requests, and each of these one at the origin whose connection
-// ends with it. Somebody else at the same address may ask as ever, but not reset meanwhile. Safe for concurrent use.
+// grudges remember which clients were told to calm down, until that is forgiven. A new connection would else be worth another burst of
+// all that flood counts, and of resets each one is a request at the origin whose connection ends with it.
+//
+//   - What somebody has reset is remembered until all of it is earned back, which takes seconds. Somebody else at the same address may
+//     ask as ever, but not reset meanwhile.
+//   - Who goes on to flood over new connections is shunned: more than calmsMax of them, of which one is forgiven every calmEvery, and the
+//     address gets no connection until another one is forgiven, for shunMax at most. Those that it has go on. Whoever shares the
+//     address has to wait with it. Without that the gateway would have to make each connection, with its handshake, and end it.
+//
+// Safe for concurrent use.
 type grudges struct {
-	mu     sync.Mutex
-	resets map[netip.Addr]frames.Allowance
+	shunning atomic.Int64 // until when, in wire.Now's time, somebody is shunned: nobody has to look before that
+
+	mu sync.Mutex
+	of map[netip.Addr]grudge
 }
 
-// grudgesMax bounds how many there are. Beyond it whoever was first in the map is forgiven.
-const grudgesMax = 4096
+type grudge struct {
+	resets frames.Allowance
+	calms  int64 // when all floods are forgiven
+}
 
+const (
+	// grudgesMax bounds how many there are. Beyond it whoever was first in the map is forgiven.
+	grudgesMax = 4096
+	calmsMax   = 10
+	calmEvery  = time.Second
+	shunMax    = 10 * time.Second
+)
+
+// shunned is until when, if that is after now.
+func (g grudge) shunned() int64 { return g.calms - int64(calmsMax*calmEvery) }
+
+func (g grudge) forgiven(now int64) bool { return g.calms <= now && g.resets.Whole(now) }
+
+// bear is called when a client was told to calm down, with what it has left of its resets.
 func (g *grudges) bear(client netip.Addr, resets frames.Allowance) {
-	if now := wire.Now(); client.IsValid() && !resets.Whole(now) {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if g.resets == nil {
-			g.resets = make(map[netip.Addr]frames.Allowance)
+	if !client.IsValid() {
+		return
+	}
+	now := wire.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.of == nil {
+		g.of = make(map[netip.Addr]grudge)
+	}
+	if len(g.of) >= grudgesMax {
+		maps.DeleteFunc(g.of, func(_ netip.Addr, o grudge) bool { return o.forgiven(now) })
+	}
+	for other := range g.of {
+		if len(g.of) < grudgesMax {
+			break
 		}
-		if len(g.resets) >= grudgesMax {
-			maps.DeleteFunc(g.resets, func(_ netip.Addr, a frames.Allowance) bool { return a.Whole(now) })
-		}
-		for other := range g.resets {
-			if len(g.resets) < grudgesMax {
-				break
-			}
-			delete(g.resets, other)
-		}
-		g.resets[client] = frames.Worse(g.resets[client], resets)
+		delete(g.of, other)
+	}
+	o := g.of[client]
+	o.resets = frames.Worse(o.resets, resets)
+	o.calms = min(max(o.calms, now)+int64(calmEvery), now+int64(calmsMax*calmEvery+shunMax))
+	g.of[client] = o
+	if until := o.shunned(); until > now && until > g.shunning.Load() {
+		g.shunning.Store(until)
 	}
 }
 
-// against returns what a client that connects has left of its allowance.
+// against returns what a client that connects has left of its resets.
 func (g *grudges) against(client netip.Addr) frames.Allowance {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.resets[client]
+	return g.of[client].resets
+}
+
+// shuns reports whether a client gets no connection.
+func (g *grudges) shuns(client netip.Addr) bool {
+	now := wire.Now()
+	if g.shunning.Load() <= now || !client.IsValid() {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.of[client].shunned() > now
 }

@@ -3,9 +3,11 @@ package server
 import (
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sluice/proxy/wire"
+	"sluice/proxy/wire/frames"
 )
 
 // TestGrudges: who was told to calm down does not begin anew by connecting again.
@@ -26,19 +28,56 @@ func TestGrudges(t *testing.T) {
 			t.Errorf("%v must not reset because of another client", other)
 		}
 	}
-	// What has been earned back is no grudge, and what is borne is bounded.
-	var past flood
-	_ = past.resets.Spend(wire.Now()-int64(time.Hour), resetsMax, resetEvery)
-	g.bear(two, past.resets)
-	if len(g.resets) != 1 {
-		t.Errorf("%d grudges are borne", len(g.resets))
-	}
+	// What is borne is bounded.
 	a := netip.MustParseAddr("198.51.100.0")
 	for range 3 * grudgesMax {
 		a = a.Next()
 		g.bear(a, f.resets)
 	}
-	if len(g.resets) > grudgesMax {
-		t.Errorf("%d grudges are borne", len(g.resets))
+	if len(g.of) > grudgesMax {
+		t.Errorf("%d grudges are borne", len(g.of))
 	}
+}
+
+// TestGrudges_shun: who floods over ever new connections gets none for a while, and nobody else has to look for a grudge then.
+func TestGrudges_shun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g grudges
+		one, two := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+		f := func(client netip.Addr, want bool) {
+			t.Helper()
+			if g.shuns(client) != want {
+				t.Errorf("%v is shunned: %v", client, !want)
+			}
+		}
+		bear := func(times int) {
+			for range times {
+				g.bear(one, frames.Allowance{})
+			}
+		}
+		bear(calmsMax)
+		f(one, false)
+		bear(1)
+		f(one, true)
+		f(two, false)
+		f(netip.Addr{}, false)
+		time.Sleep(calmEvery)
+		f(one, false)
+		bear(1)
+		f(one, true)
+		time.Sleep(calmsMax * calmEvery) // all but one are forgiven, and there was one too many
+		bear(calmsMax - 1)
+		f(one, false)
+
+		// However many it were, there is an end; also of what is kept in memory, if others are to be remembered.
+		bear(1000)
+		time.Sleep(shunMax - 1)
+		f(one, true)
+		time.Sleep(1)
+		f(one, false)
+		time.Sleep(calmsMax * calmEvery)
+		if o := g.of[one]; !o.forgiven(wire.Now()) {
+			t.Errorf("%+v is not forgiven", o)
+		}
+	})
 }

@@ -198,14 +198,17 @@ func (l *Listener) handle(c net.Conn) {
 	settings := l.settings.Load()
 	proxied := settings.proxied(from.peer.Addr())
 	if !proxied {
-		var ok bool
-		if from.leave, ok = settings.enter(from.peer.Addr()); !ok {
+		from.counted = l.countedAs(from.peer.Addr())
+		ok := !l.server.grudges.shuns(from.counted)
+		if ok {
+			from.leave, ok = settings.enter(from.peer.Addr())
+		}
+		if !ok {
 			l.server.accepted.Add(1)
 			l.server.refused.Add(1)
 			turnAway(c)
 			return
 		}
-		from.counted = l.countedAs(from.peer.Addr())
 	}
 	if err := l.server.admit(from.counted); err != nil {
 		if from.leave != nil {
@@ -277,7 +280,7 @@ func (l *Listener) serve(c net.Conn, from origin) {
 	h.run()
 }
 
-// turnAway ends a connection that the door has not let in as cheaply as can be: the kernel resets it, and remembers nothing of it.
+// turnAway ends a connection that the door has not let in, or whose client is shunned, as cheaply as can be: the kernel resets it, and remembers nothing of it.
 func turnAway(c net.Conn) {
 	if t, ok := c.(interface{ SetLinger(sec int) error }); ok {
 		_ = t.SetLinger(0) // it fails only on a closed connection

@@ -33,14 +33,18 @@ func (l *Listener) serveProxied(c net.Conn, from origin) {
 		from.peer, from.transport.Local = header.Source, header.Destination
 	}
 	settings := l.settings.Load()
-	var ok bool
-	if from.leave, ok = settings.enter(from.peer.Addr()); !ok {
+	client := l.countedAs(from.peer.Addr())
+	ok := !l.server.grudges.shuns(client)
+	if ok {
+		from.leave, ok = settings.enter(from.peer.Addr())
+	}
+	if !ok {
 		l.server.dismiss(netip.Addr{})
 		l.server.refused.Add(1)
 		turnAway(c)
 		return
 	}
-	if from.counted, err = l.server.claim(l.countedAs(from.peer.Addr())); err != nil {
+	if from.counted, err = l.server.claim(client); err != nil {
 		l.server.ended(&from)
 		l.refuse(c)
 		return

@@ -45,7 +45,7 @@ var errRetired = errors.New("the listener has retired")
 // errUnproxied refuses what ought to begin with a PROXY header.
 var errUnproxied = errors.New("a PROXY header was due, which UDP cannot carry")
 
-// errTurnedAway refuses whom the door does not let in.
+// errTurnedAway refuses whom the door does not let in, or who is shunned.
 var errTurnedAway = errors.New("too many connections of this client")
 
 // errPassedOn refuses a name whose connections are passed on, which is done over TCP alone: it must not end here.
@@ -75,7 +75,12 @@ func (p *Packets) begin(ctx context.Context, info *quic.ClientInfo) (_ context.C
 		l.complain(h.peer, errUnproxied)
 		return nil, errUnproxied
 	}
-	leave, ok := h.settings.enter(h.peer.Addr())
+	h.counted = l.countedAs(h.peer.Addr())
+	var leave func()
+	ok := !l.server.grudges.shuns(h.counted)
+	if ok {
+		leave, ok = h.settings.enter(h.peer.Addr())
+	}
 	if !ok {
 		l.server.refused.Add(1)
 		return nil, errTurnedAway
@@ -89,7 +94,6 @@ func (p *Packets) begin(ctx context.Context, info *quic.ClientInfo) (_ context.C
 		gone()
 		return nil, errHandshakeRate
 	}
-	h.counted = l.countedAs(h.peer.Addr())
 	if err := l.server.handshakes.begin(h.counted, limits.Handshakes); err != nil {
 		gone()
 		return nil, err

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -428,6 +429,76 @@ func TestH3_handshakes(t *testing.T) {
 		t.Errorf("got %+v and %+v", h, c)
 	}
 	until("they are given up", func() bool { h := s.Server.Handshakes(); return h.UnderWay == 0 && h.Failed == 4 })
+}
+
+// prover is a socket on which nothing is heard but that the address has to be proven. So many packets get out, and again as an answer to that.
+type prover struct {
+	net.PacketConn
+	most int32
+	sent atomic.Int32
+}
+
+func (p *prover) ReadFrom(b []byte) (int, net.Addr, error) {
+	for {
+		n, from, err := p.PacketConn.ReadFrom(b)
+		if err != nil || n > 0 && b[0]&0xf0 == 0xf0 { // a Retry, RFC 9000 section 17.2.5
+			p.sent.Store(0)
+			return n, from, err
+		}
+	}
+}
+
+func (p *prover) WriteTo(b []byte, to net.Addr) (int, error) {
+	if p.sent.Add(1) > p.most {
+		return len(b), nil
+	}
+	return p.PacketConn.WriteTo(b, to)
+}
+
+// TestH3_crowded: clients that prove their addresses and do not go on with their handshakes shut nobody out, whether they send all of
+// their ClientHello or the first of its two packets.
+func TestH3_crowded(t *testing.T) {
+	t.Parallel() // it waits most of the time
+	f := func(packets int32, over3 bool) {
+		t.Helper()
+		s := &stage{t: t, Gateway: proxytest.Start(t, own3+"limits: { handshakes: 16, handshake_timeout: 60s }\n")}
+		ctx, cancel := context.WithCancel(context.Background())
+		var greedy sync.WaitGroup
+		defer greedy.Wait()
+		defer cancel()
+		for i := range 16 {
+			tr := via(t, &prover{PacketConn: socket(t, fmt.Sprintf("127.0.0.%d", 2+i/2)), most: packets})
+			greedy.Go(func() {
+				if _, err := tr.Dial(ctx, s.udpAddr(), tls3(), &quic.Config{HandshakeIdleTimeout: time.Minute}); err == nil {
+					t.Error("who hears nothing is connected")
+				}
+			})
+			for end := time.Now().Add(patience); s.Server.Handshakes().UnderWay != i+1; time.Sleep(time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatalf("with %d handshakes: %+v", i+1, s.Server.Handshakes())
+				}
+			}
+		}
+		for range 4 {
+			c, err := tls.Dial("tcp", s.Addr, &tls.Config{InsecureSkipVerify: true, ServerName: "test.localhost"})
+			if err != nil {
+				t.Fatalf("over TCP: %v", err)
+			}
+			// Its place is given back by the time that there is an answer.
+			_ = c.SetDeadline(time.Now().Add(patience))
+			_, err = io.WriteString(c, "GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+			answer, readErr := io.ReadAll(c)
+			if err := errors.Join(err, readErr); err != nil || !strings.HasSuffix(string(answer), "hello") {
+				t.Fatalf("over TCP: %q, %v", answer, err)
+			}
+			c.Close()
+			if over3 {
+				s.h3().request("GET", "/", true).want("200", "hello")
+			}
+		}
+	}
+	f(100, true)
+	f(1, false)
 }
 
 // TestH3_proxied: a balancer whose connections begin with a PROXY header has none over UDP, and is neither served nor believed.

@@ -229,7 +229,8 @@ func (p *Packets) doubts(a net.Addr) (doubts bool) {
 	}
 	settings, peer := l.settings.Load(), addrPortOf(a).Addr()
 	client := l.countedAs(peer)
-	if s.handshakes.crowded(client, s.snapshot.Load().Limits.Handshakes) || settings.Door != nil && !settings.trusts(peer) && settings.Door.Doubts(peer) {
+	most := s.snapshot.Load().Limits.Handshakes
+	if s.hellos.crowded(client, most) || s.handshakes.crowded(client, most) || settings.Door != nil && !settings.trusts(peer) && settings.Door.Doubts(peer) {
 		s.retried.Add(1)
 		return true
 	}
@@ -259,10 +260,15 @@ func (p *Packets) tls() *tls.Config {
 		},
 		GetEncryptedClientHelloKeys: func(hello *tls.ClientHelloInfo) (_ []tls.EncryptedClientHelloKey, err error) {
 			defer recoverAs(&err)
-			if keys := handshakeOf(hello.Context()).settings.TLS.GetEncryptedClientHelloKeys; keys != nil {
-				return keys(hello)
+			h := handshakeOf(hello.Context())
+			keys := h.settings.TLS.GetEncryptedClientHelloKeys
+			if keys == nil {
+				return nil, nil
 			}
-			return nil, nil
+			if err := h.arrive(); err != nil { // to decrypt costs CPU time already
+				return nil, err
+			}
+			return keys(hello)
 		},
 	}
 }

@@ -16,8 +16,9 @@ import (
 	"sluice/tlsterm"
 )
 
-// quicHandshake is a connection of QUIC that is being made. It counts as a TLS handshake from its first packet on, and as a
-// connection when it is made.
+// quicHandshake is a connection of QUIC that is being made. It counts as a TLS handshake from the ClientHello on, as over TCP, and as a
+// connection when it is made. Until all of the ClientHello is there, for which two packets are needed, it counts among those of
+// Server.hellos, of which there are as many: they take nobody's place with another protocol.
 type quicHandshake struct {
 	listener *Listener
 	settings *settings
@@ -30,7 +31,12 @@ type quicHandshake struct {
 	// Written while the ClientHello is looked at, before there is a connection that could be accepted.
 	ja4 string
 
-	over sync.Once
+	left chan struct{} // closed when the place was taken away
+
+	mu      sync.Mutex // guards all below
+	place   *place     // nil: the ClientHello is not there as yet
+	refused bool       // there was none
+	over    bool       // the handshake has ended
 }
 
 type handshakeKey struct{}
@@ -65,7 +71,7 @@ func (p *Packets) begin(ctx context.Context, info *quic.ClientInfo) (_ context.C
 	epoch := l.epoch.Load() // first: a connection made by settings that are replaced meanwhile ends with them
 	h := &quicHandshake{
 		listener: l, settings: l.settings.Load(), peer: addrPortOf(info.RemoteAddr), proven: info.AddrVerified,
-		fields: fieldSectionMax(limits), epoch: epoch,
+		fields: fieldSectionMax(limits), epoch: epoch, left: make(chan struct{}),
 	}
 	if h.settings.TLS == nil {
 		return nil, errRetired
@@ -94,7 +100,8 @@ func (p *Packets) begin(ctx context.Context, info *quic.ClientInfo) (_ context.C
 		gone()
 		return nil, errHandshakeRate
 	}
-	if err := l.server.handshakes.begin(h.counted, limits.Handshakes); err != nil {
+	if err := l.server.hellos.begin(h.counted, limits.Handshakes); err != nil {
+		l.server.handshakes.refused.Add(1)
 		gone()
 		return nil, err
 	}
@@ -105,13 +112,54 @@ func (p *Packets) begin(ctx context.Context, info *quic.ClientInfo) (_ context.C
 	return context.WithValue(ctx, handshakeKey{}, h), nil
 }
 
+// arrive is called when the ClientHello is there, also more than once. It takes a place among the handshakes, which is taken away if
+// somebody else needs it.
+func (h *quicHandshake) arrive() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.place != nil {
+		return nil
+	}
+	if h.over {
+		return errHandshakes // the client has gone meanwhile
+	}
+	s := h.listener.server
+	p, err := s.handshakes.take(h.counted, s.snapshot.Load().Limits.Handshakes, func() { close(h.left) })
+	if err != nil {
+		h.refused = true
+		return err
+	}
+	h.place = p
+	s.hellos.end(h.counted)
+	return nil
+}
+
+// end is called when the handshake has ended, one way or the other. first: it was not before; refused: for want of a place.
+func (h *quicHandshake) end() (first, refused bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.over {
+		return false, false
+	}
+	h.over = true
+	s := h.listener.server
+	if h.place == nil {
+		s.hellos.end(h.counted)
+		return true, h.refused
+	}
+	return true, !s.handshakes.giveBack(h.place)
+}
+
 // fail is called at the end of every connection, and counts those that were never made.
 func (h *quicHandshake) fail(why error) {
-	h.over.Do(func() {
-		slog.Debug("a QUIC handshake failed", "listener", h.listener.Name, "peer", h.peer.String(), "error", why)
-		h.listener.server.handshakes.end(h.counted)
+	first, refused := h.end()
+	if !first {
+		return
+	}
+	slog.Debug("a QUIC handshake failed", "listener", h.listener.Name, "peer", h.peer.String(), "error", why)
+	if !refused {
 		h.listener.server.handshakes.failed.Add(1)
-	})
+	}
 }
 
 // await waits until the handshake has ended, and reports whether it was completed.
@@ -120,20 +168,25 @@ func (h *quicHandshake) await(conn *quic.Conn) bool {
 	case <-conn.HandshakeComplete():
 	case <-conn.Context().Done():
 		return false
+	case <-h.left:
+		_ = conn.CloseWithError(codeExcessiveLoad, errHandshakes.Error()) // never fails
+		return false
 	}
-	h.over.Do(func() {
+	if first, _ := h.end(); first {
 		hs := &h.listener.server.handshakes
-		hs.end(h.counted)
 		hs.completed.Add(1)
 		if conn.ConnectionState().TLS.DidResume {
 			hs.resumed.Add(1)
 		}
-	})
+	}
 	return true
 }
 
 // config is what a handshake goes on with, now that the ClientHello is there.
 func (h *quicHandshake) config(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	if err := h.arrive(); err != nil {
+		return nil, err
+	}
 	if h.ja4 == "" { // it is called once more after a HelloRetryRequest
 		h.ja4 = tlsterm.JA4QUIC(hello)
 	}

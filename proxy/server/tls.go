@@ -40,13 +40,16 @@ type Handshakes struct {
 // Handshakes returns what became of TLS handshakes.
 func (s *Server) Handshakes() Handshakes {
 	h := &s.handshakes
-	h.mu.Lock()
-	underWay := h.underWay
-	h.mu.Unlock()
 	return Handshakes{
-		UnderWay: underWay, Completed: h.completed.Load(), Resumed: h.resumed.Load(),
+		UnderWay: h.now() + s.hellos.now(), Completed: h.completed.Load(), Resumed: h.resumed.Load(),
 		Failed: h.failed.Load(), Refused: h.refused.Load(),
 	}
+}
+
+func (h *handshakes) now() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.underWay
 }
 
 // handshakeTimeoutDefault is used where a snapshot has no limit of its own.

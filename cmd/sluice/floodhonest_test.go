@@ -1,0 +1,155 @@
+//go:build !race && !invariants
+
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go/http3"
+)
+
+// honest are clients who go on asking, one request after the other each, and expect an answer to all of them.
+type honest struct {
+	f      *attacked
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+	now    atomic.Pointer[phase]
+}
+
+// honestKinds is how many kinds of clients there are.
+const honestKinds = 5
+
+func newHonest(f *attacked) *honest {
+	h := &honest{f: f}
+	ctx, cancel := context.WithCancel(f.t.Context())
+	h.cancel = cancel
+	h.now.Store(new(phase))
+	client := func(kind, url string, transport http.RoundTripper, done func()) {
+		c := http.Client{Transport: transport, Timeout: patience}
+		h.done.Go(func() {
+			defer done()
+			for ctx.Err() == nil {
+				p, began := h.now.Load(), time.Now()
+				if err := askHonestly(&c, url); err != nil {
+					f.t.Errorf("%s: %v", kind, err)
+					return
+				}
+				p.add(kind, time.Since(began))
+				time.Sleep(time.Millisecond)
+			}
+		})
+	}
+	over := func(kind, url string, h2, keep bool) {
+		transport := &http.Transport{
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: !keep, Protocols: new(http.Protocols),
+		}
+		transport.Protocols.SetHTTP1(!h2)
+		transport.Protocols.SetHTTP2(h2)
+		client(kind, url, transport, transport.CloseIdleConnections)
+	}
+	over("HTTP/1.1", "http://"+f.web, false, true)
+	over("HTTP/1.1 over TLS, a handshake each", "https://"+f.secure, false, false)
+	over("HTTP/2 over TLS", "https://"+f.secure, true, true)
+	over("HTTP/2 over TLS, a handshake each", "https://"+f.secure, true, false)
+	quic := &http3.Transport{TLSClientConfig: tls3()}
+	client("HTTP/3", "https://"+f.secure, quic, func() { _ = quic.Close() })
+	return h
+}
+
+func askHonestly(c *http.Client, url string) error {
+	res, err := c.Get(url + "/small")
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err == nil && (res.StatusCode != 200 || string(body) != "from the origin") {
+		err = fmt.Errorf("got %d %.100q", res.StatusCode, body)
+	}
+	return err
+}
+
+// phase waits for so long, and until each client has had some answers, and adds to p how long all of them took that were asked for
+// meanwhile.
+func (h *honest) phase(p *phase, atLeast time.Duration) {
+	h.f.t.Helper()
+	const answersMin = 50
+	before := p.answers()
+	h.now.Store(p)
+	defer h.now.Store(new(phase))
+	for end := time.Now().Add(3 * patience); time.Now().Before(end); {
+		time.Sleep(atLeast)
+		now := p.answers()
+		if len(now) == honestKinds && !slices.ContainsFunc(slices.Collect(maps.Keys(now)), func(kind string) bool { return now[kind]-before[kind] < answersMin }) {
+			return
+		}
+		if h.f.t.Failed() {
+			break
+		}
+	}
+	h.f.t.Fatal("honest clients do not get answers")
+}
+
+func (h *honest) stop() {
+	h.cancel()
+	h.done.Wait()
+}
+
+// phase is how long requests took that began in it, by the kind of client.
+type phase struct {
+	mu   sync.Mutex
+	took map[string][]time.Duration
+}
+
+func (p *phase) add(kind string, took time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.took == nil {
+		p.took = make(map[string][]time.Duration)
+	}
+	p.took[kind] = append(p.took[kind], took)
+}
+
+func (p *phase) answers() map[string]int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := make(map[string]int)
+	for kind, took := range p.took {
+		n[kind] = len(took)
+	}
+	return n
+}
+
+// p99 is the 99th percentile of each kind.
+func (p *phase) p99() map[string]time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p99 := make(map[string]time.Duration)
+	for kind, took := range p.took {
+		took = slices.Sorted(slices.Values(took))
+		p99[kind] = took[len(took)*99/100]
+	}
+	return p99
+}
+
+// compare says what an attack has done to the honest clients.
+func (s *size) compare(t *testing.T, without, with *phase) {
+	t.Helper()
+	before, during := without.p99(), with.p99()
+	for _, kind := range slices.Sorted(maps.Keys(during)) {
+		t.Logf("p99 of %s: %v, without the attack %v", kind, during[kind].Round(time.Millisecond/10), before[kind].Round(time.Millisecond/10))
+		if during[kind] > s.factor*before[kind]+s.floor {
+			t.Errorf("%s: others wait for %v", kind, during[kind])
+		}
+	}
+}

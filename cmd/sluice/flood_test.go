@@ -38,7 +38,7 @@ func TestSoakFlood(t *testing.T) {
 	if os.Getenv("SLUICE_SOAK") == "" {
 		t.Skip("it takes minutes, and 20,000 open files: set SLUICE_SOAK=1")
 	}
-	flood(t, &size{part: 1, phase: 2 * time.Second, rounds: 3, factor: 3, floor: 30 * time.Millisecond})
+	flood(t, &size{part: 1, phase: time.Second, rounds: 5, factor: 3, floor: 30 * time.Millisecond})
 }
 
 // attack is one way to hurt a gateway.
@@ -69,7 +69,7 @@ const (
 type size struct {
 	part   int           // one part of so many in the number of attackers
 	phase  time.Duration // others are looked at for at least so long at a time
-	rounds int           // as often, with and without a storm in turn
+	rounds int           // as often, with an attack and without, in turn if it is a storm
 	limits string
 	// factor and floor bound what an attack does to others: so many times what they wait for without it, and so much more. A request
 	// makes some three goroutines of the gateway wait for their turn, and what runs before them gives way after Go's ten milliseconds.
@@ -208,16 +208,15 @@ func (a *attack) run(t *testing.T, size *size) {
 	f := startAttacked(t, size.limits)
 	h := newHonest(f)
 	defer h.stop()
-	h.phase(new(phase), size.phase) // everything is warm by then
-	var before, during phase
-	h.phase(&before, size.phase)
+	h.phase(size.phase) // everything is warm by then
+	before := h.phases(size)
 	stop := f.watchMemory()
 	held := a.openAll(f, size.part)
-	h.phase(&during, size.phase)
+	during := h.phases(size)
 	memory, peak := stop()
 	t.Logf("%d: %d KiB of memory for each", held, (peak-memory)/held/kib)
 	f.checkMemory(memory, peak, held*a.eachMax)
-	size.compare(t, &before, &during)
+	size.compare(t, before, during)
 	if a.gone {
 		rest := 0
 		if a.streams > 0 {

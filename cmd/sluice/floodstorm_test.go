@@ -172,25 +172,25 @@ func (a *attack) runStorm(t *testing.T, size *size) {
 	h := newHonest(mine)
 	defer h.stop()
 	s := startStorms(t, a)
-	h.phase(new(phase), size.phase) // everything is warm by then
+	h.phase(size.phase) // everything is warm by then
 	stop := mine.watchMemory()
-	var without, with phase
+	var without, with []*phase
 	spent, spentOn := -other.cpu(), 0
 	for range size.rounds {
 		s.against(other)
 		s.await()
-		h.phase(&without, size.phase)
+		without = append(without, h.phase(size.phase))
 		_, taken := s.against(mine)
 		spentOn += taken
 		s.await()
-		h.phase(&with, size.phase)
+		with = append(with, h.phase(size.phase))
 		attacks, taken := s.against(nil)
 		t.Logf("%d attacks, %d of them turned away", attacks, attacks-taken)
 	}
 	spent += other.cpu()
 	memory, peak := stop()
 	mine.checkMemory(memory, peak, 0)
-	size.compare(t, &without, &with)
+	size.compare(t, without, with)
 	spent /= time.Duration(spentOn)
 	t.Logf("a gateway takes %v of processor time for each attack", spent.Round(time.Microsecond))
 	if spent > stormCPUMax {

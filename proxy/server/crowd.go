@@ -13,13 +13,19 @@ type place struct {
 	taken  bool   // it was taken away
 }
 
-// take is begin for a handshake that can be made to leave.
+// take counts a handshake of a client in, or refuses it. leave makes it end if somebody else needs the place.
 func (h *handshakes) take(client netip.Addr, most int, leave func()) (*place, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if err := h.count(client, most); err != nil {
-		return nil, err
+	return h.takeLocked(client, most, leave)
+}
+
+func (h *handshakes) takeLocked(client netip.Addr, most int, leave func()) (*place, error) {
+	if h.shaking.greedy(client, most) || h.shaking.full(most) && !h.makeRoom(client) {
+		h.refused.Add(1)
+		return nil, errHandshakes
 	}
+	h.shaking.add(client)
 	p := &place{client: client, leave: leave}
 	if client.IsValid() {
 		if h.places == nil {
@@ -30,7 +36,37 @@ func (h *handshakes) take(client netip.Addr, most int, leave func()) (*place, er
 	return p, nil
 }
 
-// giveBack is end for a place, and does nothing if it was called before. It reports whether the place was there until then.
+// beginHello counts a handshake in whose ClientHello is not all there, or refuses it. Nobody can make it end.
+func (h *handshakes) beginHello(client netip.Addr, most int) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.hellos.greedy(client, most) || h.hellos.full(most) {
+		h.refused.Add(1)
+		return errHandshakes
+	}
+	h.hellos.add(client)
+	return nil
+}
+
+// endHello is for one that ends before its ClientHello is all there.
+func (h *handshakes) endHello(client netip.Addr) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.hellos.sub(client)
+}
+
+// takeAfterHello is take for one that beginHello has counted, and that still counts so if it is refused.
+func (h *handshakes) takeAfterHello(client netip.Addr, most int, leave func()) (*place, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p, err := h.takeLocked(client, most, leave)
+	if err == nil {
+		h.hellos.sub(client)
+	}
+	return p, err
+}
+
+// giveBack ends what take has begun, and does nothing if it was called before. It reports whether the place was there until then.
 func (h *handshakes) giveBack(p *place) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -49,7 +85,7 @@ func (h *handshakes) free(p *place) {
 			delete(h.places, p.client)
 		}
 	}
-	h.discount(p.client)
+	h.shaking.sub(p.client)
 }
 
 // makeRoom takes the oldest place of whichever client has the most, if somebody else gets a fairer share by that: a few clients that begin
@@ -58,9 +94,9 @@ func (h *handshakes) free(p *place) {
 // It looks at every client, of which there are as many as places at most, and only when all places are taken.
 func (h *handshakes) makeRoom(client netip.Addr) bool {
 	var greediest netip.Addr
-	most := h.clients[client] + 1
+	most := h.shaking.clients[client] + 1
 	for other := range h.places {
-		if n := h.clients[other]; n > most {
+		if n := h.shaking.clients[other]; n > most {
 			greediest, most = other, n
 		}
 	}

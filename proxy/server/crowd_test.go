@@ -21,8 +21,8 @@ func TestPlaces(t *testing.T) {
 	}
 	check := func(underWay, gone int) {
 		t.Helper()
-		if h.underWay != underWay || len(left) != gone {
-			t.Errorf("%d are under way and %d have left, want %d and %d", h.underWay, len(left), underWay, gone)
+		if h.shaking.all != underWay || len(left) != gone {
+			t.Errorf("%d are under way and %d have left, want %d and %d", h.shaking.all, len(left), underWay, gone)
 		}
 	}
 	var greedy [8][]*place
@@ -68,7 +68,60 @@ func TestPlaces(t *testing.T) {
 		}
 	}
 	check(1, 9) // of the ninth
-	if len(h.places) != 1 || len(h.clients) != 1 {
-		t.Errorf("%d and %d clients are remembered", len(h.places), len(h.clients))
+	if len(h.places) != 1 || len(h.shaking.clients) != 1 {
+		t.Errorf("%d and %d clients are remembered", len(h.places), len(h.shaking.clients))
+	}
+}
+
+// TestPlaces_hellos: those whose ClientHello is not all there take no places, but each of them makes it more of a crowd until it has gone, or
+// has got one.
+func TestPlaces_hellos(t *testing.T) {
+	const most = 16 // of which one client may have 2
+	var h handshakes
+	addr := func(n int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(n)}) }
+	f := func(hellos, shaking int, crowded bool) {
+		t.Helper()
+		if h.hellos.all != hellos || h.shaking.all != shaking || h.crowded(netip.Addr{}, most) != crowded {
+			t.Errorf("%d and %d are under way, crowded: %v", h.hellos.all, h.shaking.all, !crowded)
+		}
+	}
+	hello := func(client int, want error) {
+		t.Helper()
+		if err := h.beginHello(addr(client), most); err != want {
+			t.Errorf("got %v, want %v", err, want)
+		}
+	}
+	for i := range 16 {
+		f(i, 0, i >= 4)
+		hello(i/2, nil)
+	}
+	hello(0, errHandshakes)
+	hello(9, errHandshakes)
+	f(16, 0, true)
+	var places []*place
+	for i := range 2 {
+		p, err := h.takeAfterHello(addr(0), most, func() {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		places = append(places, p)
+		f(15-i, 1+i, true)
+	}
+	hello(0, nil)
+	if _, err := h.takeAfterHello(addr(0), most, func() {}); err != errHandshakes {
+		t.Errorf("a third place: got %v", err)
+	}
+	f(15, 2, true)
+	for i := range 14 {
+		h.endHello(addr(1 + i/2))
+		f(14-i, 2, 14-i+2 >= 4)
+	}
+	h.endHello(addr(0))
+	for _, p := range places {
+		h.giveBack(p)
+	}
+	f(0, 0, false)
+	if len(h.hellos.clients) != 0 || len(h.shaking.clients) != 0 || h.crowded(addr(0), most) || h.refused.Load() != 3 {
+		t.Errorf("%v and %v are left, %d were refused", h.hellos.clients, h.shaking.clients, h.refused.Load())
 	}
 }

@@ -229,8 +229,7 @@ func (p *Packets) doubts(a net.Addr) (doubts bool) {
 	}
 	settings, peer := l.settings.Load(), addrPortOf(a).Addr()
 	client := l.countedAs(peer)
-	most := s.snapshot.Load().Limits.Handshakes
-	if s.hellos.crowded(client, most) || s.handshakes.crowded(client, most) || settings.Door != nil && !settings.trusts(peer) && settings.Door.Doubts(peer) {
+	if s.handshakes.crowded(client, s.snapshot.Load().Limits.Handshakes) || settings.Door != nil && !settings.trusts(peer) && settings.Door.Doubts(peer) {
 		s.retried.Add(1)
 		return true
 	}
@@ -244,7 +243,8 @@ func (h *handshakes) crowded(client netip.Addr, most int) bool {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.underWay >= max(most/4, 1) || client.IsValid() && h.clients[client] >= max(most/perClientShare/2, 1)
+	return h.shaking.all+h.hellos.all >= max(most/4, 1) ||
+		client.IsValid() && h.shaking.clients[client]+h.hellos.clients[client] >= max(most/perClientShare/2, 1)
 }
 
 // crowdDefault stands for limits.handshakes where there is none.

@@ -17,8 +17,8 @@ import (
 )
 
 // quicHandshake is a connection of QUIC that is being made. It counts as a TLS handshake from the ClientHello on, as over TCP, and as a
-// connection when it is made. Until all of the ClientHello is there, for which two packets are needed, it counts among those of
-// Server.hellos, of which there are as many: they take nobody's place with another protocol.
+// connection when it is made. Until all of the ClientHello is there, for which two packets are needed, it counts among others like it: they
+// take nobody's place with another protocol.
 type quicHandshake struct {
 	listener *Listener
 	settings *settings
@@ -100,8 +100,7 @@ func (p *Packets) begin(ctx context.Context, info *quic.ClientInfo) (_ context.C
 		gone()
 		return nil, errHandshakeRate
 	}
-	if err := l.server.hellos.begin(h.counted, limits.Handshakes); err != nil {
-		l.server.handshakes.refused.Add(1)
+	if err := l.server.handshakes.beginHello(h.counted, limits.Handshakes); err != nil {
 		gone()
 		return nil, err
 	}
@@ -124,14 +123,9 @@ func (h *quicHandshake) arrive() error {
 		return errHandshakes // the client has gone meanwhile
 	}
 	s := h.listener.server
-	p, err := s.handshakes.take(h.counted, s.snapshot.Load().Limits.Handshakes, func() { close(h.left) })
-	if err != nil {
-		h.refused = true
-		return err
-	}
-	h.place = p
-	s.hellos.end(h.counted)
-	return nil
+	p, err := s.handshakes.takeAfterHello(h.counted, s.snapshot.Load().Limits.Handshakes, func() { close(h.left) })
+	h.place, h.refused = p, err != nil
+	return err
 }
 
 // end is called when the handshake has ended, one way or the other. first: it was not before; refused: for want of a place.
@@ -144,7 +138,7 @@ func (h *quicHandshake) end() (first, refused bool) {
 	h.over = true
 	s := h.listener.server
 	if h.place == nil {
-		s.hellos.end(h.counted)
+		s.handshakes.endHello(h.counted)
 		return true, h.refused
 	}
 	return true, !s.handshakes.giveBack(h.place)

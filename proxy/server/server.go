@@ -38,7 +38,6 @@ type Server struct {
 	calmed     atomic.Uint64
 	grudges    grudges
 	handshakes handshakes
-	hellos     handshakes    // of QUIC, whose ClientHello is not all there; nothing but counts
 	unproxied  atomic.Uint64 // connections that lacked the PROXY header
 	retried    atomic.Uint64 // handshakes of QUIC before which an address had to be proven
 

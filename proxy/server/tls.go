@@ -17,10 +17,10 @@ import (
 
 // handshakes counts what becomes of TLS handshakes, and bounds how many are under way.
 type handshakes struct {
-	mu       sync.Mutex
-	underWay int
-	clients  map[netip.Addr]int
-	places   map[netip.Addr][]*place // of those that can be made to leave, the oldest first
+	mu      sync.Mutex
+	shaking tally
+	hellos  tally                   // of QUIC, whose ClientHello is not all there; there may be as many again
+	places  map[netip.Addr][]*place // of those that are shaking, the oldest first
 
 	completed atomic.Uint64
 	resumed   atomic.Uint64 // of the completed ones
@@ -40,16 +40,13 @@ type Handshakes struct {
 // Handshakes returns what became of TLS handshakes.
 func (s *Server) Handshakes() Handshakes {
 	h := &s.handshakes
+	h.mu.Lock()
+	underWay := h.shaking.all + h.hellos.all
+	h.mu.Unlock()
 	return Handshakes{
-		UnderWay: h.now() + s.hellos.now(), Completed: h.completed.Load(), Resumed: h.resumed.Load(),
+		UnderWay: underWay, Completed: h.completed.Load(), Resumed: h.resumed.Load(),
 		Failed: h.failed.Load(), Refused: h.refused.Load(),
 	}
-}
-
-func (h *handshakes) now() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.underWay
 }
 
 // handshakeTimeoutDefault is used where a snapshot has no limit of its own.
@@ -72,44 +69,38 @@ var errHandshakeRate = errors.New("too many TLS handshakes of this client")
 // perClientShare is the part of limits.handshakes that one client may have: one in so many.
 const perClientShare = 8
 
-// begin counts a handshake of a client in, or refuses it.
-func (h *handshakes) begin(client netip.Addr, most int) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.count(client, most)
+// tally counts, in all and for each client.
+type tally struct {
+	all     int
+	clients map[netip.Addr]int
 }
 
-// count is begin under the lock.
-func (h *handshakes) count(client netip.Addr, most int) error {
-	if most > 0 && (client.IsValid() && h.clients[client] >= max(most/perClientShare, 1) || h.underWay >= most && !h.makeRoom(client)) {
-		h.refused.Add(1)
-		return errHandshakes
-	}
-	h.underWay++
+func (t *tally) add(client netip.Addr) {
+	t.all++
 	if client.IsValid() {
-		if h.clients == nil {
-			h.clients = make(map[netip.Addr]int)
+		if t.clients == nil {
+			t.clients = make(map[netip.Addr]int)
 		}
-		h.clients[client]++
+		t.clients[client]++
 	}
-	return nil
 }
 
-func (h *handshakes) end(client netip.Addr) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.discount(client)
-}
-
-// discount is end under the lock.
-func (h *handshakes) discount(client netip.Addr) {
-	h.underWay--
+func (t *tally) sub(client netip.Addr) {
+	t.all--
 	if client.IsValid() {
-		if h.clients[client]--; h.clients[client] <= 0 {
-			delete(h.clients, client)
+		if t.clients[client]--; t.clients[client] <= 0 {
+			delete(t.clients, client)
 		}
 	}
 }
+
+// greedy reports whether a client has its share.
+func (t *tally) greedy(client netip.Addr, most int) bool {
+	return most > 0 && client.IsValid() && t.clients[client] >= max(most/perClientShare, 1)
+}
+
+// full reports whether all places are taken.
+func (t *tally) full(most int) bool { return most > 0 && t.all >= most }
 
 // handshake makes the handshake, and returns the client's fingerprint with the connection. It counts from the ClientHello on: who
 // is silent, or says half of it, costs a socket as any connection does, and takes nobody's place.

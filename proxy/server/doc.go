@@ -11,7 +11,7 @@
 //
 // HTTP/2 comes in through h2.go: a listener that speaks both versions hands a connection over when its first line turns out
 // to be the preface of HTTP/2. There, h2head.go decodes heads, h2request.go fills the exchange, h2body.go takes what the client
-// sends, h2stream.go serves and responds, h2write.go writes, and h2flood.go says how much a client may ask for nothing. From
+// sends, h2stream.go serves and responds, h2write.go writes, and h2flood.go says how much a client may ask for nothing, and who is shunned after that. From
 // serve.go on there is one way for all. What HTTP/2 to origins has in common with it is in package wire/frames.
 //
 // HTTP/3 comes in over UDP: quic.go has the socket, which accepts and refuses, and quichandshake.go makes a connection of what

@@ -29,7 +29,7 @@ import (
 func TestFlood(t *testing.T) {
 	flood(t, &size{
 		part: 10, phase: time.Second / 4, rounds: 1, factor: 5, floor: time.Second / 2,
-		limits: "limits: { handshakes: 200, handshake_timeout: 2s, header_timeout: 2s }\n",
+		limits: "limits: { handshakes: 200, handshake_timeout: 1500ms, header_timeout: 1500ms }\n",
 	})
 }
 

@@ -60,6 +60,7 @@ func (s *stage) dials3() bool {
 // TestShunned: who floods over connection after connection gets no more of them, of whatever kind, for a while. Those that its address has
 // go on.
 func TestShunned(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	s := newStage(t, all3)
 	other := s.h3()
 	end, floods := time.Now().Add(patience), 0

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -692,4 +693,46 @@ routes:
 	if string(log) != want {
 		t.Errorf("the log says\n%s, want\n%s", log, want)
 	}
+}
+
+// TestCall_wasted: calls that were given no time count as resets, for the service has begun on them; those that were waited for do not, whoever
+// of client and gateway is the first to end them.
+func TestCall_wasted(t *testing.T) {
+	t.Parallel() // it waits most of the time
+	f := func(timeout string, patience time.Duration, calms bool) {
+		t.Helper()
+		s := newHeedless(t)
+		go func() {
+			for t.Context().Err() == nil {
+				select {
+				case <-s.began:
+				case <-t.Context().Done():
+				}
+			}
+		}()
+		gw := Start(t, listen2(fmt.Sprintf("services: { s: { to: [\"h2c://%s\"] } }\nroutes: { all: { match: /**, to: s } }\n", s.addr)))
+		transport := client2(t, false)
+		var callers sync.WaitGroup
+		for range 100 {
+			callers.Go(func() {
+				for range 6 {
+					ctx, cancel := context.WithTimeout(t.Context(), patience)
+					r, _ := http.NewRequestWithContext(ctx, "POST", "http://"+gw.Addr+"/wait", nil)
+					r.Header.Set("Content-Type", "application/grpc")
+					r.Header.Set("Grpc-Timeout", timeout)
+					if resp, err := transport.RoundTrip(r); err == nil {
+						_ = resp.Body.Close()
+					}
+					cancel()
+				}
+			})
+		}
+		callers.Wait()
+		if n := gw.Server.Counts().Calmed; n > 0 != calms {
+			t.Errorf("%s, %v: %d connections were told to calm down", timeout, patience, n)
+		}
+	}
+	f("20m", time.Minute, true)
+	f("1100m", time.Minute, false)
+	f("1200m", 1100*time.Millisecond, false)
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"time"
 
 	"sluice/proxy"
 	"sluice/proxy/wire"
@@ -39,6 +40,22 @@ func endCall(to stream, x *proxy.Exchange, why error) bool {
 	trailers.Add("grpc-status", wire.AppendUint(nil, uint64(proxy.ErrCallTimeout.GRPCStatus())))
 	trailers.Add("grpc-message", x.AppendGRPCMessage(nil, proxy.ErrCallTimeout))
 	return to.sendHead(0, &trailers, -1, true) == nil
+}
+
+// promptly is how soon a call has to be over for it to count as one that was made for nothing. What has been waited for longer has held its place
+// among the client's streams, of which there are no more than of calls that are answered.
+const promptly = time.Second
+
+// waitedOut reports whether a call that ends because its time is over, be it by the client, whose clock is ahead of ours, was waited for.
+func waitedOut(began, callBy int64) bool {
+	waited := wire.Now() - began
+	return callBy != 0 && waited >= int64(promptly) && waited >= (callBy-began)/2
+}
+
+// wasted reports whether a service was asked and left alone at once, because the client had given its call no time: to the service it is
+// as if the client had reset it, and it counts as much (see flood).
+func wasted(x *proxy.Exchange) bool {
+	return x.CallBy != 0 && x.Attempts > 0 && (x.Err != nil && isCallTimeout(x.Err) || isCallTimeout(x.ErrCause)) && !waitedOut(x.Started, x.CallBy)
 }
 
 func isCallTimeout(err error) bool {

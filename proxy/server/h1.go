@@ -265,8 +265,9 @@ func (c *h1) serve(x *proxy.Exchange, err error) bool {
 	if err == nil {
 		c.register(x)
 		if err = c.fillRequest(x); err == nil {
+			x.BeginCall()
 			c.server.serve(x, c.listener, c.from.made)
-			return c.finish(x, c.respond(x, false), false)
+			return c.finish(x, c.respond(x, wasted(x)), false)
 		}
 	}
 	var r *wire.Refusal

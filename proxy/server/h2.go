@@ -49,6 +49,7 @@ type h2 struct {
 	lastID  uint32
 	ended   ended
 	flood   flood
+	calmed  bool // told so
 
 	recvWindow frames.RecvWindow // of all streams together
 	sendWindow frames.SendWindow
@@ -416,7 +417,7 @@ func (c *h2) takeReset(f *http2.RSTStreamFrame) error {
 		}
 		return c.unknown(f.StreamID)
 	}
-	answered := st.unheard != nil
+	answered := st.unheard != nil || waitedOut(st.began, st.callBy)
 	st.drop(proxy.ErrClientGone)
 	c.forget(st)
 	if answered {
@@ -527,10 +528,14 @@ func (c *h2) begin(st *h2stream, ends bool) error {
 		return c.flood.talk()
 	}
 	// Streams that were reset do not count as open, but what serves them may still be at it.
-	if len(c.streams) >= c.most || c.running >= 2*c.most || !c.server.beginStream(c.from.counted) {
+	more := len(c.streams) < c.most && c.running < 2*c.most
+	if !more || !c.server.beginStream(c.from.counted) {
 		st.x.Release()
 		_ = c.framer.WriteRSTStream(st.id, http2.ErrCodeRefusedStream)
 		c.ended.reset(st.id)
+		if more {
+			return c.flood.talk() // it may be another one with the same address that has too many
+		}
 		return c.flood.reset()
 	}
 	c.flood.head()
@@ -640,13 +645,24 @@ func (c *h2) endIfDone() {
 	}
 }
 
+// overdo counts a call that has cost a request for nothing.
+func (c *h2) overdo() {
+	c.mu.Lock()
+	err := c.flood.reset()
+	c.mu.Unlock()
+	if err != nil {
+		c.fail(http2.ErrCodeEnhanceYourCalm)
+	}
+}
+
 // fail ends the connection because of what the client did.
 func (c *h2) fail(code http2.ErrCode) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if code == http2.ErrCodeEnhanceYourCalm {
+	if code == http2.ErrCodeEnhanceYourCalm && !c.calmed {
+		c.calmed = true
 		c.server.calmed.Add(1)
-		c.server.grudges.bear(c.from.counted, c.flood.resets)
+		c.server.bear(&c.from, &c.flood)
 	}
 	if c.endBy == 0 {
 		_ = c.framer.WriteGoAway(c.lastID, code, nil)

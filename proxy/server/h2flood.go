@@ -25,8 +25,9 @@ import (
 //   - CONTINUATION (CVE-2024-27316 and its kin): a head has at most frames.BlockFramesMax frames, twice Limits.HeadBytes in compressed
 //     form and four times as much decoded, see frames.Block.
 type flood struct {
-	talked frames.Allowance
-	resets frames.Allowance
+	talked  frames.Allowance
+	resets  frames.Allowance
+	byReset bool // it was a reset that was one too many
 }
 
 const (
@@ -39,8 +40,12 @@ const (
 	crumbBytes = 16
 )
 
-func (f *flood) talk() error  { return f.talked.Spend(wire.Now(), talkMax, talkEvery) }
-func (f *flood) reset() error { return f.resets.Spend(wire.Now(), resetsMax, resetEvery) }
+func (f *flood) talk() error { return f.talked.Spend(wire.Now(), talkMax, talkEvery) }
+func (f *flood) reset() error {
+	err := f.resets.Spend(wire.Now(), resetsMax, resetEvery)
+	f.byReset = f.byReset || err != nil
+	return err
+}
 
 // head says that a head was taken or sent.
 func (f *flood) head() { f.talked.Earn(talkEarned) }
@@ -57,9 +62,10 @@ func (f *flood) body(n int, all bool) {
 //
 //   - What somebody has reset is remembered until all of it is earned back, which takes seconds. Somebody else at the same address may
 //     ask as ever, but not reset meanwhile.
-//   - Who goes on to flood over new connections is shunned: more than calmsMax of them, of which one is forgiven every calmEvery, and the
-//     address gets no connection until another one is forgiven, for shunMax at most. Those that it has go on. Whoever shares the
-//     address has to wait with it. Without that the gateway would have to make each connection, with its handshake, and end it.
+//   - Who goes on to flood over new connections with frames that no client has a reason to send is shunned: more than calmsMax of them, of
+//     which one is forgiven every calmEvery, and the address gets no connection until another one is forgiven, shunMax after the last flood at the latest.
+//     Those that it has go on. Whoever shares the address is shunned with it: therefore resets do not count, which an impatient
+//     client, or a service that hangs, brings about too. Without that the gateway would have to make each connection, with its handshake, and end it.
 //
 // Safe for concurrent use.
 type grudges struct {
@@ -87,8 +93,9 @@ func (g grudge) shunned() int64 { return g.calms - int64(calmsMax*calmEvery) }
 
 func (g grudge) forgiven(now int64) bool { return g.calms <= now && g.resets.Whole(now) }
 
-// bear is called when a client was told to calm down, with what it has left of its resets.
-func (g *grudges) bear(client netip.Addr, resets frames.Allowance) {
+// bear is called when a client was told to calm down because of f. counts: it is one more of the floods for which clients are shunned, if
+// it was none of resets.
+func (g *grudges) bear(client netip.Addr, f *flood, counts bool) {
 	if !client.IsValid() {
 		return
 	}
@@ -108,12 +115,20 @@ func (g *grudges) bear(client netip.Addr, resets frames.Allowance) {
 		delete(g.of, other)
 	}
 	o := g.of[client]
-	o.resets = frames.Worse(o.resets, resets)
-	o.calms = min(max(o.calms, now)+int64(calmEvery), now+int64(calmsMax*calmEvery+shunMax))
+	o.resets = frames.Worse(o.resets, f.resets)
+	if counts && !f.byReset {
+		o.calms = min(max(o.calms, now)+int64(calmEvery), now+int64(calmsMax*calmEvery+shunMax))
+	}
 	g.of[client] = o
 	if until := o.shunned(); until > now && until > g.shunning.Load() {
 		g.shunning.Store(until)
 	}
+}
+
+// bear is called when a connection is ended because of a flood. Where addresses are not limited they do not tell clients apart, and
+// nobody is shunned for what another one does.
+func (s *Server) bear(from *origin, f *flood) {
+	s.grudges.bear(from.counted, f, s.snapshot.Load().Limits.PerClient > 0)
 }
 
 // against returns what a client that connects has left of its resets.

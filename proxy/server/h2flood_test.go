@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"sluice/proxy/wire"
-	"sluice/proxy/wire/frames"
 )
 
 // TestGrudges: who was told to calm down does not begin anew by connecting again.
@@ -17,8 +16,8 @@ func TestGrudges(t *testing.T) {
 	var f flood
 	for f.reset() == nil {
 	}
-	g.bear(one, f.resets)
-	g.bear(netip.Addr{}, f.resets) // somebody whom nobody counts
+	g.bear(one, &f, true)
+	g.bear(netip.Addr{}, &f, true) // somebody whom nobody counts
 	again := flood{resets: g.against(one)}
 	if again.reset() == nil && again.reset() == nil && again.reset() == nil {
 		t.Error("the client may reset as much as before")
@@ -32,7 +31,7 @@ func TestGrudges(t *testing.T) {
 	a := netip.MustParseAddr("198.51.100.0")
 	for range 3 * grudgesMax {
 		a = a.Next()
-		g.bear(a, f.resets)
+		g.bear(a, &f, true)
 	}
 	if len(g.of) > grudgesMax {
 		t.Errorf("%d grudges are borne", len(g.of))
@@ -52,10 +51,19 @@ func TestGrudges_shun(t *testing.T) {
 		}
 		bear := func(times int) {
 			for range times {
-				g.bear(one, frames.Allowance{})
+				g.bear(one, new(flood), true)
 			}
 		}
 		bear(calmsMax)
+		f(one, false)
+		// What clients do that only have no patience is not held against their neighbours.
+		hasty := &flood{resets: g.against(one)}
+		for hasty.reset() == nil {
+		}
+		for range 2 * calmsMax {
+			g.bear(one, hasty, true)
+			g.bear(one, new(flood), false)
+		}
 		f(one, false)
 		bear(1)
 		f(one, true)

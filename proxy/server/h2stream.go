@@ -38,6 +38,8 @@ type h2stream struct {
 	recvCredit int64 // nanoseconds that the client may still keep us waiting for the body
 	sendCredit int64 // the same for taking the response
 	out        int64 // bytes sent
+
+	began, callBy int64 // as in the exchange of a call whose client says how long it waits; 0 if it does not
 }
 
 // drop ends the stream for whoever is at it, because of why.
@@ -89,6 +91,11 @@ func (st *h2stream) run() {
 		err = st.refusal // what else is wrong does not matter; the log says as much as is known
 	}
 	if err == nil {
+		if x.BeginCall(); x.CallBy != 0 {
+			st.c.mu.Lock()
+			st.began, st.callBy = x.Started, x.CallBy
+			st.c.mu.Unlock()
+		}
 		st.c.server.serve(x, st.c.listener, from.made)
 	} else {
 		st.c.server.refuse(x, err)
@@ -101,7 +108,11 @@ func (st *h2stream) run() {
 		settings.advertise(x)
 		st.respond(x)
 	}
+	wasted := wasted(x)
 	st.finish(x)
+	if wasted {
+		st.c.overdo()
+	}
 }
 
 // recover catches a panic outside the chain, which has its own recover, and still ends the exchange. No other stream notices.

@@ -129,7 +129,7 @@ func (c *h3) begin(str *quic.Stream) {
 	}
 	if !c.server.beginStream(c.from.counted) {
 		rejectStream(str)
-		_ = c.judge((*flood).reset)
+		_ = c.judge((*flood).talk) // it may be another one with the same address that has too many
 		return
 	}
 	st := newH3Stream(c, str)
@@ -194,11 +194,11 @@ func (c *h3) fail(e h3Error) {
 	c.mu.Lock()
 	fresh := !c.over
 	c.over = true
-	resets := c.flood.resets
+	flood := c.flood
 	c.mu.Unlock()
 	if fresh && e == codeExcessiveLoad {
 		c.server.calmed.Add(1)
-		c.server.grudges.bear(c.from.counted, resets)
+		c.server.bear(&c.from, &flood)
 	}
 	_ = c.conn.CloseWithError(quic.ApplicationErrorCode(e), "") // never fails
 }

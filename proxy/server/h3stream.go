@@ -112,6 +112,7 @@ func (st *h3stream) run() {
 		markEarly(x)
 	}
 	if err == nil {
+		x.BeginCall()
 		st.c.server.serve(x, st.c.listener, from.made)
 	} else {
 		st.c.server.refuse(x, err)
@@ -123,7 +124,11 @@ func (st *h3stream) run() {
 		settings.promise(x, from.scheme())
 		st.respond(x)
 	}
+	wasted, waited := wasted(x), waitedOut(x.Started, x.CallBy)
 	st.finish(x)
+	st.mu.Lock()
+	st.abandoned = st.abandoned && !waited || wasted
+	st.mu.Unlock()
 }
 
 // lost is called when nothing can be sent to the client any more, also because all has been.

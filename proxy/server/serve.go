@@ -18,7 +18,6 @@ func (s *Server) serve(x *proxy.Exchange, l *Listener, made made) {
 func (s *Server) serveBy(x *proxy.Exchange, settings *settings, made made) {
 	snap := s.snapshot.Load()
 	x.Snapshot = snap
-	x.BeginCall()
 	if settings.misdirects(made, x.Request.Host) {
 		s.begin(x, snap.Fallback)
 		s.fail(x, proxy.ErrMisdirected)

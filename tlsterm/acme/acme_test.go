@@ -248,13 +248,20 @@ func TestRenew(t *testing.T) {
 	last := f.leaf(o, "a.test")
 	f.counted(2, 3, "")
 
-	// An authority that knows nothing of the one before has no say in whether there is a new one.
+	// Neither another account nor an authority that knows nothing of the one before has a say in whether there is a new one.
+	o.Email = "another@shop.test"
+	m = f.manager(o)
+	at = last.NotAfter.Add(-life / 3)
+	m.now, m.askAgain = func() time.Time { return at }, at.Add(life)
+	m.look(t.Context())
+	last = f.leaf(o, "a.test")
+	f.counted(2, 4, "")
 	f.server.Forget(t)
 	at = last.NotAfter.Add(-life / 3)
 	m.askAgain = at.Add(life)
 	m.look(t.Context())
 	f.leaf(o, "a.test") // of the new authority
-	f.counted(2, 4, "")
+	f.counted(2, 5, "")
 }
 
 // TestShared: two processes that share a folder order once, and keep each other's pauses.

@@ -123,16 +123,16 @@ func (m *manager) obtain(ctx context.Context, host string, replaces *x509.Certif
 	return withKey(chains, key, host)
 }
 
-// aboutPredecessor reports whether an order may have failed because it names the certificate that it replaces. An authority may know nothing of
-// that one, which some tell by an error of the server: a certificate is worth more than the mention (RFC 9773 section 5). That another
-// order replaces it already, the client finds out by itself.
+// aboutPredecessor reports whether an order was not taken because it names the certificate that it replaces, if that may be why. An authority may know
+// nothing of that one, which some tell by an error of the server, or know that another account ordered it: a certificate is worth more than
+// the mention (RFC 9773 section 5). That another order replaces it already, the client finds out by itself.
 func aboutPredecessor(err error) bool {
 	problem, ok := errors.AsType[acme.Problem](err)
-	if !ok {
+	if !ok || !strings.HasPrefix(err.Error(), "creating new order") { // else it has failed later, and would again
 		return false
 	}
 	switch problem.Type {
-	case acme.ProblemTypeMalformed, acme.ProblemTypeServerInternal:
+	case acme.ProblemTypeMalformed, acme.ProblemTypeServerInternal, acme.ProblemTypeUnauthorized:
 		return true
 	}
 	return false

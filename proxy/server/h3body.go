@@ -170,7 +170,7 @@ func (st *h3stream) readBody(p []byte) (int, error) {
 			return n, err
 		}
 		switch {
-		case st.recvCredit <= 0:
+		case st.recvCredit <= 0 && st.limits.MinRate > 0:
 			return 0, proxy.ErrSlowBody
 		case st.x.CallOver():
 			return 0, proxy.ErrCallTimeout

@@ -512,7 +512,12 @@ func (p *Policy) start(c *proxy.Exchange, f *flight, v *visit, said *rules.Respo
 // fill brings the body of c into the flight, and into the store as far as it is to be kept. What does not come to its announced end
 // is not kept.
 func (p *Policy) fill(c *proxy.Exchange, f *flight, w *store.Writer, key string) {
-	kept := true
+	kept, sealed, stored := true, false, false
+	seal := func() {
+		if kept && !sealed {
+			sealed, stored = true, w.Commit() == nil // else it was evicted or purged meanwhile: the next one asks again
+		}
+	}
 	err := error(proxy.ErrInternal) // of a panic
 	defer func() {
 		if caught := recover(); caught != nil {
@@ -546,10 +551,13 @@ func (p *Policy) fill(c *proxy.Exchange, f *flight, w *store.Writer, key string)
 					p.cache.flights.leave(f)
 				}
 			}
+			if f.arrived+int64(n) == f.size {
+				seal() // first: who has got the last byte may ask again at once
+			}
 			f.grow(part)
 		}
 		if end == io.EOF {
-			if kept && w.Commit() == nil { // else it was evicted or purged meanwhile: the next one asks again
+			if seal(); stored {
 				f.park(&parked{p.cache.Store, key, w.ID()})
 			}
 			err = nil

@@ -110,7 +110,7 @@ func (fs *flights) join(key, full []byte, now store.Mark, follow bool, purged fu
 	s.Lock()
 	defer s.Unlock()
 	for _, f := range s.m[string(key)] {
-		if f.full != string(full) || f.mark != now && (f.tagged || purged(f.mark)) {
+		if !f.brings(full) || f.mark != now && (f.tagged || purged(f.mark)) {
 			continue
 		}
 		if !follow {
@@ -124,6 +124,17 @@ func (fs *flights) join(key, full []byte, now store.Mark, follow bool, purged fu
 	f.key = string(key)
 	s.add(f)
 	return f, true
+}
+
+// brings reports whether what is missed is what the flight is for: the key by which its leader has missed it, or, since its head is there, that
+// of the variant that it turned out to be, which those look for who come after that.
+func (f *flight) brings(full []byte) bool {
+	if f.full == string(full) {
+		return true
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.state == landing && f.variant == string(full)
 }
 
 // add is called with s locked.

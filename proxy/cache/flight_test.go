@@ -339,3 +339,26 @@ func TestParkLate(t *testing.T) {
 	f(parkFrom, false)
 	f(parkFrom+1, true)
 }
+
+// TestFlightOfVariant: who comes when the head is there already looks for the variant that it is of, and joins whoever has not known of it.
+func TestFlightOfVariant(t *testing.T) {
+	var fs flights
+	never := func(store.Mark) bool { return false }
+	f, leads := fs.join([]byte("url"), []byte("url"), 0, true, never)
+	if !leads {
+		t.Fatal("the first one does not lead")
+	}
+	f.variant = "url gzip"
+	want := func(full string, same bool) {
+		t.Helper()
+		if g, leads := fs.join([]byte("url"), []byte(full), 0, true, never); (g == f) != same || leads == same {
+			t.Errorf("%s: the same flight: %v, leads: %v", full, g == f, leads)
+		}
+	}
+	want("url", true)
+	f.land(nil, -1, nil, false)
+	want("url gzip", true)
+	want("url br", false)
+	fs.leave(f)
+	want("url gzip", false)
+}

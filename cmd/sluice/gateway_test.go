@@ -275,6 +275,7 @@ func TestMetrics(t *testing.T) {
 	f("sluice_connections_open ")
 	f("sluice_connections_accepted_total 1\n")
 	f("sluice_connections_refused_total 0\n")
+	f("sluice_connections_shunned_total 0\n")
 	f("sluice_connections_calmed_total 0\n")
 	f("sluice_panics_total ")
 	f("sluice_access_log_dropped_total 0\n")

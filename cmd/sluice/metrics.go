@@ -67,9 +67,11 @@ func (g *gateway) registerConnections() {
 	m.Func("sluice_connections_unproxied_total", "Connections that ended because a PROXY header was due and did not come; over UDP none can.", observe.Value(func() float64 {
 		return float64(g.server.Counts().Unproxied)
 	}))
-	m.Func("sluice_connections_refused_total", "Connections that were over a limit, or of clients that had flooded the gateway over many others just before.", observe.Value(func() float64 {
+	m.Func("sluice_connections_refused_total", "Connections that were over a limit.", observe.Value(func() float64 {
 		return float64(g.server.Counts().Refused)
 	}))
+	m.Func("sluice_connections_shunned_total", "Connections that were refused because their clients had flooded the gateway over many others just before.",
+		observe.Value(func() float64 { return float64(g.server.Counts().Shunned) }))
 	m.Func("sluice_listener_refused_total", "Connections and handshakes over a limit of their listener, by which.", func(yield func(string, float64) bool) {
 		more := true
 		g.runtime.Doors(func(listener string, refused [limit.DoorReasons]uint64, _ limit.Counts) {

@@ -661,8 +661,7 @@ func (c *h2) fail(code http2.ErrCode) {
 	defer c.mu.Unlock()
 	if code == http2.ErrCodeEnhanceYourCalm && !c.calmed {
 		c.calmed = true
-		c.server.calmed.Add(1)
-		c.server.bear(&c.from, &c.flood)
+		c.server.calm(c.from.counted, &c.flood)
 	}
 	if c.endBy == 0 {
 		_ = c.framer.WriteGoAway(c.lastID, code, nil)

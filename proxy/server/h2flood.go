@@ -1,6 +1,7 @@
 package server
 
 import (
+	"log/slog"
 	"maps"
 	"net/netip"
 	"sync"
@@ -57,6 +58,16 @@ func (f *flood) body(n int, all bool) {
 	}
 }
 
+// calm notes that a client was told to calm down because of what f has counted. Where addresses are not limited they do not tell clients apart,
+// and nobody is shunned for what another one does.
+func (s *Server) calm(client netip.Addr, f *flood) {
+	s.calmed.Add(1)
+	if s.grudges.bear(client, f, s.snapshot.Load().Limits.PerClient > 0) {
+		slog.Warn("a client address floods over connection after connection and gets no new one for a while; "+
+			"if it is not one client's, see trust and proxy_protocol", "client", client.String())
+	}
+}
+
 // grudges remember which clients were told to calm down, until that is forgiven. A new connection would else be worth another burst of
 // all that flood counts, and of resets each one is a request at the origin whose connection ends with it.
 //
@@ -71,8 +82,9 @@ func (f *flood) body(n int, all bool) {
 type grudges struct {
 	shunning atomic.Int64 // until when, in wire.Now's time, somebody is shunned: nobody has to look before that
 
-	mu sync.Mutex
-	of map[netip.Addr]grudge
+	mu    sync.Mutex
+	of    map[netip.Addr]grudge
+	quiet int64 // until when the log hears of nobody who is shunned
 }
 
 type grudge struct {
@@ -86,6 +98,8 @@ const (
 	calmsMax   = 10
 	calmEvery  = time.Second
 	shunMax    = 10 * time.Second
+	// shunNewsEvery bounds how often the log hears that an address is shunned: attackers have many.
+	shunNewsEvery = time.Second
 )
 
 // shunned is until when, if that is after now.
@@ -93,11 +107,11 @@ func (g grudge) shunned() int64 { return g.calms - int64(calmsMax*calmEvery) }
 
 func (g grudge) forgiven(now int64) bool { return g.calms <= now && g.resets.Whole(now) }
 
-// bear is called when a client was told to calm down because of f. counts: it is one more of the floods for which clients are shunned, if
-// it was none of resets.
-func (g *grudges) bear(client netip.Addr, f *flood, counts bool) {
+// bear is calm for the grudges. counts: it is one more of the floods for which clients are shunned, if it was none of resets. It reports whether
+// the log is to hear that the client is shunned from now on.
+func (g *grudges) bear(client netip.Addr, f *flood, counts bool) (news bool) {
 	if !client.IsValid() {
-		return
+		return false
 	}
 	now := wire.Now()
 	g.mu.Lock()
@@ -115,20 +129,21 @@ func (g *grudges) bear(client netip.Addr, f *flood, counts bool) {
 		delete(g.of, other)
 	}
 	o := g.of[client]
+	before := o.shunned()
 	o.resets = frames.Worse(o.resets, f.resets)
 	if counts && !f.byReset {
 		o.calms = min(max(o.calms, now)+int64(calmEvery), now+int64(calmsMax*calmEvery+shunMax))
 	}
 	g.of[client] = o
-	if until := o.shunned(); until > now && until > g.shunning.Load() {
+	until := o.shunned()
+	if until > now && until > g.shunning.Load() {
 		g.shunning.Store(until)
 	}
-}
-
-// bear is called when a connection is ended because of a flood. Where addresses are not limited they do not tell clients apart, and
-// nobody is shunned for what another one does.
-func (s *Server) bear(from *origin, f *flood) {
-	s.grudges.bear(from.counted, f, s.snapshot.Load().Limits.PerClient > 0)
+	if until <= now || before > now || now < g.quiet {
+		return false
+	}
+	g.quiet = now + int64(shunNewsEvery)
+	return true
 }
 
 // against returns what a client that connects has left of its resets.

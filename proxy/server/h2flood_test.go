@@ -89,3 +89,31 @@ func TestGrudges_shun(t *testing.T) {
 		}
 	})
 }
+
+// TestGrudges_news: the log hears of each address when it becomes shunned, and of one a second at most.
+func TestGrudges_news(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g grudges
+		f := func(client string, times, want int) {
+			t.Helper()
+			got := 0
+			for range times {
+				if g.bear(netip.MustParseAddr(client), &flood{}, true) {
+					got++
+				}
+			}
+			if got != want {
+				t.Errorf("the log hears of %s %d times, want %d", client, got, want)
+			}
+		}
+		f("192.0.2.1", calmsMax, 0)
+		f("192.0.2.1", 1, 1)
+		f("192.0.2.1", 10, 0)
+		f("192.0.2.2", 20, 0) // it is too soon
+		time.Sleep(shunNewsEvery)
+		f("192.0.2.1", 10, 0) // nothing new
+		f("192.0.2.3", 20, 1)
+		time.Sleep(shunMax)
+		f("192.0.2.1", 10, 1) // it was forgiven enough to come back
+	})
+}

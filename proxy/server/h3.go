@@ -197,8 +197,7 @@ func (c *h3) fail(e h3Error) {
 	flood := c.flood
 	c.mu.Unlock()
 	if fresh && e == codeExcessiveLoad {
-		c.server.calmed.Add(1)
-		c.server.bear(&c.from, &flood)
+		c.server.calm(c.from.counted, &flood)
 	}
 	_ = c.conn.CloseWithError(quic.ApplicationErrorCode(e), "") // never fails
 }

@@ -35,6 +35,18 @@ type settings struct {
 	altSvc string // what is said
 }
 
+// mayEnter asks whether a client, which counts as counted, may have one more connection, and counts it if not.
+func (s *Server) mayEnter(settings *settings, client, counted netip.Addr) (leave func(), ok bool) {
+	if s.grudges.shuns(counted) {
+		s.shunned.Add(1)
+		return nil, false
+	}
+	if leave, ok = settings.enter(client); !ok {
+		s.refused.Add(1)
+	}
+	return leave, ok
+}
+
 // enter asks the door about a connection.
 func (s *settings) enter(client netip.Addr) (leave func(), ok bool) {
 	if s.Door == nil || s.trusts(client) {
@@ -199,13 +211,9 @@ func (l *Listener) handle(c net.Conn) {
 	proxied := settings.proxied(from.peer.Addr())
 	if !proxied {
 		from.counted = l.countedAs(from.peer.Addr())
-		ok := !l.server.grudges.shuns(from.counted)
-		if ok {
-			from.leave, ok = settings.enter(from.peer.Addr())
-		}
-		if !ok {
+		var ok bool
+		if from.leave, ok = l.server.mayEnter(settings, from.peer.Addr(), from.counted); !ok {
 			l.server.accepted.Add(1)
-			l.server.refused.Add(1)
 			turnAway(c)
 			return
 		}

@@ -34,13 +34,9 @@ func (l *Listener) serveProxied(c net.Conn, from origin) {
 	}
 	settings := l.settings.Load()
 	client := l.countedAs(from.peer.Addr())
-	ok := !l.server.grudges.shuns(client)
-	if ok {
-		from.leave, ok = settings.enter(from.peer.Addr())
-	}
-	if !ok {
+	var ok bool
+	if from.leave, ok = l.server.mayEnter(settings, from.peer.Addr(), client); !ok {
 		l.server.dismiss(netip.Addr{})
-		l.server.refused.Add(1)
 		turnAway(c)
 		return
 	}

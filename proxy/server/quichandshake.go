@@ -82,13 +82,8 @@ func (p *Packets) begin(ctx context.Context, info *quic.ClientInfo) (_ context.C
 		return nil, errUnproxied
 	}
 	h.counted = l.countedAs(h.peer.Addr())
-	var leave func()
-	ok := !l.server.grudges.shuns(h.counted)
-	if ok {
-		leave, ok = h.settings.enter(h.peer.Addr())
-	}
+	leave, ok := l.server.mayEnter(h.settings, h.peer.Addr(), h.counted)
 	if !ok {
-		l.server.refused.Add(1)
 		return nil, errTurnedAway
 	}
 	gone := func() {

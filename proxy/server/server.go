@@ -35,6 +35,7 @@ type Server struct {
 
 	accepted   atomic.Uint64
 	refused    atomic.Uint64
+	shunned    atomic.Uint64
 	calmed     atomic.Uint64
 	grudges    grudges
 	handshakes handshakes
@@ -67,6 +68,7 @@ type Counts struct {
 	QUIC     int    // of the open ones
 	Accepted uint64 // in all
 	Refused  uint64 // over a limit
+	Shunned  uint64 // of clients that had flooded the gateway over many others just before, and that get none for a while
 	Calmed   uint64 // ended because their clients flooded the gateway with frames of HTTP/2 or HTTP/3
 	// Unproxied are those that ended because a PROXY header was due and did not come.
 	Unproxied uint64
@@ -79,7 +81,7 @@ func (s *Server) Counts() Counts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return Counts{
-		Open: s.open, QUIC: len(s.quic), Accepted: s.accepted.Load(), Refused: s.refused.Load(), Calmed: s.calmed.Load(),
+		Open: s.open, QUIC: len(s.quic), Accepted: s.accepted.Load(), Refused: s.refused.Load(), Shunned: s.shunned.Load(), Calmed: s.calmed.Load(),
 		Unproxied: s.unproxied.Load(), Retried: s.retried.Load(),
 	}
 }

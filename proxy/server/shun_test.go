@@ -72,7 +72,7 @@ func TestShunned(t *testing.T) {
 			t.Fatalf("after %d floods the client still gets connections", floods)
 		}
 	}
-	if n := s.Server.Counts(); floods <= 10 || n.Refused == 0 || n.Calmed < uint64(floods) {
+	if n := s.Server.Counts(); floods <= 10 || n.Shunned == 0 || n.Refused != 0 || n.Calmed < uint64(floods) {
 		t.Errorf("after %d floods: %+v", floods, n)
 	}
 	st := other.request("GET", "/", true)
@@ -94,7 +94,7 @@ func TestShunned_trusted(t *testing.T) {
 			t.Fatal("a balancer was shunned")
 		}
 	}
-	if n := s.Server.Counts(); n.Calmed != 20 || n.Refused != 0 {
+	if n := s.Server.Counts(); n.Calmed != 20 || n.Shunned != 0 {
 		t.Errorf("got %+v", n)
 	}
 }

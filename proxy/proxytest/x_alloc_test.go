@@ -86,7 +86,7 @@ func checkAllocations(t *testing.T, gw *Gateway, status int, want string, writes
 	// is in all the rounds.
 	const n = 2000
 	got := mallocs(t, n, r)
-	for round := 1; round < 4 && float64(got) > allocationsMax*n; round++ {
+	for round := 1; round < 12 && float64(got) > allocationsMax*n; round++ {
 		got = mallocs(t, n, r)
 	}
 	if float64(got) > allocationsMax*n {

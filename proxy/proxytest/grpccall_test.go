@@ -699,7 +699,7 @@ routes:
 // of client and gateway is the first to end them.
 func TestCall_wasted(t *testing.T) {
 	t.Parallel() // it waits most of the time
-	f := func(timeout string, patience time.Duration, calms bool) {
+	f := func(version, timeout string, patience time.Duration, calms bool) {
 		t.Helper()
 		s := newHeedless(t)
 		go func() {
@@ -710,14 +710,23 @@ func TestCall_wasted(t *testing.T) {
 				}
 			}
 		}()
-		gw := Start(t, listen2(fmt.Sprintf("services: { s: { to: [\"h2c://%s\"] } }\nroutes: { all: { match: /**, to: s } }\n", s.addr)))
-		transport := client2(t, false)
+		config := fmt.Sprintf("services: { s: { to: [\"h2c://%s\"] } }\nroutes: { all: { match: /**, to: s } }\n", s.addr)
+		var gw *Gateway
+		var transport http.RoundTripper
+		var base string
+		if version == "h3" {
+			gw, transport = Start(t, listenTLS(config, "[h1, h3]")), client3(t)
+			base = "https://" + gw.Addr
+		} else {
+			gw, transport = Start(t, listen2(config)), client2(t, false)
+			base = "http://" + gw.Addr
+		}
 		var callers sync.WaitGroup
 		for range 100 {
 			callers.Go(func() {
 				for range 6 {
 					ctx, cancel := context.WithTimeout(t.Context(), patience)
-					r, _ := http.NewRequestWithContext(ctx, "POST", "http://"+gw.Addr+"/wait", nil)
+					r, _ := http.NewRequestWithContext(ctx, "POST", base+"/wait", nil)
 					r.Header.Set("Content-Type", "application/grpc")
 					r.Header.Set("Grpc-Timeout", timeout)
 					if resp, err := transport.RoundTrip(r); err == nil {
@@ -729,10 +738,38 @@ func TestCall_wasted(t *testing.T) {
 		}
 		callers.Wait()
 		if n := gw.Server.Counts().Calmed; n > 0 != calms {
-			t.Errorf("%s, %v: %d connections were told to calm down", timeout, patience, n)
+			t.Errorf("%s, %s, %v: %d connections were told to calm down", version, timeout, patience, n)
 		}
 	}
-	f("20m", time.Minute, true)
-	f("1100m", time.Minute, false)
-	f("1200m", 1100*time.Millisecond, false)
+	f("h2", "20m", time.Minute, true)
+	f("h2", "1100m", time.Minute, false)
+	f("h2", "1200m", 1100*time.Millisecond, false)
+	f("h3", "20m", time.Minute, true)
+	f("h3", "1200m", 1100*time.Millisecond, false)
+}
+
+// TestCall_wasted1: over HTTP/1.1 such a call costs its client the connection, as it would to give up by itself; one that was waited for does not.
+func TestCall_wasted1(t *testing.T) {
+	t.Parallel()
+	s := newHeedless(t)
+	gw := Start(t, fmt.Sprintf("services: { s: { to: [\"h2c://%s\"] } }\nroutes: { all: { match: /**, to: s } }\n", s.addr))
+	f := func(timeout string, closes bool) {
+		t.Helper()
+		c := gw.Dial()
+		defer c.Close()
+		if err := c.SetDeadline(time.Now().Add(scriptPatience)); err != nil {
+			t.Fatal(err)
+		}
+		c.Send("POST /wait HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc\r\nGrpc-Timeout: " + timeout + "\r\nContent-Length: 0\r\n\r\n")
+		resp, err := http.ReadResponse(c.R, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if resp.Header.Get("Grpc-Status") != "4" || resp.Close != closes {
+			t.Errorf("%s: status %q, the connection closes: %v", timeout, resp.Header.Get("Grpc-Status"), resp.Close)
+		}
+	}
+	f("20m", true)
+	f("1100m", false)
 }

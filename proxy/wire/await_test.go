@@ -49,10 +49,13 @@ func TestAwait(t *testing.T) {
 		if want == os.ErrDeadlineExceeded {
 			_ = c.SetDeadline(time.Now().Add(100 * time.Millisecond))
 		}
-		looks := 0
+		looks, had := 0, 0
 		err = Await(c, size, func(first []byte) bool {
-			looks++
-			looked <- struct{}{}
+			if len(first) > had { // one arrival may wake twice: when the first look comes between it and what the poller says of it
+				had = len(first)
+				looks++
+				looked <- struct{}{}
+			}
 			return bytes.HasSuffix(first, []byte("."))
 		})
 		looked <- struct{}{}

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"math"
 	"time"
 
 	"sluice/proxy/wire"
@@ -83,8 +82,8 @@ func (r *Request) GRPCTimeout() (time.Duration, bool) {
 	return 0, false
 }
 
-// maxHours is the longest time in hours that a Duration holds.
-const maxHours = (1<<63 - 1) / time.Hour
+// maxHours is 200 years. A time that is longer limits nothing, and what is added to such an end would not fit a Duration, which holds 292.
+const maxHours = 200 * 365 * 24
 
 // AppendGRPCTimeout appends a time as GRPCTimeout reads it, in the finest unit that it fits in. What does not fit is cut off: nobody is
 // promised more time than there is.
@@ -108,7 +107,7 @@ func (x *Exchange) BeginCall() {
 	if r.Method != "POST" || !r.GRPC() {
 		return
 	}
-	if limit, ok := r.GRPCTimeout(); ok && int64(limit) <= math.MaxInt64-x.Started {
+	if limit, ok := r.GRPCTimeout(); ok {
 		x.CallBy = max(x.Started+int64(limit), 1)
 	}
 }

@@ -318,15 +318,6 @@ func (x *Exchange) CancelKicks(conn *wire.Conn) bool {
 	return ok
 }
 
-// FinalTrailers returns trailers without the fields that a policy has decided about in the head. It is called when all of
-// them have been received.
-func FinalTrailers(trailers *wire.Head, decided []string) *wire.Head {
-	for _, name := range decided {
-		trailers.Del(name)
-	}
-	return trailers
-}
-
 var exchanges = sync.Pool{New: func() any { return new(Exchange) }}
 
 // Acquire returns an empty exchange, for an edge or a Fork; Release ends it.

@@ -1,12 +1,28 @@
 package proxy
 
+import "sluice/proxy/wire"
+
 // StripFields takes request fields away, whoever has sent them, because a policy speaks under their names. Origins behind CGI or WSGI cannot
 // tell X_User from X-User, so both go, and trailers of these names do not get past the policy either.
 func (x *Exchange) StripFields(names []string) {
 	if len(names) == 0 {
 		return
 	}
-	head := &x.Request.Head
+	strip(&x.Request.Head, names)
+	x.Request.Decided = append(x.Request.Decided, names...)
+}
+
+// FinalTrailers returns trailers without the fields that a policy has decided about in the head, however they are written: what
+// StripFields says of names holds for these, too. It is called when all of them have been received.
+func FinalTrailers(trailers *wire.Head, decided []string) *wire.Head {
+	if len(decided) > 0 {
+		strip(trailers, decided)
+	}
+	return trailers
+}
+
+// strip removes the fields of these names, and those that an origin may take for them.
+func strip(head *wire.Head, names []string) {
 	for name := range head.All() {
 		for i := range names {
 			if sameField(name, names[i]) {
@@ -15,7 +31,6 @@ func (x *Exchange) StripFields(names []string) {
 			}
 		}
 	}
-	x.Request.Decided = append(x.Request.Decided, names...)
 }
 
 func sameField(a []byte, b string) bool {

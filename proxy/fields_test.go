@@ -15,6 +15,10 @@ func TestStripFields(t *testing.T) {
 		if len(x.Request.Decided) != len(names) {
 			t.Errorf("decided about %q", x.Request.Decided)
 		}
+		x.Request.Trailers.Load([]byte(sent))
+		if got := string(FinalTrailers(&x.Request.Trailers, x.Request.Decided).AppendTo(nil)); got != want {
+			t.Errorf("trailers without %q: %q, want %q", names, got, want)
+		}
 	}
 	f(nil, "X-User: a\r\n", "X-User: a\r\n")
 	f([]string{"X-User"}, "A: 1\r\nX-User: a\r\nx_user: b\r\nX_USER: c\r\nX-Users: d\r\n", "A: 1\r\nX-Users: d\r\n")

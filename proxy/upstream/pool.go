@@ -147,7 +147,7 @@ func (p *pool) wait(x *proxy.Exchange, turn chan *conn) (*conn, error) {
 		return c, nil
 	case <-t.C:
 		err = errBusy
-		if x.CallOver() {
+		if expired(x) {
 			err = timeout(x)
 		}
 	case <-x.Done():

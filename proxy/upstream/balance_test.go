@@ -231,6 +231,25 @@ func TestHashKeepsKeys(t *testing.T) {
 	}
 }
 
+// TestHashNobody: where nobody can be used, the ring is not walked: requests of an outage would cost the most.
+func TestHashNobody(t *testing.T) {
+	x := newExchange("GET", "/", "")
+	defer end(x)
+	s := bareService(Hash, 1, 1)
+	set := s.set.Load()
+	for i := range set.ring {
+		set.ring[i].at = uint16(len(set.endpoints)) // who looks there panics
+	}
+	leaveOut(s, "ab")
+	if e := set.byHash(7, wire.Now(), nil); e != nil {
+		t.Errorf("got %s", e.name)
+	}
+	leaveOut(s, "a")
+	if e := set.byHash(7, wire.Now(), set.endpoints[1:]); e != nil {
+		t.Errorf("all that can be used was tried: got %s", e.name)
+	}
+}
+
 func TestHashWeights(t *testing.T) {
 	x := newExchange("GET", "/", "")
 	defer end(x)

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
+	"time"
 
 	"sluice/control/config"
 )
@@ -92,8 +94,8 @@ func (c content) sum() [sha256.Size]byte {
 	return sha256.Sum256(c.data)
 }
 
-// again reads the same files and patterns once more.
-func (p print) again() print {
+// again looks at the same files and patterns once more.
+func (p print) again(known *sums) print {
 	now := &reading{files: map[string]content{}, globs: map[string][]string{}}
 	for pattern := range p.globs {
 		// An error is part of the print.
@@ -101,24 +103,83 @@ func (p print) again() print {
 	}
 	seen := now.print()
 	for name := range p.files {
-		seen.files[name] = sumOf(name)
+		seen.files[name] = known.of(name)
 	}
+	known.forget(seen)
 	return seen
 }
 
-// sumOf is what content.sum says of a file, without holding it in memory: a list of networks has many megabytes, and is looked at every few
-// seconds.
-func sumOf(name string) (sum [sha256.Size]byte) {
+// sums are those of files that were looked at, by name: a list of networks has many megabytes, and a log that is written into the same
+// folder has it looked at every second. One at a time uses it.
+type sums struct {
+	settled time.Duration // how old a change is at least whose stamp stands for what is in the file
+	files   map[string]stampedSum
+	read    int // how many were read
+}
+
+type stampedSum struct {
+	stamp stamp
+	sum   [sha256.Size]byte
+}
+
+// stamp is what changes with a file, through links: ctime does, too, where somebody writes in place and sets mtime back.
+type stamp struct {
+	dev, ino     uint64
+	size         int64
+	mtime, ctime syscall.Timespec
+}
+
+func stampOf(name string) (stamp, error) {
+	var st syscall.Stat_t
+	if err := syscall.Stat(name, &st); err != nil {
+		return stamp{}, &os.PathError{Op: "stat", Path: name, Err: err}
+	}
+	return stamp{st.Dev, st.Ino, st.Size, st.Mtim, st.Ctim}, nil
+}
+
+// settledAfter is for sums.settled: clocks of file systems are coarse, some by two seconds, and whoever writes within one tick leaves the
+// same stamp.
+const settledAfter = 3 * time.Second
+
+// of is what content.sum says of a file, without holding that in memory.
+func (s *sums) of(name string) [sha256.Size]byte {
+	before, err := stampOf(name)
+	if err != nil {
+		delete(s.files, name)
+		return [sha256.Size]byte{}
+	}
+	if last, ok := s.files[name]; ok && last.stamp == before {
+		return last.sum
+	}
+	s.read++
+	delete(s.files, name)
+	sum, ok := sumOf(name)
+	if after, err := stampOf(name); ok && err == nil && after == before && time.Since(time.Unix(after.ctime.Unix())) >= s.settled {
+		if s.files == nil {
+			s.files = map[string]stampedSum{}
+		}
+		s.files[name] = stampedSum{after, sum}
+	}
+	return sum
+}
+
+// forget drops what p does not hold.
+func (s *sums) forget(p print) {
+	maps.DeleteFunc(s.files, func(name string, _ stampedSum) bool { _, ok := p.files[name]; return !ok })
+}
+
+// sumOf returns false for a file that cannot be read, which is no state that lasts.
+func sumOf(name string) (sum [sha256.Size]byte, ok bool) {
 	f, err := os.Open(name)
 	if err != nil {
-		return sum
+		return sum, false
 	}
 	hash := sha256.New()
 	_, err = io.Copy(hash, io.LimitReader(f, fileBytesMax))
 	if closeErr := f.Close(); err != nil || closeErr != nil {
-		return sum
+		return sum, false
 	}
-	return [sha256.Size]byte(hash.Sum(nil))
+	return [sha256.Size]byte(hash.Sum(nil)), true
 }
 
 func (p print) equal(q print) bool {

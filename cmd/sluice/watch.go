@@ -33,10 +33,13 @@ type watcher struct {
 
 	mu   sync.Mutex
 	seen print
+
+	looking sync.Mutex
+	sums    sums // under looking
 }
 
 func newWatcher(lookEvery time.Duration) *watcher {
-	w := &watcher{lookEvery: lookEvery, changed: make(chan struct{}, 1), ended: make(chan struct{})}
+	w := &watcher{lookEvery: lookEvery, changed: make(chan struct{}, 1), ended: make(chan struct{}), sums: sums{settled: settledAfter}}
 	events, err := fsnotify.NewWatcher()
 	if err != nil {
 		slog.Warn("cannot watch for changes, looking at the files instead", "every", lookEvery.String(), "error", err)
@@ -116,7 +119,9 @@ func (w *watcher) stale() bool {
 	w.mu.Lock()
 	seen := w.seen
 	w.mu.Unlock()
-	return seen.files != nil && !seen.again().equal(seen)
+	w.looking.Lock()
+	defer w.looking.Unlock()
+	return seen.files != nil && !seen.again(&w.sums).equal(seen)
 }
 
 // arm watches the folders of everything that was seen, and no others.

@@ -126,3 +126,46 @@ func TestWatchLooksAnyway(t *testing.T) {
 	writeFile(t, file, "version: 1 # changed\n")
 	expect(t, w, s, "a change that was not reported", true)
 }
+
+// TestSums: a file is read again when its stamp is another one, also where somebody sets its time back, and as long as its last
+// change is so young that another one would not show; and what is no more looked at is forgotten.
+func TestSums(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "list")
+	now := sums{}
+	write := func(text string) {
+		t.Helper()
+		must(t, os.WriteFile(name, []byte(text), 0o600))
+		long := time.Now().Add(-time.Hour)
+		must(t, os.Chtimes(name, long, long))
+	}
+	f := func(s *sums, text string, reads int) {
+		t.Helper()
+		before := s.read
+		if got, want := s.of(name), (content{data: []byte(text)}).sum(); got != want {
+			t.Errorf("with %q: got another sum", text)
+		}
+		if got := s.read - before; got != reads {
+			t.Errorf("with %q: read %d times, want %d", text, got, reads)
+		}
+	}
+	write("one")
+	f(&now, "one", 1)
+	f(&now, "one", 0)
+	time.Sleep(20 * time.Millisecond) // more than a tick of the clock of this file system
+	write("two")
+	f(&now, "two", 1)
+	f(&now, "two", 0)
+	now.forget(print{files: map[string][32]byte{name: {}}})
+	f(&now, "two", 0)
+	now.forget(print{})
+	f(&now, "two", 1)
+	must(t, os.Remove(name))
+	if now.of(name) != (content{err: os.ErrNotExist}).sum() || len(now.files) != 0 {
+		t.Error("a file that is not there has a sum")
+	}
+
+	later := sums{settled: time.Hour}
+	write("one")
+	f(&later, "one", 1)
+	f(&later, "one", 1)
+}

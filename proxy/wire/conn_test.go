@@ -317,12 +317,20 @@ func TestWatchClose(t *testing.T) {
 	eventually(t, "the close arrives", c.Stale)
 	var r Reader
 	r.Init(c, Small)
-	c.WatchClose(Now())
-	within(t, "the end", func() {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
 		if n, err := c.Converse([]byte("hello"), &r, false); n != 5 || err != io.EOF {
 			t.Errorf("%d %v", n, err)
 		}
+	}()
+	within(t, "the question", func() {
+		if _, err := io.ReadFull(far, make([]byte, 5)); err != nil {
+			t.Error(err)
+		}
 	})
+	c.WatchClose(Now()) // a sweep before that would end the wait before the question is written
+	within(t, "the end", func() { <-ended })
 
 	// A peer that has sent something and then closed is read to its end.
 	near, far = pair(t, "tcp")

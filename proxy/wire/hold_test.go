@@ -59,7 +59,7 @@ func (h *held) hears(t *testing.T, want string) {
 		if _, err := io.ReadFull(h.peer, b[:]); err != nil || b[0] != '.' {
 			t.Fatalf("the answer is %q, %v", b, err)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("did not hear %q", want)
 	}
 }
@@ -83,7 +83,7 @@ func TestHold(t *testing.T) {
 	}
 	h.say(t, "end!")
 	h.hears(t, "end!")
-	if err := h.ends(t, 5*time.Second); err != nil {
+	if err := h.ends(t, patience); err != nil {
 		t.Error(err)
 	}
 }
@@ -97,7 +97,7 @@ func TestHoldFull(t *testing.T) {
 		select {
 		case s := <-h.got:
 			total += len(s)
-		case <-time.After(5 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("%d bytes came", total)
 		}
 	}
@@ -129,7 +129,8 @@ func TestHoldClose(t *testing.T) {
 		if err != io.EOF {
 			t.Errorf("the hold ended with %v", err)
 		}
-		if took := time.Since(began); took > time.Second {
+		// Some ticks are what it takes. A hold that is told nothing ends all the same when it has been idle for long, after 5 s.
+		if took := time.Since(began); took > 4*time.Second {
 			t.Errorf("the end was noticed after %v", took)
 		}
 		s.Remove(c)
@@ -143,7 +144,18 @@ func TestHoldVerified(t *testing.T) {
 	for range 3 {
 		h.say(t, "hello")
 		h.hears(t, "hello")
-		time.Sleep(4 * Tick)
+		// One wait has to last for three whole sweeps: the first may meet the connection before it waits, the next sees it, and
+		// the last one asks. How many a busy machine makes in a time is not known.
+		wait, tick, ticks := uint64(0), int64(0), 0
+		eventually(t, "the sweeper has come by", func() bool {
+			if v := h.conn.holding.trust.Load(); v == 0 || v != wait {
+				wait, tick, ticks = v, s.Now(), 0
+			} else if now := s.Now(); now != tick {
+				tick = now
+				ticks++
+			}
+			return ticks >= 4 // the last of them may be under way
+		})
 	}
 	s.Stop()
 	if h.conn.holding.ticks == 0 {
@@ -156,19 +168,27 @@ func TestHoldIdle(t *testing.T) {
 	h := holding(t, nil)
 	h.say(t, "hello")
 	h.hears(t, "hello")
-	for h.conn.holding.trust.Load() == 0 {
-		time.Sleep(time.Millisecond)
-	}
-	for range idleTicks {
+	// The poller may tell of bytes that the first look has found already: the owner looks once more then, and begins another wait,
+	// for which ticks are counted anew.
+	hold := &h.conn.holding
+	eventually(t, "a wait is nearly long enough", func() bool {
+		if hold.ticks < idleTicks-1 {
+			h.conn.verify()
+			return false
+		}
+		select {
+		case err := <-h.done:
+			t.Fatalf("the hold has ended too early, with %v", err)
+		case <-time.After(10 * time.Millisecond):
+		}
+		if hold.trust.Load() == hold.seen {
+			return true
+		}
 		h.conn.verify()
-	}
-	select {
-	case err := <-h.done:
-		t.Fatalf("the hold has ended too early, with %v", err)
-	case <-time.After(10 * time.Millisecond):
-	}
+		return false
+	})
 	h.conn.verify()
-	if err := h.ends(t, 5*time.Second); err != ErrIdle {
+	if err := h.ends(t, patience); err != ErrIdle {
 		t.Errorf("the hold ended with %v", err)
 	}
 }
@@ -193,7 +213,7 @@ func TestHoldNudge(t *testing.T) {
 	}
 	h.say(t, "end!")
 	h.hears(t, "end!")
-	if err := h.ends(t, 5*time.Second); err != nil {
+	if err := h.ends(t, patience); err != nil {
 		t.Error(err)
 	}
 }
@@ -204,7 +224,7 @@ func TestHoldKicked(t *testing.T) {
 	h.hears(t, "hello")
 	h.conn.Kick(Draining)
 	var kicked *KickedError
-	if err := h.ends(t, 5*time.Second); !errors.As(err, &kicked) || kicked.Reason != Draining {
+	if err := h.ends(t, patience); !errors.As(err, &kicked) || kicked.Reason != Draining {
 		t.Errorf("the hold ended with %v", err)
 	}
 }
@@ -215,7 +235,7 @@ func TestHoldInterrupted(t *testing.T) {
 	h.hears(t, "hello")
 	h.conn.InterruptRead()
 	var kicked *KickedError
-	if err := h.ends(t, 5*time.Second); !errors.As(err, &kicked) || kicked.Reason != Canceled {
+	if err := h.ends(t, patience); !errors.As(err, &kicked) || kicked.Reason != Canceled {
 		t.Errorf("the hold ended with %v", err)
 	}
 }
@@ -275,7 +295,7 @@ func TestHoldAbort(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("Abort waits for itself")
 	}
 	if _, err := io.ReadAll(theirs); err == nil {

@@ -44,7 +44,7 @@ func (l *lot) returns(t *testing.T, want *Conn) {
 		if c != want {
 			t.Fatal("another connection came back")
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("it did not come back")
 	}
 	if n := l.Len(); n != 0 {

@@ -120,7 +120,8 @@ func TestEndWrite(t *testing.T) {
 	defer s.Stop()
 	near, far := pair(t, "tcp")
 	go func() {
-		buf := make([]byte, 4<<10)
+		// So much at a time that TCP tells of it with each read or two, and so seldom that all of it takes seconds.
+		buf := make([]byte, 64<<10)
 		for {
 			if _, err := far.Read(buf); err != nil {
 				return
@@ -131,13 +132,15 @@ func TestEndWrite(t *testing.T) {
 	c := NewConn(near, nil)
 	s.Add(c)
 	defer s.Remove(c)
-	if !c.WriteRate(1, 100*time.Millisecond) {
+	const again = 300 * time.Millisecond // in which a peer on a busy machine has to have had its turn
+	if !c.WriteRate(1, again) {
 		t.Fatal("a connection of TCP does not tell what its peer takes")
 	}
-	end := Now() + int64(400*time.Millisecond)
+	large := make([]byte, 256<<20) // takes the peer longer than anybody waits
+	end := Now() + int64(2*again+again/2)
 	c.EndWrite(end)
-	c.ArmWrite(Now() + int64(100*time.Millisecond))
-	_, err := c.Write(make([]byte, 256<<20)) // takes the peer longer than anybody waits
+	c.ArmWrite(Now() + int64(again))
+	_, err := c.Write(large)
 	if now := Now(); c.Kicked() != Expired || now < end {
 		t.Errorf("the write ended %s after its time, with %v", time.Duration(now-end), err)
 	}

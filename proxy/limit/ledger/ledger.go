@@ -279,8 +279,8 @@ func (l *Ledger) writeOn(b *book) error {
 
 // fail says what is wrong: in the log when it begins or is something else.
 func (l *Ledger) fail(err error) {
-	l.failed.Add(1)
 	l.settle(err.Error())
+	l.failed.Add(1) // whoever sees the count finds the problem
 }
 
 func (l *Ledger) settle(problem string) {

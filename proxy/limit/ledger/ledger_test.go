@@ -22,8 +22,8 @@ import (
 func started(t *testing.T, folder string, now func() time.Time, c Calendar) (*Ledger, *Meter) {
 	t.Helper()
 	l := New(filepath.Join(folder, "quotas"))
-	if now != nil {
-		l.now = now
+	if l.now = now; now == nil {
+		l.now = noon
 	}
 	m := l.Meter("policy day", c, 1000)
 	l.Start()
@@ -43,6 +43,13 @@ func (l *Ledger) crash() {
 		b.close()
 	}
 	l.Stop()
+}
+
+var processBegan = time.Now()
+
+// noon is a clock that was right at noon when the process began: no day ends while a test counts on it.
+func noon() time.Time {
+	return time.Date(2026, 2, 27, 12, 0, 0, 0, time.UTC).Add(time.Since(processBegan))
 }
 
 var perDay = Calendar{Day, time.UTC}
@@ -96,32 +103,32 @@ func TestStop(t *testing.T) {
 	total := 0
 	for range 5 {
 		l, m := started(t, folder, nil, perDay)
-		total += use(t, enter(t, m, 1), limit, 17, time.Now)
+		total += use(t, enter(t, m, 1), limit, 17, noon)
 		l.Stop()
 	}
 	l, m := started(t, folder, nil, perDay)
-	if total += use(t, enter(t, m, 1), limit, 1000, time.Now); total != 100 {
+	if total += use(t, enter(t, m, 1), limit, 1000, noon); total != 100 {
 		t.Errorf("%d were given of 100", total)
 	}
-	if v := enter(t, m, 1).Look(1, limit, time.Now().UnixNano()); v.OK || v.Used != 100 {
+	if v := enter(t, m, 1).Look(1, limit, noon().UnixNano()); v.OK || v.Used != 100 {
 		t.Errorf("got %+v", v)
 	}
-	if given := use(t, enter(t, m, 2), limit, 1000, time.Now); given != 100 {
+	if given := use(t, enter(t, m, 2), limit, 1000, noon); given != 100 {
 		t.Errorf("another key was given %d", given)
 	}
-	if most := m.Most(5, time.Now().UnixNano()); len(most) != 2 || most[0].Used != 100 || most[0].Text != "key 1" && most[0].Text != "key 2" {
+	if most := m.Most(5, noon().UnixNano()); len(most) != 2 || most[0].Used != 100 || most[0].Text != "key 1" && most[0].Text != "key 2" {
 		t.Errorf("got %+v", most)
 	}
-	if u, ok := m.Usage(key(1), time.Now().UnixNano()); !ok || u.Used != 100 || u.Limit != limit {
+	if u, ok := m.Usage(key(1), noon().UnixNano()); !ok || u.Used != 100 || u.Limit != limit {
 		t.Errorf("got %+v", u)
 	}
-	if _, ok := m.Usage(key(7), time.Now().UnixNano()); ok {
+	if _, ok := m.Usage(key(7), noon().UnixNano()); ok {
 		t.Error("nobody has used something")
 	}
-	if !m.Reset(key(1), time.Now().UnixNano()) || m.Reset(key(7), time.Now().UnixNano()) {
+	if !m.Reset(key(1), noon().UnixNano()) || m.Reset(key(7), noon().UnixNano()) {
 		t.Error("reset is wrong")
 	}
-	if given := use(t, enter(t, m, 1), limit, 1000, time.Now); given != 100 {
+	if given := use(t, enter(t, m, 1), limit, 1000, noon); given != 100 {
 		t.Errorf("%d were given after a reset", given)
 	}
 	l.Stop()
@@ -162,6 +169,7 @@ func TestUnsynced(t *testing.T) {
 		folder := t.TempDir()
 		var failing atomic.Bool
 		l := New(filepath.Join(folder, "quotas"))
+		l.now = noon
 		l.updates = func(db *bbolt.DB, do func(*bbolt.Tx) error) error {
 			if err := db.Update(do); err != nil || !failing.Load() {
 				return err
@@ -173,10 +181,10 @@ func TestUnsynced(t *testing.T) {
 		t.Cleanup(l.Stop)
 		eventually(t, "the file", m.isReady)
 		a := enter(t, m, 1)
-		total := use(t, a, limit, 15, time.Now)
+		total := use(t, a, limit, 15, noon)
 		failing.Store(true)
 		eventually(t, "the end of what was reserved, and failures", func() bool {
-			v := a.Take(1, limit, time.Now().UnixNano())
+			v := a.Take(1, limit, noon().UnixNano())
 			if v.OK {
 				total++
 			}
@@ -194,7 +202,7 @@ func TestUnsynced(t *testing.T) {
 			a = enter(t, m, 1)
 		}
 		failing.Store(false)
-		if total += use(t, a, limit, 1000, time.Now); total > most || total < least {
+		if total += use(t, a, limit, 1000, noon); total > most || total < least {
 			t.Errorf("%d were given of 100", total)
 		}
 		l.Stop()
@@ -212,16 +220,16 @@ func TestCrash(t *testing.T) {
 	for run := range crashes {
 		l, m := started(t, folder, nil, perDay)
 		for k := range 3 {
-			given[k] += use(t, enter(t, m, k), limit, (run*7+k)%20, time.Now)
+			given[k] += use(t, enter(t, m, k), limit, (run*7+k)%20, noon)
 		}
-		given[10+run] = use(t, enter(t, m, 10+run), limit, 4, time.Now)
+		given[10+run] = use(t, enter(t, m, 10+run), limit, 4, noon)
 		l.crash()
 	}
 	_, m := started(t, folder, nil, perDay)
 	for k := range given {
-		given[k] += use(t, enter(t, m, k), limit, 1000, time.Now)
+		given[k] += use(t, enter(t, m, k), limit, 1000, noon)
 	}
-	given[99] = use(t, enter(t, m, 99), limit, 1000, time.Now)
+	given[99] = use(t, enter(t, m, 99), limit, 1000, noon)
 	for k, n := range given {
 		if n > 500 || n < 500-crashes*10 {
 			t.Errorf("key %d was given %d of 500, over %d crashes that cost 10 each at most", k, n, crashes)
@@ -238,10 +246,10 @@ func TestTogether(t *testing.T) {
 	total := 0
 	for i := range 8 {
 		wg.Go(func() {
-			a := m.Enter(7, key(7), "shared", time.Now().UnixNano())
+			a := m.Enter(7, key(7), "shared", noon().UnixNano())
 			n := 0
 			for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
-				v := a.Take(int64(1+i%3), limit, time.Now().UnixNano())
+				v := a.Take(int64(1+i%3), limit, noon().UnixNano())
 				if v.OK {
 					n += 1 + i%3
 				} else if !v.Closed {
@@ -269,16 +277,16 @@ func TestSlow(t *testing.T) {
 		if stuck.Load() {
 			<-goOn // the writer asks before it writes
 		}
-		return time.Now()
+		return noon()
 	}, perDay)
 	limit := &Limit{Text: "100/day", Most: 100, Batch: 10}
 	a, b := enter(t, m, 1), enter(t, m, 2)
-	total := use(t, a, limit, 1, time.Now)
+	total := use(t, a, limit, 1, noon)
 	stuck.Store(true)
 	f := func(a *Account) (given int) {
 		t.Helper()
 		for {
-			switch v := a.Take(1, limit, time.Now().UnixNano()); {
+			switch v := a.Take(1, limit, noon().UnixNano()); {
 			case v.OK:
 				given++
 			case v.Closed:
@@ -296,7 +304,7 @@ func TestSlow(t *testing.T) {
 	}
 	stuck.Store(false)
 	close(goOn)
-	if total += use(t, a, limit, 1000, time.Now); total != 100 {
+	if total += use(t, a, limit, 1000, noon); total != 100 {
 		t.Errorf("%d were given of 100", total)
 	}
 }
@@ -327,7 +335,7 @@ func TestDamaged(t *testing.T) {
 			limit := &Limit{Text: "100/day", Most: 100, Batch: 10}
 			l, m := started(t, folder, nil, perDay)
 			for k := range 200 {
-				use(t, enter(t, m, k), limit, 2, time.Now)
+				use(t, enter(t, m, k), limit, 2, noon)
 			}
 			l.Stop()
 			b, err := os.ReadFile(file)
@@ -339,6 +347,7 @@ func TestDamaged(t *testing.T) {
 				t.Fatal(err)
 			}
 			again := New(file)
+			again.now = noon
 			m = again.Meter("policy day", perDay, 1000)
 			again.Start()
 			defer again.Stop()
@@ -350,7 +359,7 @@ func TestDamaged(t *testing.T) {
 				t.Fatal(err)
 			}
 			eventually(t, "a new beginning", func() bool { return again.Unready() == "" })
-			if given := use(t, enter(t, m, 1), limit, 1000, time.Now); given != 100 && given != 98 { // what was read is not forgotten
+			if given := use(t, enter(t, m, 1), limit, 1000, noon); given != 100 && given != 98 { // what was read is not forgotten
 				t.Errorf("%d were given", given)
 			}
 		})
@@ -399,7 +408,7 @@ func TestFailing(t *testing.T) {
 	}
 	eventually(t, "the file to fail again and again", func() bool {
 		for _, a := range accounts {
-			a.Take(1, limit, time.Now().UnixNano())
+			a.Take(1, limit, noon().UnixNano())
 		}
 		return l.Status().Failed >= 4
 	})
@@ -417,7 +426,7 @@ func TestFailing(t *testing.T) {
 	})
 	eventually(t, "the file to be written", func() bool { return l.Unready() == "" && waiting() == 0 })
 	for _, a := range accounts {
-		if given := use(t, a, limit, 50, time.Now); given != 50 {
+		if given := use(t, a, limit, 50, noon); given != 50 {
 			t.Errorf("got %d", given)
 		}
 	}

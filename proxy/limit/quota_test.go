@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sluice/proxy"
@@ -96,7 +97,12 @@ func askQuota(t testing.TB, g *Quota, name, plan string, status int, lines ...[2
 	}
 }
 
-func TestQuota(t *testing.T) {
+// Most tests of quotas are in a bubble: however long the disk takes no time passes there meanwhile, so that no request has waited too long
+// for it, and no day ends.
+
+func TestQuota(t *testing.T) { synctest.Test(t, testQuota) }
+
+func testQuota(t *testing.T) {
 	q := newQuotas(t, nil, map[string][]int64{"default": {3}, "gold": {5, 8}})
 	g := mustQuota(t, q, 1)
 	f := func(name, plan string, want error, left string) {
@@ -148,7 +154,9 @@ func TestQuota(t *testing.T) {
 	}
 }
 
-func TestQuotaCost(t *testing.T) {
+func TestQuotaCost(t *testing.T) { synctest.Test(t, testQuotaCost) }
+
+func testQuotaCost(t *testing.T) {
 	q := newQuotas(t, func(o *QuotaOptions) {
 		o.Cost = Cost{Request: 2, Header: "X-Cost", Status: []StatusCost{{500, 599, 0}}, Unit: 100}
 	}, map[string][]int64{"default": {100}})
@@ -210,7 +218,9 @@ func TestQuotaTogether(t *testing.T) {
 }
 
 // TestQuotaNew: a quota that a reload brings in refuses nobody while the file is written for the first time.
-func TestQuotaNew(t *testing.T) {
+func TestQuotaNew(t *testing.T) { synctest.Test(t, testQuotaNew) }
+
+func testQuotaNew(t *testing.T) {
 	q := newQuotas(t, nil, map[string][]int64{"default": {1}})
 	for i := range 10 {
 		o := q.options
@@ -229,7 +239,9 @@ func TestQuotaNew(t *testing.T) {
 }
 
 // TestQuotaWaits: a client that is faster than the file waits for it, and gets all of its quota.
-func TestQuotaWaits(t *testing.T) {
+func TestQuotaWaits(t *testing.T) { synctest.Test(t, testQuotaWaits) }
+
+func testQuotaWaits(t *testing.T) {
 	q := newQuotas(t, func(o *QuotaOptions) { o.Plans[0].Limits[0].Batch = 1 }, map[string][]int64{"default": {40}})
 	g := mustQuota(t, q, 1)
 	for i := range 41 {

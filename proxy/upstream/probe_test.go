@@ -24,3 +24,16 @@ func peerClosed(c net.Conn) bool {
 	})
 	return closed || err != nil
 }
+
+// unacknowledged is how many bytes that were written are not known to be at the other end's kernel; -1: nobody knows.
+func unacknowledged(c net.Conn) int {
+	raw, err := c.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return -1
+	}
+	n := -1
+	if err := raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) }); err != nil {
+		return -1
+	}
+	return n
+}

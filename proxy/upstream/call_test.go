@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sluice/proxy"
@@ -160,34 +161,36 @@ func TestCallWaits(t *testing.T) {
 func TestCallNotTriedAgain(t *testing.T) {
 	f := func(h2 bool) {
 		t.Helper()
-		a, b := target("192.0.2.1:1"), target("192.0.2.2:1")
-		a.H2, b.H2 = h2, h2
-		var dialled atomic.Int32
-		over := make(chan struct{})
-		s := testService(t, func(o *Options) {
-			o.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
-				dialled.Add(1)
-				select {
-				case <-ctx.Done():
-				case <-over: // over HTTP/2 others may want the connection: it is opened whatever becomes of the call
+		synctest.Test(t, func(t *testing.T) {
+			a, b := target("192.0.2.1:1"), target("192.0.2.2:1")
+			a.H2, b.H2 = h2, h2
+			var dialled atomic.Int32
+			over := make(chan struct{})
+			s := testService(t, func(o *Options) {
+				o.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+					dialled.Add(1)
+					select {
+					case <-ctx.Done():
+					case <-over: // over HTTP/2 others may want the connection: it is opened whatever becomes of the call
+					}
+					return nil, errors.New("nobody is there")
 				}
-				return nil, errors.New("nobody is there")
+			}, a, b)
+			x := newCall("50m")
+			defer end(x)
+			if err := s.Serve(x, nil); err != proxy.ErrCallTimeout {
+				t.Errorf("HTTP/2 %v: got %v", h2, err)
 			}
-		}, a, b)
-		x := newCall("50m")
-		defer end(x)
-		if err := s.Serve(x, nil); err != proxy.ErrCallTimeout {
-			t.Errorf("HTTP/2 %v: got %v", h2, err)
-		}
-		if n := dialled.Load(); n != 1 || x.Attempts != 1 {
-			t.Errorf("HTTP/2 %v: %d endpoints were dialled in %d attempts", h2, n, x.Attempts)
-		}
-		for i := range 2 {
-			if e := s.endpointAt(i); !e.usable(wire.Now()) || e.inFlight.Load() != 0 {
-				t.Errorf("HTTP/2 %v: endpoint %d, usable: %v, %d in flight", h2, i, e.usable(wire.Now()), e.inFlight.Load())
+			if n := dialled.Load(); n != 1 || x.Attempts != 1 {
+				t.Errorf("HTTP/2 %v: %d endpoints were dialled in %d attempts", h2, n, x.Attempts)
 			}
-		}
-		close(over)
+			for i := range 2 {
+				if e := s.endpointAt(i); !e.usable(wire.Now()) || e.inFlight.Load() != 0 {
+					t.Errorf("HTTP/2 %v: endpoint %d, usable: %v, %d in flight", h2, i, e.usable(wire.Now()), e.inFlight.Load())
+				}
+			}
+			close(over)
+		})
 	}
 	f(false)
 	f(true)

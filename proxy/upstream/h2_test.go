@@ -3,6 +3,7 @@ package upstream
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -161,7 +163,11 @@ func TestH2Hostile(t *testing.T) {
 	f := func(name, want string, misbehave func(o *h2origin, id uint32)) {
 		t.Helper()
 		t.Run(name, func(t *testing.T) {
-			s := testService(t, func(o *Options) { o.Idle, o.Try = 400*time.Millisecond, 400*time.Millisecond }, h2Origin(t, func(o *h2origin) {
+			s := testService(t, func(o *Options) {
+				if want == "upstream_timeout" { // a busy machine takes its time for the rest
+					o.Idle, o.Try = 400*time.Millisecond, 400*time.Millisecond
+				}
+			}, h2Origin(t, func(o *h2origin) {
 				id, _ := o.request()
 				if o.n == 0 {
 					misbehave(o, id)
@@ -304,12 +310,12 @@ func TestH2NoOrigin(t *testing.T) {
 	f := func(want string, to Target) {
 		t.Helper()
 		to.H2 = true
-		s := testService(t, func(o *Options) { o.Connect, o.Wait = 200*time.Millisecond, 100*time.Millisecond }, to)
+		s := testService(t, func(o *Options) { o.Connect = 200 * time.Millisecond }, to)
 		expect(t, s, "GET", "/", "", want)
 	}
 	f("upstream_unreachable", deadTarget(t))
 	f("upstream_unreachable", origin(t, func(int, *http.Request, string) string { return ok("HTTP/1.1") }))
-	f("upstream_unreachable", rawOrigin(t, func(c net.Conn, r *bufio.Reader, _ int) { _, _ = r.ReadByte(); time.Sleep(time.Second) }))
+	f("upstream_unreachable", rawOrigin(t, func(c net.Conn, r *bufio.Reader, _ int) { _, _ = io.Copy(io.Discard, r) }))
 	f("upstream_unreachable", h2Origin(t, (*h2origin).rest, http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 0}))
 }
 
@@ -449,7 +455,8 @@ func TestH2Streams(t *testing.T) {
 	var mu sync.Mutex
 	open, peak := map[int]int{}, 0
 	let := make(chan struct{})
-	s := testService(t, func(o *Options) { o.MaxConns, o.Wait, o.Connect = conns, 300*time.Millisecond, 300*time.Millisecond },
+	// Who is to get a place waits for a connection as well, so that Wait is short for those alone that come when all are full.
+	s := testService(t, func(o *Options) { o.MaxConns, o.Wait, o.Connect = conns, time.Second, patience },
 		h2Origin(t, func(o *h2origin) {
 			var w sync.Mutex
 			for {
@@ -495,7 +502,7 @@ func TestH2Streams(t *testing.T) {
 		t.Errorf("the one too many got %q", got)
 	}
 	go ask() // this one waits, and gets the first place that is free
-	time.Sleep(20 * time.Millisecond)
+	eventually(t, "it waits", func() bool { return s.endpointAt(0).h2.queued() == 1 })
 	close(let)
 	for range most*conns + 1 {
 		if got := receive(t, "an answer", results); got != "200 ok" {
@@ -717,7 +724,7 @@ func TestH2Retire(t *testing.T) {
 func TestH2Unread(t *testing.T) {
 	over := make(chan struct{})
 	defer close(over)
-	s := testService(t, func(o *Options) { o.Try = 2 * time.Millisecond }, h2Origin(t, func(o *h2origin) {
+	s := testService(t, func(o *Options) { o.Try, o.Idle = 2*time.Millisecond, time.Minute }, h2Origin(t, func(o *h2origin) {
 		if o.n == 0 {
 			<-over
 			return
@@ -763,21 +770,35 @@ func TestH2Unread(t *testing.T) {
 func TestH2Silent(t *testing.T) {
 	f := func(mute bool, want string) {
 		t.Helper()
-		s := testService(t, func(o *Options) { o.Idle = 200 * time.Millisecond }, h2Origin(t, func(o *h2origin) {
-			o.mute = mute
-			id, _ := o.request()
-			o.onPing = func() {
-				if o.pings++; o.pings == 4 {
-					o.answer(id, "late")
+		synctest.Test(t, func(t *testing.T) {
+			near, far := net.Pipe()
+			go func() {
+				defer far.Close()
+				o := greetedH2(t, far, bufio.NewReader(far), 0, nil)
+				if o == nil {
+					return
 				}
-			}
-			o.rest()
-			if o.pings == 0 {
-				t.Error("no PING came")
-			}
-		}))
-		expect(t, s, "POST", "/", "body", want)
-		s.endpointAt(0).retire()
+				o.mute = mute
+				id, _ := o.request()
+				o.onPing = func() {
+					if o.pings++; o.pings == 4 {
+						o.answer(id, "late")
+					}
+				}
+				o.rest()
+				if o.pings == 0 {
+					t.Error("no PING came")
+				}
+			}()
+			to := target("192.0.2.1:80")
+			to.H2 = true
+			s := testService(t, func(o *Options) {
+				o.Idle = 200 * time.Millisecond
+				o.Dial = func(context.Context, string, string) (net.Conn, error) { return near, nil }
+			}, to)
+			expect(t, s, "POST", "/", "body", want)
+			s.endpointAt(0).retire()
+		})
 	}
 	f(false, "200 late")
 	f(true, "upstream_timeout")

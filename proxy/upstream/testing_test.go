@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sluice/proxy"
 	"sluice/proxy/wire"
 )
@@ -152,15 +154,22 @@ func ok(body string) string {
 	return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 }
 
-// deadTarget is an address where nobody listens.
+// deadTarget is an address where nobody listens. Its port stays taken until the test ends, or else somebody else may listen on it.
 func deadTarget(t testing.TB) Target {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return target(l.Addr().String())
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	at, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return target(fmt.Sprintf("127.0.0.1:%d", at.(*unix.SockaddrInet4).Port))
 }
 
 // testEdge is the client's side of an exchange.

@@ -19,9 +19,7 @@ func refuseH2(c net.Conn) {
 	// Writing into memory cannot fail.
 	_ = fr.WriteSettings()
 	_ = fr.WriteGoAway(0, http2.ErrCodeEnhanceYourCalm, []byte(errConnections.Error()))
-	_ = c.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
-	_, _ = c.Write(answer.Bytes())
-	_ = c.Close()
+	lastWords(c, answer.Bytes())
 }
 
 // h2input is what the Framer reads from: the connection, with a buffer that is given back while nothing comes.

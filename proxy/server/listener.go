@@ -9,7 +9,10 @@ import (
 	"net/netip"
 	"slices"
 	"sync/atomic"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"sluice/proxy"
 	"sluice/proxy/wire"
@@ -317,7 +320,22 @@ func refuseConnection(c net.Conn) {
 		`"request_id":"%s"}` + "\n"
 	answer := fmt.Appendf(nil, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\n"+
 		"X-Request-Id: %s\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"+body, id, len(body)-len("%s")+len(id), id)
-	_ = c.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
-	_, _ = c.Write(answer)
+	lastWords(c, answer)
+}
+
+// lastWords writes as much as fits into the socket at once, and closes. A deadline would not do instead: one that is short enough for whoever
+// accepts connections may have passed on a busy machine before anything was tried.
+func lastWords(c net.Conn, words []byte) {
+	if s, ok := c.(syscall.Conn); ok {
+		if raw, err := s.SyscallConn(); err == nil {
+			_ = raw.Write(func(fd uintptr) bool {
+				_, _ = unix.Write(int(fd), words) // what fails does so because the client has gone
+				return true
+			})
+		}
+	} else { // it is no socket
+		_ = c.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
+		_, _ = c.Write(words)
+	}
 	_ = c.Close()
 }

@@ -48,11 +48,12 @@ func TestParked(t *testing.T) {
 	t.Parallel() // it waits most of the time
 	const idleAfter = 5 * time.Second
 	goroutines := ownGoroutines(t)
-	gw := proxytest.Start(t, `
-limits: { idle: 8s }
+	const routes = `
 routes:
   all: { match: "/**", respond: { status: 200, text: hello } }
-`)
+`
+	gw := proxytest.Start(t, routes) // whose connections may idle for longer than the test takes, however busy the machine is
+	brief := proxytest.Start(t, "limits: { idle: 8s }\n"+routes)
 	const request = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"
 	type conn struct {
 		net.Conn
@@ -77,19 +78,22 @@ routes:
 			t.Fatalf("got %q, %v", b, err)
 		}
 	}
-	ends := func(c conn, within time.Duration) {
+	ends := func(c conn) {
 		t.Helper()
-		began := time.Now()
-		_ = c.SetReadDeadline(began.Add(2 * within))
-		if b, err := io.ReadAll(c.r); len(b) > 0 || err != nil || time.Since(began) > within {
-			t.Errorf("got %q, %v after %v", b, err, time.Since(began))
+		_ = c.SetReadDeadline(time.Now().Add(patience))
+		if b, err := io.ReadAll(c.r); len(b) > 0 || err != nil {
+			t.Errorf("got %q, %v", b, err)
 		}
 	}
 	const n = 50
 	before := goroutines()
 	var conns []conn
-	for range n {
-		c, err := net.Dial("tcp", gw.Addr)
+	for i := range n {
+		addr := gw.Addr
+		if i == 1 {
+			addr = brief.Addr
+		}
+		c, err := net.Dial("tcp", addr)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,7 +107,7 @@ routes:
 		t.Fatalf("%d connections have %d goroutines: the test counts wrongly", n, got)
 	}
 	fresh, unused, pieces, leaver := conns[0], conns[1], conns[2], conns[3]
-	deadline := time.Now().Add(idleAfter + 2*time.Second)
+	deadline := time.Now().Add(idleAfter + patience)
 	for goroutines() > before+n/2 {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d idle connections have %d goroutines", n, goroutines()-before)
@@ -118,7 +122,7 @@ routes:
 	for _, c := range conns[4:] {
 		use(c, "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 3\r\n\r\n", "abc")
 	}
-	ends(unused, 5*time.Second) // 8 s after its last request
+	ends(unused) // 8 s after its last request
 	for end := time.Now().Add(patience); gw.Server.Counts().Open != n-2 && time.Now().Before(end); {
 		time.Sleep(time.Millisecond) // a client sees the end of its connection before the server has counted it
 	}
@@ -126,14 +130,17 @@ routes:
 		t.Errorf("%d connections are open, want %d", got, n-2)
 	}
 
-	time.Sleep(idleAfter + 500*time.Millisecond)
-	if got := goroutines() - before; got > n/2 {
-		t.Errorf("%d idle connections have %d goroutines", n-2, got)
+	deadline = time.Now().Add(idleAfter + patience)
+	for goroutines() > before+n/2 {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d idle connections have %d goroutines", n-2, goroutines()-before)
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := gw.Server.Shutdown(ctx); err != nil {
 		t.Error(err)
 	}
-	ends(pieces, time.Second)
+	ends(pieces)
 }

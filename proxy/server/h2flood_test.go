@@ -11,6 +11,10 @@ import (
 
 // TestGrudges: who was told to calm down does not begin anew by connecting again.
 func TestGrudges(t *testing.T) {
+	synctest.Test(t, testGrudges) // or else resets are earned back meanwhile
+}
+
+func testGrudges(t *testing.T) {
 	var g grudges
 	one, two := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 	var f flood

@@ -196,9 +196,10 @@ func (s *stage) closed(done chan error, want error) {
 	case <-time.After(patience):
 		s.t.Fatal("Shutdown does not return")
 	}
-	if n := s.Server.Counts().Open; n != 0 {
+	if n := s.Server.Counts().Open; n != 0 && want == nil {
 		s.t.Fatalf("%d connections are open after Shutdown", n)
 	}
+	s.open(0) // those that were cut are not waited for for ever
 }
 
 func TestShutdown_inFlight(t *testing.T) {

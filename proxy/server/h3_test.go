@@ -377,12 +377,12 @@ func TestH3_early(t *testing.T) {
 
 // TestH3_idle: a connection without a request ends after a while, one with a request does not.
 func TestH3_idle(t *testing.T) {
-	t.Parallel() // it waits most of the time
-	s := newStage(t, all3+"limits: { idle: 300ms }\n")
+	t.Parallel()                                    // it waits most of the time
+	s := newStage(t, all3+"limits: { idle: 2s }\n") // in which the first request has to come
 	c := s.h3()
 	st := c.request("GET", "/hold", true)
 	s.expect(s.began, "/hold")
-	time.Sleep(600 * time.Millisecond)
+	time.Sleep(4 * time.Second)
 	close(s.goOn)
 	st.want("200", "held")
 	c.wantEnd(h3NoError)
@@ -422,8 +422,11 @@ func TestH3_drain(t *testing.T) {
 	c.wantEnd(h3NoError)
 	s.closed(done, nil)
 	pc, err := net.ListenPacket("udp", s.Addr)
-	if err != nil {
-		t.Fatalf("the UDP socket is not closed: %v", err)
+	for end := time.Now().Add(patience); err != nil; pc, err = net.ListenPacket("udp", s.Addr) { // it is not waited for for ever
+		if time.Now().After(end) {
+			t.Fatalf("the UDP socket is not closed: %v", err)
+		}
+		time.Sleep(time.Millisecond)
 	}
 	pc.Close()
 }

@@ -114,8 +114,12 @@ routes: { all: { match: "/**", to: o } }
 	}
 	one, two, off, small := start("safe", ""), start("safe", ""), start("off", ""), start("safe", "limits: { headers: 50 }\n")
 
-	// early asks before it has heard anything, and reports whether that was early data.
-	early := func(m *memory, s *stage) bool {
+	// early asks before it has heard anything, and reports whether that was early data. What is not to be early is not waited for for long.
+	early := func(m *memory, s *stage, want bool) bool {
+		wait := 300 * time.Millisecond
+		if want {
+			wait = patience
+		}
 		t.Helper()
 		hear := make(chan struct{})
 		tr := via(t, &deaf{socket(t, "127.0.0.1"), hear})
@@ -130,7 +134,7 @@ routes: { all: { match: "/**", to: o } }
 		}()
 		select {
 		case <-dialled:
-		case <-time.After(300 * time.Millisecond): // it does not even try
+		case <-time.After(wait): // it does not even try
 			close(hear)
 			<-dialled
 			if err != nil {
@@ -155,7 +159,7 @@ routes: { all: { match: "/**", to: o } }
 			if got != `GET /get "" early ["1"]` {
 				t.Errorf("the origin has seen %s", got)
 			}
-		case <-time.After(300 * time.Millisecond):
+		case <-time.After(wait):
 			close(hear)
 			<-conn.HandshakeComplete()
 			return conn.ConnectionState().Used0RTT
@@ -176,7 +180,7 @@ routes: { all: { match: "/**", to: o } }
 			t.Errorf("%s: the first session was resumed", what)
 		}
 		expect(`GET /met "" early []`)
-		if got := early(m, then); got != want {
+		if got := early(m, then, want); got != want {
 			t.Errorf("%s: early is %t, want %t", what, got, want)
 		}
 		for len(seen) > 0 {

@@ -176,7 +176,7 @@ func TestH3_perClient(t *testing.T) {
 	two.request("GET", "/", true).wantReset(h3Rejected)
 	third := s.dial() // over TCP
 	s.open(3)
-	s.quic(&quic.Config{}).wantEnd(h3ExcessiveLoad)
+	s.endsAtOnce(h3ExcessiveLoad)
 	for range 3 {
 		s.goOn <- struct{}{}
 	}
@@ -190,6 +190,19 @@ func TestH3_perClient(t *testing.T) {
 	d.want("200", "hello")
 	if n := s.Server.Counts(); n.QUIC != 3 || n.Open != 3 || n.Refused != 2 {
 		t.Errorf("got %+v", n)
+	}
+}
+
+// endsAtOnce connects, and wants the connection to end with this code. It may be over before the dialler has said that there is one.
+func (s *stage) endsAtOnce(code quic.ApplicationErrorCode) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	conn, err := quic.DialAddr(ctx, s.Addr, tls3(), &quic.Config{})
+	if err == nil {
+		newH3client(s.t, conn).wantEnd(code)
+	} else if ended, ok := errors.AsType[*quic.ApplicationError](err); !ok || ended.ErrorCode != code || !ended.Remote {
+		s.t.Fatalf("the connection ends with %v, want %#x", err, uint64(code))
 	}
 }
 
@@ -319,7 +332,8 @@ func TestH3_many(t *testing.T) {
 		_, _ = w.Write(b)
 		w.Header().Set("X-Length", fmt.Sprint(len(b)))
 	})
-	gw := proxytest.Start(t, all3+fmt.Sprintf("services: { o: { to: [\"http://%s\"] } }\nroutes: { all: { match: \"/**\", to: o } }\n", origin))
+	gw := proxytest.Start(t, all3+fmt.Sprintf("limits: { min_rate: off, header_timeout: 1m }\n"+
+		"services: { o: { to: [\"http://%s\"], timeouts: { connect: 1m } } }\nroutes: { all: { match: \"/**\", to: o } }\n", origin))
 	tr := &http3.Transport{TLSClientConfig: tls3(), DisableCompression: true}
 	defer tr.Close()
 	var all sync.WaitGroup
@@ -342,7 +356,7 @@ func TestH3_many(t *testing.T) {
 			}
 			got, err := io.ReadAll(resp.Body)
 			if err != nil || string(got) != body || resp.Trailer.Get("X-Length") != fmt.Sprint(len(body)) {
-				t.Errorf("%d: got %d bytes, want %d; %v, trailers %v", i, len(got), len(body), err, resp.Trailer)
+				t.Errorf("%d: got %s with %d bytes, %.300q, want %d; %v, trailers %v", i, resp.Status, len(got), got, len(body), err, resp.Trailer)
 			}
 		})
 	}
@@ -391,7 +405,7 @@ func (s *stage) udpAddr() net.Addr {
 // TestH3_handshakes: handshakes that go no further take a part of the places only, and who proves its address is served all the same.
 func TestH3_handshakes(t *testing.T) {
 	t.Parallel() // it waits most of the time
-	s := &stage{t: t, Gateway: proxytest.Start(t, own3+"limits: { handshakes: 16, handshake_timeout: 5s }\n")}
+	s := &stage{t: t, Gateway: proxytest.Start(t, own3+"limits: { handshakes: 16, handshake_timeout: 8s }\n")}
 	begin := func(ip string) {
 		hear := make(chan struct{})
 		tr := via(t, &deaf{socket(t, ip), hear})

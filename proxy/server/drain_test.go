@@ -40,14 +40,22 @@ routes:
 	return s
 }
 
+// tell says where a request is. A flood leaves more to be told than anybody listens to: that must not hold the origin's end.
+func (s *stage) tell(to chan string, path string) {
+	select {
+	case to <- path:
+	case <-s.t.Context().Done():
+	}
+}
+
 func (s *stage) answer(w http.ResponseWriter, r *http.Request) {
-	s.began <- r.URL.Path
+	s.tell(s.began, r.URL.Path)
 	wait := func() bool {
 		select {
 		case <-s.goOn:
 			return true
 		case <-r.Context().Done():
-			s.gone <- r.URL.Path
+			s.tell(s.gone, r.URL.Path)
 			return false
 		}
 	}
@@ -80,7 +88,7 @@ func (s *stage) answer(w http.ResponseWriter, r *http.Request) {
 		if rw.Flush() == nil {
 			_, _ = io.Copy(c, rw) // until the other side ends it
 		}
-		s.gone <- r.URL.Path
+		s.tell(s.gone, r.URL.Path)
 	default:
 		fmt.Fprint(w, "hello")
 	}

@@ -97,8 +97,16 @@ func (e *Exchanged) get(x *proxy.Exchange, sum recall.Sum) (*held, error) {
 	}
 	subject := string(x.Token) // who waits may be gone before the answer is there
 	h, err := e.flights.Do(x, sum, func(ctx context.Context) (*held, error) {
-		h, err := e.exchange(ctx, subject)
+		// Somebody may have asked, and have had the answer, between our looking for that and our coming here.
 		now := wire.Now()
+		if h, ok := e.good.Find(sum, now); ok {
+			return h, nil
+		}
+		if refusal, ok := e.bad.Find(sum, now); ok {
+			return nil, refusal
+		}
+		h, err := e.exchange(ctx, subject)
+		now = wire.Now()
 		switch refusal := (*proxy.Error)(nil); {
 		case err == nil:
 			e.exchanged.Add(1)

@@ -349,12 +349,10 @@ func TestBrokenRequests(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		if err := c.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		if err := c.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := io.WriteString(c, request); err != nil {
-			t.Fatal(err)
-		}
+		_, _ = io.WriteString(c, request) // who is refused early need not get rid of all of it: the answer counts
 		res, err := http.ReadResponse(bufio.NewReader(c), nil)
 		if err != nil {
 			t.Fatalf("%.60q: %v", request, err)
@@ -395,9 +393,9 @@ func TestSeveralListeners(t *testing.T) {
 	stop()
 	stop() // must not matter
 	f(first)
-	if c, err := net.Dial("tcp", second); err == nil {
-		_ = c.Close() // what matters is that it could be opened
-		t.Error("the stopped listener still accepts")
+	// Its port may be somebody else's by now: what tells is the listener itself.
+	if err := nl.(*net.TCPListener).SetDeadline(time.Now()); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the stopped listener still accepts: %v", err)
 	}
 }
 

@@ -745,10 +745,13 @@ func TestAngered(t *testing.T) {
 		}
 	})
 	attacker := newBrowser()
-	if a := attacker.get(g, p.authorize(attacker.get(g, "/a").to)); a.status != 503 {
+	callback := p.authorize(attacker.get(g, "/a").to)
+	angered := time.Now()
+	if a := attacker.get(g, callback); a.status != 503 {
 		t.Fatalf("a callback that the provider does not answer: %d %s", a.status, a.why)
 	}
-	if _, err := g.s.options.Client.Token(t.Context(), nil); err != oauth.ErrCooling {
+	// It is left alone for a quarter of a second, which a busy machine may take to come here.
+	if _, err := g.s.options.Client.Token(t.Context(), nil); err != oauth.ErrCooling && time.Since(angered) < 250*time.Millisecond {
 		t.Fatalf("the provider is not left alone: %v", err)
 	}
 	g.s.now = func() time.Time { return begun.Add(6 * time.Minute) }

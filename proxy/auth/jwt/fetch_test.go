@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -16,8 +17,9 @@ import (
 // TestFetch asks servers that behave, and those that do not: over TLS, as it will be.
 func TestFetch(t *testing.T) {
 	s := newSigner("a")
-	var answer http.HandlerFunc
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { answer(w, r) }))
+	var answer atomic.Pointer[http.HandlerFunc] // who has given up may have left a request behind, which comes late
+	answers := func(h http.HandlerFunc) { answer.Store(&h) }
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*answer.Load())(w, r) }))
 	defer server.Close()
 	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	pool := x509.NewCertPool()
@@ -34,7 +36,7 @@ func TestFetch(t *testing.T) {
 	at := KeysOptions{URL: server.URL + "/keys?secret=planted-secret", RootCAs: pool}
 	f := func(name string, o KeysOptions, want string, h http.HandlerFunc) {
 		t.Helper()
-		answer = h
+		answers(h)
 		_, err := fetch(o, 20*time.Second)
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: got %v, want %q", name, err, want)
@@ -79,12 +81,12 @@ func TestFetch(t *testing.T) {
 
 	hold := func(want time.Duration, fields ...string) {
 		t.Helper()
-		answer = func(w http.ResponseWriter, r *http.Request) {
+		answers(func(w http.ResponseWriter, r *http.Request) {
 			for i := 0; i < len(fields); i += 2 {
 				w.Header().Add(fields[i], fields[i+1])
 			}
 			keys(w, r)
-		}
+		})
 		if got, err := fetch(at, 20*time.Second); err != nil || got != want {
 			t.Errorf("%q: got %s, %v; want %s", fields, got, err, want)
 		}
@@ -99,7 +101,7 @@ func TestFetch(t *testing.T) {
 	hold(0, "Cache-Control", "max-age=0")
 
 	// Slow: the whole time counts, not that of each byte.
-	answer = func(w http.ResponseWriter, r *http.Request) {
+	answers(func(w http.ResponseWriter, r *http.Request) {
 		for {
 			if _, err := w.Write([]byte(" ")); err != nil || r.Context().Err() != nil {
 				return
@@ -107,7 +109,7 @@ func TestFetch(t *testing.T) {
 			w.(http.Flusher).Flush()
 			time.Sleep(5 * time.Millisecond)
 		}
-	}
+	})
 	if _, err := fetch(at, 100*time.Millisecond); err == nil {
 		t.Error("who sends a byte now and then is waited for")
 	}

@@ -36,7 +36,11 @@ routes:
 func TestStoresOutlive(t *testing.T) {
 	server := redistest.Start(t)
 	text := strings.Replace(acrossHosts, "STORE", "redis://"+server.Address(), 1)
-	others := settling()
+	asking := func(want int) { // as in wantInBackground
+		t.Helper()
+		eventually(t, fmt.Sprintf("%d goroutines that ask a store", want), func() bool { return settling() == want })
+	}
+	asking(0) // of other tests
 	r := newRuntime(t)
 	reload := func(text string) map[string]*limiter {
 		t.Helper()
@@ -75,12 +79,14 @@ func TestStoresOutlive(t *testing.T) {
 		t.Error("a policy goes on with a store that ends")
 	}
 	r.Discard(renamed)
-	if n := settling() - others; n != 1 {
-		t.Errorf("%d goroutines ask the store, want 1", n)
-	}
-	st := r.Limits()
-	if st[0].Across == nil || *st[0].Across != (limit.Sharing{Store: "redis", Up: true, IfDown: "local"}) || st[1].Across != nil {
-		t.Errorf("got %+v and %+v", st[0].Across, st[1].Across)
+	asking(1)
+	// On a busy machine an answer may be late, now and then, and the next one is not.
+	eventually(t, "the status of a policy whose store answers", func() bool {
+		across := r.Limits()[0].Across
+		return across != nil && *across == (limit.Sharing{Store: "redis", Up: true, IfDown: "local"})
+	})
+	if across := r.Limits()[1].Across; across != nil {
+		t.Errorf("a policy of one host has the store %+v", across)
 	}
 	var counted []string
 	r.SharedCounts(func(name string, _, _ uint64) { counted = append(counted, name) })
@@ -98,8 +104,9 @@ func TestStoresOutlive(t *testing.T) {
 		t.Errorf("unready is %q, and no policy has closed its routes", why)
 	}
 	reload("routes: { a: { match: /a, respond: { status: 204 } } }")
-	if n := settling() - others; n != 0 || len(r.LimitStores()) != 0 {
-		t.Errorf("%d goroutines go on", n)
+	asking(0)
+	if list := r.LimitStores(); len(list) != 0 {
+		t.Errorf("there are stores still: %+v", list)
 	}
 }
 

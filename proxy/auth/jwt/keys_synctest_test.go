@@ -56,9 +56,13 @@ func keysOf(i *issuer) *Keys {
 	return k
 }
 
+// oneThread lets goroutines run one at a time, where they have to.
+var oneThread = func() (restore func()) { return func() {} }
+
 // bubble runs f with an issuer, keys that were started, and a guard that uses them.
 func bubble(t *testing.T, f func(i *issuer, k *Keys, g *Guard)) {
 	t.Helper()
+	defer oneThread()()
 	synctest.Test(t, func(t *testing.T) {
 		i := &issuer{hold: 10 * time.Minute, slow: 50 * time.Millisecond}
 		k := keysOf(i)

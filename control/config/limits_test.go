@@ -2,6 +2,7 @@ package config
 
 import (
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -10,12 +11,12 @@ import (
 func TestInputLimits(t *testing.T) {
 	f := func(src, message string) {
 		t.Helper()
-		start := time.Now()
+		start := spent()
 		c, problems := Parse("f", []byte(src), Options{})
 		if c != nil || !strings.Contains(problems.Error(), message) {
 			t.Errorf("the problems are %.300s, want %q", problems.Error(), message)
 		}
-		if took := time.Since(start); took > 20*time.Second {
+		if took := spent() - start; took > 20*time.Second {
 			t.Errorf("took %v", took)
 		}
 		if len(problems) > problemsMax+1 {
@@ -53,12 +54,21 @@ func TestManyRoutes(t *testing.T) {
 		name := "r" + strings.Repeat("x", i%7) + "-" + time.Duration(i).String()
 		b.WriteString("  " + strings.ReplaceAll(name, "µ", "u") + ":\n    match: \"GET /items/{id}\"\n    to: origin\n")
 	}
-	start := time.Now()
+	start := spent()
 	c := mustParse(t, b.String(), Options{})
 	if len(c.Routes) != routes {
 		t.Errorf("there are %d routes", len(c.Routes))
 	}
-	if took := time.Since(start); took > 20*time.Second {
+	if took := spent() - start; took > 20*time.Second {
 		t.Errorf("took %v", took)
 	}
+}
+
+// spent is how long the process has had a core, user and system together: unlike the clock, it does not go on while others have them all.
+func spent() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

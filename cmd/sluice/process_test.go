@@ -197,13 +197,21 @@ func freePort(t *testing.T) string {
 }
 
 // listenBelow listens below the ports that the kernel hands out: what is free there may belong to another test's connection a moment later.
+// No port comes twice: whoever got it first has closed it, and is about to have a gateway listen there.
 func listenBelow(t *testing.T) net.Listener {
 	t.Helper()
 	for range 100 {
-		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 15_000+rand.IntN(5000))); err == nil {
+		port := 15_000 + rand.IntN(5000)
+		if _, given := portsGiven.LoadOrStore(port, true); given {
+			continue
+		}
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
 			return l
 		}
 	}
 	t.Fatal("100 ports are taken")
 	return nil
 }
+
+// portsGiven are those that listenBelow has given to a test.
+var portsGiven sync.Map

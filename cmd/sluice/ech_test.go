@@ -170,9 +170,7 @@ func TestECH(t *testing.T) {
 			t.Error("a private key is in the log")
 		}
 	}
-	if !strings.Contains(log, "the keys for ECH are replaced") {
-		t.Error("the log does not say that there is another key")
-	}
+	eventually(t, "the log says that there is another key", func() bool { return strings.Contains(gateway.log(), "the keys for ECH are replaced") })
 }
 
 // TestECHCommand: keys are made when they are due, and removed when nobody uses them.

@@ -2,8 +2,10 @@ package origin
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -15,18 +17,19 @@ import (
 	"github.com/gobwas/ws/wsutil"
 )
 
-// begin serves on a free port until the tests end.
+// begin serves on a free port until the tests end. It is below those that the kernel gives to clients: another one's connection may have
+// taken such a port by the time that it is opened again, and who dials it too early may be given it himself, and be connected to himself.
 func begin(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var l net.Listener
+	for err := errors.ErrUnsupported; err != nil; { // until one is free
+		l, err = net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(5000)))
 	}
 	address := l.Addr().String()
 	l.Close()
 	failed := make(chan error, 1)
 	go func() { failed <- Serve(netip.MustParseAddrPort(address)) }()
-	for range 200 {
+	for range 2000 {
 		if c, err := net.Dial("tcp", address); err == nil {
 			c.Close()
 			return address
@@ -37,7 +40,7 @@ func begin(t *testing.T) string {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	t.Fatal("it does not listen after two seconds")
+	t.Fatal("it does not listen after 20 seconds")
 	return ""
 }
 
@@ -94,7 +97,7 @@ func say(t *testing.T, address string, answers int, pieces ...string) []string {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	for _, piece := range pieces {
@@ -149,7 +152,7 @@ func TestOriginEchoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"", "hello", strings.Repeat("a", 125), strings.Repeat("b", 126), strings.Repeat("c", payloadMax)} {

@@ -48,9 +48,9 @@ func start(name, cores, dir string, env []string, command ...string) (*process, 
 	return p, nil
 }
 
-// listening waits until a program takes connections.
+// listening waits until a program takes connections. nginx reads the 10,000 routes of a configuration for seconds, where nothing else runs.
 func (p *process) listening(ctx context.Context, address string) error {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {
 		c, err := net.Dial("tcp", address)

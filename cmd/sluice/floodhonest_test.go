@@ -42,7 +42,7 @@ func newHonest(f *attacked) *honest {
 			for ctx.Err() == nil {
 				p, began := h.now.Load(), time.Now()
 				if err := askHonestly(&c, url); err != nil {
-					f.t.Errorf("%s: %v", kind, err)
+					f.t.Errorf("%s: after %v: %v", kind, time.Since(began).Round(time.Millisecond), err)
 					return
 				}
 				p.add(kind, time.Since(began))

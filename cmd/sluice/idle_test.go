@@ -28,15 +28,24 @@ import (
 // residentMemory returns how much of the process is in memory, in bytes.
 func residentMemory(t *testing.T, pid int) int {
 	t.Helper()
+	bytes, err := residentMemoryOf(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes
+}
+
+func residentMemoryOf(pid int) (int, error) {
 	statm, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 	if err != nil {
-		t.Fatal(err)
+		return 0, err
 	}
-	pages, err := strconv.Atoi(strings.Fields(string(statm))[1])
-	if err != nil {
-		t.Fatal(err)
+	fields := strings.Fields(string(statm))
+	if len(fields) < 2 { // there is nothing in it of a process that has just ended
+		return 0, fmt.Errorf("process %d: %q", pid, statm)
 	}
-	return pages * os.Getpagesize()
+	pages, err := strconv.Atoi(fields[1])
+	return pages * os.Getpagesize(), err
 }
 
 // TestIdleConnections holds as many keep-alive connections as the usual limit of 20,000 open files allows, and some of the kinds that

@@ -29,7 +29,7 @@ import (
 func TestFlood(t *testing.T) {
 	flood(t, &size{
 		part: 10, phase: time.Second / 4, rounds: 1, factor: 5, floor: time.Second / 2,
-		limits: "limits: { handshakes: 200, handshake_timeout: 1500ms, header_timeout: 1500ms }\n",
+		handshakes: 200, patience: 3 * time.Second,
 	})
 }
 
@@ -59,6 +59,9 @@ type attack struct {
 
 const (
 	kib = 1 << 10
+	// looksMax is how often an attack has to do harm before it is blamed: with 50 answers the 99th percentile is the slowest of them, and a
+	// machine that stands still for a moment while the attack lasts makes one slow. What an attack does, it does every time.
+	looksMax = 3
 	// stormers are those that attack with storm.
 	stormers = 4
 	// floodBase is how much the process may grow besides what is held: a heap that is collected when it has doubled, and stacks.
@@ -70,7 +73,10 @@ type size struct {
 	part   int           // one part of so many in the number of attackers
 	phase  time.Duration // others are looked at for at least so long at a time
 	rounds int           // as often, with an attack and without, in turn if it is a storm
-	limits string
+	// Limits of the gateway, 0 are its own. patience, for a handshake and for a head, is for attacks that last as long as it does: where others
+	// wait for longer on a busy machine, they are cut, too.
+	handshakes int
+	patience   time.Duration
 	// factor and floor bound what an attack does to others: so many times what they wait for without it, and so much more. A request
 	// makes some three goroutines of the gateway wait for their turn, and what runs before them gives way after Go's ten milliseconds.
 	// Where other tests run at the same time that says little, and both are far larger.
@@ -127,6 +133,21 @@ type attacked struct {
 
 	mu   sync.Mutex
 	held []io.Closer
+}
+
+// limits is what a gateway under the attack is told.
+func (s *size) limits(a *attack) string {
+	var limits []string
+	if s.handshakes > 0 {
+		limits = append(limits, fmt.Sprintf("handshakes: %d", s.handshakes))
+	}
+	if s.patience > 0 && a.gone {
+		limits = append(limits, fmt.Sprintf("handshake_timeout: %v, header_timeout: %[1]v", s.patience))
+	}
+	if limits == nil {
+		return ""
+	}
+	return "limits: { " + strings.Join(limits, ", ") + " }\n"
 }
 
 func startAttacked(t *testing.T, limits string) *attacked {
@@ -205,18 +226,25 @@ func (a *attack) run(t *testing.T, size *size) {
 		a.runStorm(t, size)
 		return
 	}
-	f := startAttacked(t, size.limits)
+	f := startAttacked(t, size.limits(a))
 	h := newHonest(f)
 	defer h.stop()
 	h.phase(size.phase) // everything is warm by then
-	before := h.phases(size)
-	stop := f.watchMemory()
-	held := a.openAll(f, size.part)
-	during := h.phases(size)
-	memory, peak := stop()
-	t.Logf("%d: %d KiB of memory for each", held, (peak-memory)/held/kib)
-	f.checkMemory(memory, peak, held*a.eachMax)
-	size.compare(t, before, during)
+	held := 0
+	for look := 1; ; look++ {
+		before := h.phases(size)
+		stop := f.watchMemory()
+		held = a.openAll(f, size.part)
+		during := h.phases(size)
+		memory, peak := stop()
+		t.Logf("%d: %d KiB of memory for each", held, (peak-memory)/held/kib)
+		f.checkMemory(memory, peak, held*a.eachMax)
+		if size.compare(t, before, during, look == looksMax) || look == looksMax {
+			break
+		}
+		f.release()
+		f.awaitGone(0)
+	}
 	if a.gone {
 		rest := 0
 		if a.streams > 0 {

@@ -31,14 +31,29 @@ func Work() {
 	}
 }
 `
+	// It tells processor time, as those of the gateway do: what else runs on the core would make one slice of two milliseconds as slow as three,
+	// and with six of them on a side one that is out of place says that nothing is certain.
 	workBench = `package work
 
-import "testing"
+import (
+	"syscall"
+	"testing"
+	"unsafe"
+)
+
+func cpuTime() int64 {
+	var t syscall.Timespec
+	const processTime = 2 // CLOCK_PROCESS_CPUTIME_ID
+	syscall.Syscall(syscall.SYS_CLOCK_GETTIME, processTime, uintptr(unsafe.Pointer(&t)), 0)
+	return t.Nano()
+}
 
 func BenchmarkWork(b *testing.B) {
+	before := cpuTime()
 	for b.Loop() {
 		Work()
 	}
+	b.ReportMetric(float64(cpuTime()-before)/float64(b.N), "cpu-ns/op")
 }
 `
 )

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"sluice/proxy/wire"
 )
@@ -34,7 +35,7 @@ func TestConcurrent(t *testing.T) {
 	s := New(MinBytes, wire.Now)
 	defer s.Close()
 	s.Start()
-	const urls = 60
+	const urls, lookups, foundMin = 60, 5000, 300
 	var purged [urls]atomic.Uint64 // versions below this are
 	var version atomic.Uint64
 	urlOf := func(i int) string { return fmt.Sprintf("example.com/%d", i) }
@@ -83,9 +84,11 @@ func TestConcurrent(t *testing.T) {
 			purges.Add(1)
 		}
 	})
+	limit := time.Now().Add(time.Minute)
 	for range 3 {
 		readers.Go(func() {
-			for range 5000 {
+			// Lookups that find nothing are quick: so many can be over before a writer gets a core, or while only purges do.
+			for n := 0; n < lookups || (found.Load() < foundMin || purges.Load() == 0) && time.Now().Before(limit); n++ {
 				i := rand.IntN(urls)
 				below := purged[i].Load()
 				var e Entry
@@ -119,8 +122,8 @@ func TestConcurrent(t *testing.T) {
 	readers.Wait()
 	stop.Store(true)
 	others.Wait()
-	if found.Load() == 0 || purges.Load() == 0 {
+	if found.Load() < foundMin || purges.Load() == 0 {
 		t.Errorf("%d lookups found something, among %d purges", found.Load(), purges.Load())
 	}
-	t.Logf("%d of 15000 lookups found something, among %d purges; %+v", found.Load(), purges.Load(), s.Stats())
+	t.Logf("%d lookups found something, among %d purges; %+v", found.Load(), purges.Load(), s.Stats())
 }

@@ -19,7 +19,7 @@ func TestTurn(t *testing.T) {
 		t.Fatal(err)
 	}
 	var busy *Running
-	if _, err := Begin(time.Second); !errors.As(err, &busy) || busy.Left < 59*time.Second || busy.Left > time.Minute {
+	if _, err := Begin(time.Second); !errors.As(err, &busy) || busy.Left < 30*time.Second || busy.Left > time.Minute {
 		t.Errorf("a second one is told %v", err)
 	}
 	if got := (&Running{Left: 1234 * time.Millisecond}).Error(); got != "another profile is being taken, for 1.2s more" {
@@ -112,8 +112,9 @@ func TestTakesAreCutShort(t *testing.T) {
 		t.Errorf("%v, %d bytes", err, b.Len())
 	}
 	b.Reset()
+	// In a minute it would be 100 MB and more. What was traced until the end takes effect comes on top: on a busy machine up to a MB was seen.
 	const limit = 100 << 10
-	if err := Trace(t.Context(), &b, time.Minute, limit); err != nil || b.Len() < limit || b.Len() > 20*limit {
+	if err := Trace(t.Context(), &b, time.Minute, limit); err != nil || b.Len() < limit || b.Len() > 200*limit {
 		t.Errorf("%v, %d bytes of a trace that ends at %d", err, b.Len(), limit)
 	}
 	if took := time.Since(begin); took > 30*time.Second {
@@ -146,11 +147,11 @@ func TestSampleContention(t *testing.T) {
 		for begin := time.Now(); count() == before && time.Since(begin) < 20*time.Second; {
 			contend()
 		}
+		restore() // before the count: the runtime's own locks are sampled, too, and nobody knows when they are fought over
 		sampled := count()
 		if sampled == before {
 			t.Errorf("%s: nothing was sampled", profile)
 		}
-		restore()
 		contend()
 		if got := count(); got != sampled {
 			t.Errorf("%s: %d events were sampled after it", profile, got-sampled)

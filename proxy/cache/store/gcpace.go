@@ -73,11 +73,13 @@ func repace() {
 	if pacer.current == 0 || now != pacer.current {
 		pacer.base = now
 	}
-	want := shareOf(pacer.base, live, taken)
-	if want != now {
-		debug.SetGCPercent(want)
+	for want := shareOf(pacer.base, live, taken); want != now; want = shareOf(pacer.base, live, taken) {
+		if was := debug.SetGCPercent(want); was != now {
+			pacer.base = was // set since it was read above
+		}
+		now = want
 	}
-	if pacer.current = want; len(pacer.stores) == 0 {
+	if pacer.current = now; len(pacer.stores) == 0 {
 		pacer.current = 0
 	}
 }

@@ -100,8 +100,8 @@ func TestSample(t *testing.T) {
 		}
 	}
 	f(1, 10_000, 10_000)
-	f(0.5, 4700, 5300) // six standard deviations
-	f(0.01, 40, 160)
+	f(0.5, 4650, 5350) // outside of this is one run of 10^11
+	f(0.01, 30, 180)   // of 10^12
 	f(1e-12, 0, 1)
 }
 

@@ -274,7 +274,9 @@ func (c *Conn) readStep(fd uintptr) bool {
 func silent(fd uintptr) bool {
 	p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}}
 	for {
-		n, _, e := syscall.RawSyscall(syscall.SYS_POLL, uintptr(unsafe.Pointer(&p)), 1, 0)
+		// ppoll(2), which is there on every architecture; poll(2) is not.
+		var now unix.Timespec
+		n, _, e := syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
 		if e != syscall.EINTR {
 			return e == 0 && n == 0
 		}

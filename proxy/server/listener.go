@@ -311,8 +311,7 @@ func (l *Listener) refuse(c net.Conn) {
 	}
 }
 
-// refuseConnection says why in passing: if the few bytes do not fit into the socket at once they are not worth waiting
-// for.
+// refuseConnection says why in passing.
 func refuseConnection(c net.Conn) {
 	id := newRequestID(nil)
 	const body = `{"type":"urn:sluice:problem:too_many_connections","title":"Service Unavailable","status":503,` +

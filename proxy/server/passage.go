@@ -98,8 +98,7 @@ func (l *Listener) pass(c net.Conn, first []byte, way *proxy.Way, from origin, s
 	case len(settings.Allow) > 0 && !contains(settings.Allow, from.peer.Addr()):
 		r.end(proxy.NotAllowed, nil)
 	case way == nil:
-		_ = c.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
-		_, _ = c.Write(unrecognizedName) // if it does not fit into the socket at once it is not worth waiting for
+		lastWords(c, unrecognizedName)
 		r.end(proxy.UnrecognizedName, nil)
 	default:
 		r.run(way.To, first)

@@ -98,8 +98,8 @@ func TestSteadyUploads(t *testing.T) {
 		})
 	}
 	thousand := strings.Repeat("x", 1000)
-	f("after 100 Continue", "timeout: 500ms", "", "Content-Length: 15000\r\nExpect: 100-continue\r\n", 15, 100*time.Millisecond, thousand, "")
-	f("small chunks", "timeout: 5s", "header_timeout: 1s, min_rate: 1KiB/s", "Transfer-Encoding: chunked\r\n",
+	f("after 100 Continue", "timeout: 1s", "", "Content-Length: 30000\r\nExpect: 100-continue\r\n", 30, 100*time.Millisecond, thousand, "")
+	f("small chunks", "timeout: 5s", "header_timeout: 2s, min_rate: 1KiB/s", "Transfer-Encoding: chunked\r\n",
 		15, 200*time.Millisecond, strings.Repeat("14\r\n"+thousand[:20]+"\r\n", 50), "0\r\n\r\n")
-	f("a pause at the beginning", "timeouts: { idle: 300ms }", "header_timeout: 8s", "Content-Length: 2000\r\n", 2, 700*time.Millisecond, thousand, "")
+	f("a pause at the beginning", "timeouts: { idle: 1s }", "header_timeout: 8s", "Content-Length: 2000\r\n", 2, 1500*time.Millisecond, thousand, "")
 }

@@ -757,17 +757,26 @@ func (c *streamClient) bodyEnds(t testing.TB, resp *http.Response) { t.Helper();
 // goesOn sends another request on the connection, which must be where it can carry one.
 func (c *streamClient) goesOn(t testing.TB) {
 	t.Helper()
-	c.Send("GET /alive HTTP/1.1\r\nHost: a\r\n\r\n")
+	if err := c.another(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (c *streamClient) another() error {
+	if _, err := io.WriteString(c, "GET /alive HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+		return err
+	}
 	if b, err := c.R.Peek(4); err != nil || string(b) != "HTTP" {
-		t.Fatalf("the connection is not where a response begins: %q, %v", b, err)
+		return fmt.Errorf("the connection is not where a response begins: %q, %v", b, err)
 	}
 	resp, err := http.ReadResponse(c.R, nil)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode >= 500 {
-		t.Fatalf("the connection does not carry another request: %v, %v", resp, err)
+		return fmt.Errorf("the connection does not carry another request: %v, %v", resp, err)
 	}
+	return nil
 }
 
 // echoBody answers with a body of total bytes, piece by piece as it comes.
@@ -882,9 +891,9 @@ func checkLeaks(t testing.TB) {
 	files := openFiles(t)
 	before := goleak.IgnoreCurrent()
 	t.Cleanup(func() {
-		goleak.VerifyNone(t, before)
+		checkGoroutines(t, before)
 		now := openFiles(t)
-		for end := time.Now().Add(5 * time.Second); now > files && time.Now().Before(end); now = openFiles(t) {
+		for end := time.Now().Add(20 * time.Second); now > files && time.Now().Before(end); now = openFiles(t) {
 			time.Sleep(10 * time.Millisecond) // the other end of a connection may be closing still
 			runtime.GC()                      // pipes of splices are kept in a pool until then
 		}
@@ -892,6 +901,18 @@ func checkLeaks(t testing.TB) {
 			t.Errorf("%d file descriptors are open, %d before the test", now, files)
 		}
 	})
+}
+
+// checkGoroutines fails the test if goroutines stay that were not there before. They end a moment after what they have served, which may be longer
+// than the half second that goleak waits by itself.
+func checkGoroutines(t testing.TB, before goleak.Option) {
+	t.Helper()
+	err := goleak.Find(before)
+	for end := time.Now().Add(20 * time.Second); err != nil && time.Now().Before(end); err = goleak.Find(before) {
+	}
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 func openFiles(t testing.TB) int {

@@ -18,8 +18,9 @@ import (
 	"sluice/proxy"
 )
 
-// goneWithin is how soon the origin has to see that its client has gone.
-const goneWithin = 1500 * time.Millisecond
+// goneWithin is how soon the origin has to see that its client has gone. The gateway looks twice a second; the rest is for a busy machine, and less
+// than any time after which something would end by itself.
+const goneWithin = 6 * time.Second
 
 // TestClientResets has a client that goes away at different moments of an exchange: the origin's connection is closed
 // soon, and the gateway forgets both.
@@ -120,7 +121,7 @@ func TestClientLeavesEvents(t *testing.T) {
 	}
 	c.Close()
 	close(gone)
-	if events := <-closed; events > 50 {
+	if events := <-closed; events > 500 { // in ten seconds, and not when a time is over
 		t.Errorf("%d events were sent to a client that had gone", events)
 	}
 	c.isForgotten(t, gw)
@@ -265,6 +266,10 @@ func testTruncatedUpload(t *testing.T) {
 			c.Close()
 		}
 		c.isForgotten(t, gw)
+		patience := 20 * time.Second
+		if !wait {
+			patience = 100 * time.Millisecond // the client may have gone before there was a connection
+		}
 		for range gw.Runtime.Services()[0].Endpoints[0].Requests {
 			select {
 			case r := <-all:
@@ -278,8 +283,7 @@ func testTruncatedUpload(t *testing.T) {
 				if errors.Is(r.err, os.ErrDeadlineExceeded) {
 					t.Errorf("%.200q: the origin's connection was not closed", sent)
 				}
-			case <-time.After(100 * time.Millisecond):
-				// The client was gone before there was a connection.
+			case <-time.After(patience):
 				if wait {
 					t.Errorf("%.200q: the origin's connection is open", sent)
 				}

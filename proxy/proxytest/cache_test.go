@@ -318,8 +318,7 @@ func TestCacheFails(t *testing.T) {
 		conns[i] = gw.Dial()
 		conns[i].Send("GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 	}
-	waitFor(t, func() bool { return asked.Load() > 0 })
-	time.Sleep(200 * time.Millisecond) // for the others to be waiting; those who are not ask by themselves, one for all
+	waitFor(t, func() bool { return asked.Load() > 0 && gw.Runtime.Cache().Waiting.Load() == clients-1 })
 	close(goOn)
 	for _, c := range conns {
 		c.SetDeadline(time.Now().Add(time.Minute))
@@ -434,7 +433,11 @@ func TestCacheRefreshCounts(t *testing.T) {
 		}
 	}
 	const asked = `sluice_upstream_requests_total{service="origin",class=%q}`
-	waitFor(t, func() bool { return scrape(t, gw)[fmt.Sprintf(asked, "3xx")] == 1 })
+	// A client has its answer before the exchange is over.
+	waitFor(t, func() bool {
+		m := scrape(t, gw)
+		return m[fmt.Sprintf(asked, "3xx")] == 1 && m[`sluice_requests_total{route="a",class="2xx"}`] >= 2
+	})
 	after := scrape(t, gw)
 	after.want(t, fmt.Sprintf(asked, "2xx"), 1)
 	after.want(t, `sluice_requests_total{route="a",class="2xx"}`, 2)

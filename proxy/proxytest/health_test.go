@@ -2,6 +2,7 @@ package proxytest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -9,9 +10,11 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
@@ -125,7 +128,7 @@ func TestHealth_rollingRestart(t *testing.T) {
 	var addresses []string
 	var origins []*restarted
 	for range 2 {
-		o := &restarted{t: t, at: "127.0.0.1:0"}
+		o := &restarted{t: t}
 		o.start()
 		t.Cleanup(o.stop)
 		origins = append(origins, o)
@@ -196,11 +199,30 @@ type restarted struct {
 
 func (o *restarted) start() {
 	o.t.Helper()
-	l, err := net.Listen("tcp", o.at)
+	shared := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		return errors.Join(c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) }), err)
+	}}
+	if o.at == "" {
+		// Bound for as long as the test lasts, so that nobody takes the port while the origin is down. As it does not listen, connections are refused then.
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			o.t.Fatal(err)
+		}
+		o.t.Cleanup(func() { _ = unix.Close(fd) })
+		err = errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1), unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+		if err != nil {
+			o.t.Fatal(err)
+		}
+		name, err := unix.Getsockname(fd)
+		if err != nil {
+			o.t.Fatal(err)
+		}
+		o.at = fmt.Sprintf("127.0.0.1:%d", name.(*unix.SockaddrInet4).Port)
+	}
+	l, err := shared.Listen(o.t.Context(), "tcp", o.at)
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	o.at = l.Addr().String()
 	o.served = make(chan error, 1)
 	o.server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {

@@ -17,8 +17,9 @@ func TestReloadStore(t *testing.T) {
 	t.Parallel()
 	users := []string{"--user", "a", "on", ">one", "~*", "+@all", "--user", "b", "on", ">two", "~*", "+@all"}
 	server, other := redistest.Start(t, users...), redistest.Start(t, users...)
+	// Its time is as long as may be: a store that a busy machine keeps from answering would be down.
 	const yaml = `
-stores: { redis: { url: "%s", secret: 0123456789abcdef%s } }
+stores: { redis: { url: "%s", secret: 0123456789abcdef, timeout: %s } }
 policies:
   open: { rate_limit: { allow: 3/d, across: redis, if_store_down: allow } }
   closed: { rate_limit: { allow: 3/d, across: redis, if_store_down: deny } }
@@ -26,7 +27,9 @@ routes:
   open: { match: /open, use: [open], respond: { status: 204 } }
   closed: { match: /closed, use: [closed], respond: { status: 204 } }
 `
-	of := func(s *redistest.Server, more string) string { return fmt.Sprintf(yaml, "redis://"+s.Address(), more) }
+	of := func(s *redistest.Server, more string) string {
+		return fmt.Sprintf(yaml, "redis://"+s.Address(), "2s"+more)
+	}
 	gw := Start(t, of(server, ""))
 	var counts [600]atomic.Int64
 	ask := func(tr *http.Transport, path string) int {
@@ -82,13 +85,13 @@ routes:
 		counts[503].Store(0)
 	}
 	for range 2 {
-		reload(of(server, ", timeout: 1s"))
+		reload(fmt.Sprintf(yaml, "redis://"+server.Address(), "1900ms"))
 		reload(of(server, ", user: a, password: one"))
 		reload(of(server, ", user: b, password: two"))
 		reload(of(other, ""))
 		reload(of(server, ""))
 	}
-	reload(fmt.Sprintf(yaml, "unix:"+server.Socket(), ""))
+	reload(fmt.Sprintf(yaml, "unix:"+server.Socket(), "2s"))
 	reload(of(other, ""))
 	eventually(t, "that the other server knows the buckets", func() bool { return len(other.Command(t, "KEYS", "sluice:limit:*")) == 2 })
 	close(done)

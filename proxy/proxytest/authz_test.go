@@ -133,7 +133,7 @@ routes: { a: { match: "/a/**", use: [asked, { cache: { for: 1ms } }], to: origin
 			}
 		})
 	}
-	for i, end := 0, time.Now().Add(20*time.Second); (admitted.Load() < 150 || refused.Load() < 50 || closed.Load() < 10) && !t.Failed(); i++ {
+	for i, end := 0, time.Now().Add(time.Minute); (admitted.Load() < 150 || refused.Load() < 50 || closed.Load() < 10) && !t.Failed(); i++ {
 		if time.Now().After(end) {
 			t.Errorf("%d admitted, %d refused, %d with a closed door", admitted.Load(), refused.Load(), closed.Load())
 			break

@@ -144,7 +144,10 @@ func (g *Gateway) stop() {
 	if err := g.Server.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		g.t.Error(err)
 	}
-	if err := g.Runtime.Close(ctx); err != nil {
+	// What the drain has taken is not missing for the rest of the access log.
+	flush, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := g.Runtime.Close(flush); err != nil {
 		g.t.Error(err)
 	}
 	g.Sweeper.Stop()

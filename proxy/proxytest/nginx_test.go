@@ -89,7 +89,7 @@ func startNginx(t testing.TB) *nginx {
 	})
 	n := &nginx{t: t, path: filepath.Join(dir, "outer")}
 	inner := filepath.Join(dir, "inner")
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	for deadline := time.Now().Add(30 * time.Second); ; {
 		if reachable(n.path) && reachable(inner) && reachable(filepath.Join(dir, "proxied")) {
 			return n
 		}
@@ -99,7 +99,7 @@ func startNginx(t testing.TB) *nginx {
 		case <-time.After(5 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
-			t.Fatal("nginx does not listen after 10 seconds")
+			t.Fatal("nginx does not listen after 30 seconds")
 		}
 	}
 }

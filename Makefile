@@ -27,6 +27,7 @@ lint:
 	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then echo "not formatted (make fmt mends it):"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) vet -tags invariants ./...
+	GOARCH=arm64 $(GO) vet ./proxy/wire # which calls the kernel by number: those of other processors are others
 
 # $(call install,WHO,TOOL=PACKAGE+PACKAGE ...): installs the packages of the tools that are missing, and nothing when all are there.
 define install

@@ -46,7 +46,8 @@ type h2 struct {
 	running int            // how many
 	most    int            // streams at a time
 	served  int
-	lastID  uint32
+	lastID  uint32 // that the client has opened
+	begunID uint32 // of the last stream that is served, which GOAWAY names
 	ended   ended
 	flood   flood
 	calmed  bool // told so
@@ -540,6 +541,7 @@ func (c *h2) begin(st *h2stream, ends bool) error {
 	}
 	c.flood.head()
 	c.streams[st.id] = st
+	c.begunID = st.id
 	c.running++
 	c.working.Add(1)
 	c.served++
@@ -626,13 +628,14 @@ func (c *h2) retire() {
 	})
 }
 
-// finish says which stream was the last that is served.
+// finish says which stream was the last that is served. One whose head is still under way is not: by the time it is there the connection
+// may have ended, and of what GOAWAY has named the client may send nothing again.
 func (c *h2) finish() {
 	if c.final {
 		return
 	}
-	c.noticed, c.final, c.finalID = true, true, c.lastID
-	_ = c.framer.WriteGoAway(c.lastID, http2.ErrCodeNo, nil)
+	c.noticed, c.final, c.finalID = true, true, c.begunID
+	_ = c.framer.WriteGoAway(c.begunID, http2.ErrCodeNo, nil)
 	c.endIfDone()
 }
 
@@ -664,9 +667,9 @@ func (c *h2) fail(code http2.ErrCode) {
 		c.server.calm(c.from.counted, &c.flood)
 	}
 	if c.endBy == 0 {
-		_ = c.framer.WriteGoAway(c.lastID, code, nil)
+		_ = c.framer.WriteGoAway(c.begunID, code, nil)
 	}
-	c.noticed, c.final, c.finalID = true, true, c.lastID
+	c.noticed, c.final, c.finalID = true, true, c.begunID
 	c.dropAll(proxy.ErrClientGone)
 	c.endIfDone()
 }

@@ -914,6 +914,47 @@ func TestH2_drain(t *testing.T) {
 	s.closed(done, nil)
 }
 
+// TestH2_drainMeetsHead: a request whose head is still under way when the last stream is named is not served, and the client is told so: it
+// would get no answer, and may send again only what was not processed.
+func TestH2_drainMeetsHead(t *testing.T) {
+	t.Parallel() // it waits most of the time
+	s := newStage(t, both)
+	c := s.h2()
+	c.request(1, "GET", "/", true)
+	s.expect(s.began, "/")
+	c.want(1, "200", "hello")
+	block := c.encode(":method", "POST", ":scheme", "http", ":path", "/late", ":authority", "test")
+	if err := c.WriteHeaders(http2.HeadersFrameParam{StreamID: 3, BlockFragment: block[:3], EndStream: true}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	done := s.shutdown(ctx)
+	for len(c.goAways) < 2 { // the PING cannot be answered within a head: it takes noticeFor
+		f, err := c.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f, ok := f.(*http2.GoAwayFrame); ok {
+			c.goAways = append(c.goAways, *f)
+		}
+	}
+	if last := c.goAways[1].LastStreamID; last != 1 {
+		t.Errorf("the last stream is %d, want 1", last)
+	}
+	if err := c.WriteContinuation(3, true, block[3:]); err != nil {
+		t.Fatal(err)
+	}
+	c.wantEnd(http2.ErrCodeNo)
+	c.Close()
+	s.closed(done, nil)
+	select {
+	case path := <-s.began:
+		t.Errorf("%s was served, of which the client does not hear", path)
+	default:
+	}
+}
+
 // TestH2_shutdownCuts: what has not ended by the limit is cut, on both sides.
 func TestH2_shutdownCuts(t *testing.T) {
 	s := newStage(t, both)

@@ -34,7 +34,7 @@ type h3 struct {
 	mu       sync.Mutex // guards all below
 	streams  map[quic.StreamID]*h3stream
 	served   int
-	nextID   int64 // of the first stream that was not begun
+	nextID   int64 // of the first stream that is not served as yet
 	flood    flood
 	opened   [3]bool // the streams that a client opens once: control, and both of qpack
 	idleFrom int64   // wire.Now when there was last something to do
@@ -122,38 +122,34 @@ func (c *h3) run() {
 
 // begin serves a stream that the client has opened.
 func (c *h3) begin(str *quic.Stream) {
-	if !c.admits(int64(str.StreamID())) {
+	st, last := c.admit(str)
+	if st == nil {
 		rejectStream(str)
 		_ = c.judge((*flood).talk) // it ends the connection if it has to
 		return
 	}
-	if !c.server.beginStream(c.from.counted) {
-		rejectStream(str)
-		_ = c.judge((*flood).talk) // it may be another one with the same address that has too many
-		return
-	}
-	st := newH3Stream(c, str)
-	c.mu.Lock()
-	c.streams[str.StreamID()] = st
-	c.served++
-	last := c.leaving() || st.limits.RequestsPerConnection > 0 && c.served >= st.limits.RequestsPerConnection
-	c.flood.head()
-	c.mu.Unlock()
 	if last {
 		c.endIdle()
 	}
 	c.working.Go(st.run)
 }
 
-// admits notes that a stream was opened, and reports whether it is served: after the end was announced the client knows that none is.
-func (c *h3) admits(id int64) bool {
+// admit makes a stream of what the client has opened, and reports whether it is to be the last. It returns nil if it is not served: after the end
+// was announced the client knows that none is, and else it has too many, or another one with the same address. All in one step: whoever
+// ends the connection in the same moment finds each stream that GOAWAY names as served.
+func (c *h3) admit(str *quic.Stream) (st *h3stream, last bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.over || c.final && id >= c.finalID {
-		return false
+	id := int64(str.StreamID())
+	if c.over || c.final && id >= c.finalID || !c.server.beginStream(c.from.counted) {
+		return nil, false
 	}
+	st = newH3Stream(c, str)
 	c.nextID = max(c.nextID, id+4)
-	return true
+	c.streams[str.StreamID()] = st
+	c.served++
+	c.flood.head()
+	return st, c.leaving() || st.limits.RequestsPerConnection > 0 && c.served >= st.limits.RequestsPerConnection
 }
 
 // rejectStream tells the client that nobody has looked at its request, which may be sent again elsewhere.

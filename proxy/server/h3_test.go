@@ -431,6 +431,22 @@ func TestH3_drain(t *testing.T) {
 	pc.Close()
 }
 
+// TestH3_endMeetsRequest: a request that comes as its connection is ended for idling is answered if GOAWAY says that it may have been.
+func TestH3_endMeetsRequest(t *testing.T) {
+	s := newStage(t, all3)
+	c := s.h3()
+	c.request("GET", "/", true).want("200", "hello")
+	s.expect(s.began, "/")
+	var st *h3stream
+	s.Server.FinishBeginning(func() { st = c.request("POST", "/", true) })
+	st.want("200", "hello")
+	s.expect(s.began, "/")
+	if ids := c.gone(1); ids[0] != 8 {
+		t.Errorf("got GOAWAY %v, want 8", ids)
+	}
+	c.wantEnd(h3NoError)
+}
+
 // TestH3_shutdownCuts: what has not ended by the limit is cut, on both sides.
 func TestH3_shutdownCuts(t *testing.T) {
 	s := newStage(t, all3)

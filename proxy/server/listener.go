@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -26,8 +27,10 @@ type Listener struct {
 	server   *Server
 	settings atomic.Pointer[settings]
 	epoch    atomic.Uint32 // connections of another one are to end
-	gone     chan struct{}
-	packets  *Packets // of QUIC; nil: none. Under the server's mu
+	closing  chan struct{} // closed when it is to end
+	gone     chan struct{} // closed when nothing is accepted any more
+	shut     sync.Once     // closes closing
+	packets  *Packets      // of QUIC; nil: none. Under the server's mu
 
 	complained atomic.Int64 // Unix time in nanoseconds when the log last heard of a missing PROXY header
 }
@@ -76,7 +79,7 @@ func contains(list []netip.Prefix, a netip.Addr) bool {
 
 // Listen begins to accept on nl and returns at once.
 func (s *Server) Listen(name string, nl net.Listener, o proxy.Listening) *Listener {
-	l := &Listener{Name: name, net: nl, server: s, gone: make(chan struct{})}
+	l := &Listener{Name: name, net: nl, server: s, closing: make(chan struct{}), gone: make(chan struct{})}
 	l.settings.Store(&settings{Listening: o})
 	s.mu.Lock()
 	s.listeners[l] = struct{}{}
@@ -128,6 +131,7 @@ func (l *Listener) Retire() {
 func (l *Listener) close() {
 	// A listener that cannot be closed is closed already.
 	_ = l.net.Close()
+	l.shut.Do(func() { close(l.closing) })
 	<-l.gone
 }
 
@@ -148,7 +152,10 @@ func (l *Listener) accept() {
 			// Out of file descriptors, mostly: wait for connections to end, and say so once per pause.
 			delay = min(max(2*delay, 5*time.Millisecond), time.Second)
 			slog.Error("cannot accept a connection", "listener", l.Name, "error", err, "pause", delay)
-			time.Sleep(delay)
+			select {
+			case <-time.After(delay):
+			case <-l.closing:
+			}
 			continue
 		}
 		delay = 0

@@ -76,20 +76,28 @@ func newH1(nc net.Conn, l *Listener, from origin) *h1 {
 
 // run serves the connection to its end, or until it is parked: then the parking calls run again.
 func (c *h1) run() {
+	defer caught()
+	mine := true
+	defer func() {
+		if mine {
+			c.close()
+		}
+	}()
 	for c.serveUntilUnused() {
 		if c.server.park(c.Conn) {
-			return // and somebody else may have it already
+			mine = false // and somebody else may have it already
+			return
 		}
 	}
 	if c.switching {
-		c.switchToH2()
-		return
+		next := c.switchToH2()
+		mine = false
+		next.run()
 	}
-	c.close()
 }
 
 // switchToH2 hands the connection over to HTTP/2, with all that was read from it.
-func (c *h1) switchToH2() {
+func (c *h1) switchToH2() *h2 {
 	first := bytes.Clone(c.in.Bytes())
 	c.Disarm()
 	next := newH2(c.listener, c.Conn.Conn, first, c.from)
@@ -99,7 +107,7 @@ func (c *h1) switchToH2() {
 	if why := c.Kicked(); why != 0 {
 		next.Kick(why) // it was meant for whoever has the connection
 	}
-	next.run()
+	return next
 }
 
 // serveUntilUnused returns true when the connection may be parked, and false at its end.
@@ -127,14 +135,15 @@ func (c *h1) recover() {
 	}
 }
 
+// close leaves nothing behind, whatever goes wrong in it.
 func (c *h1) close() {
+	defer c.server.ended(&c.from)
+	defer func() { _ = c.Conn.Close() }() // nothing is left that a failure could lose
+	defer c.in.Close()
+	defer c.server.sweeper.Remove(c.Conn)
 	if c.lingers {
 		c.linger()
 	}
-	c.server.sweeper.Remove(c.Conn)
-	c.in.Close()
-	_ = c.Conn.Close() // nothing is left that a failure could lose
-	c.server.ended(&c.from)
 }
 
 // next serves requests until one of them, or an end, wants what a hold cannot give, then that one, and reports whether

@@ -127,6 +127,7 @@ func newH2(l *Listener, nc net.Conn, first []byte, from origin) *h2 {
 // run serves the connection to its end, or until it is parked: then the parking, or somebody who has something to write, calls run
 // again.
 func (c *h2) run() {
+	defer caught()
 	if !c.serveUntilUnused() {
 		c.close()
 	}
@@ -134,11 +135,7 @@ func (c *h2) run() {
 
 // serveUntilUnused returns true when the connection is parked, and somebody else may have it already, and false at its end.
 func (c *h2) serveUntilUnused() (parked bool) {
-	defer func() {
-		if p := recover(); p != nil { // outside any stream, which has its own recover
-			proxy.Caught(p)
-		}
-	}()
+	defer caught() // outside any stream, which has its own recover
 	c.wake()
 	err := c.readFrames()
 	switch e := err.(type) {
@@ -725,7 +722,12 @@ func (c *h2) linger() {
 	}
 }
 
+// close leaves nothing behind, whatever goes wrong in it.
 func (c *h2) close() {
+	defer c.server.ended(&c.from)
+	defer func() { _ = c.Conn.Close() }() // nothing is left that a failure could lose
+	defer c.in.Close()
+	defer c.server.sweeper.Remove(c.Conn)
 	c.start() // it counts as running
 	c.mu.Lock()
 	c.broken = true
@@ -739,8 +741,4 @@ func (c *h2) close() {
 	c.Kick(wire.Canceled) // the writer may be waiting for a client that has gone
 	<-c.written
 	c.working.Wait()
-	c.server.sweeper.Remove(c.Conn)
-	c.in.Close()
-	_ = c.Conn.Close() // nothing is left that a failure could lose
-	c.server.ended(&c.from)
 }

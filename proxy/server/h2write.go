@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"sluice/proxy"
 	"sluice/proxy/wire"
 	"sluice/proxy/wire/frames"
 )
@@ -71,6 +72,12 @@ func (c *h2) write() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer close(c.written)
+	defer func() {
+		if p := recover(); p != nil {
+			proxy.Caught(p)
+			c.breakOff()
+		}
+	}()
 	patience := c.readerPatience()
 	for {
 		for len(c.out) == 0 && c.endBy == 0 && !c.broken && !c.resting {
@@ -91,16 +98,20 @@ func (c *h2) write() {
 		c.out, c.outBuf = nil, nil
 		c.wakeWaiting()
 		c.mu.Unlock()
-		err := c.writeOut(out, patience)
-		buf.Free()
+		err := c.writeOut(out, buf, patience)
 		c.mu.Lock()
 		if err != nil {
-			c.broken = true
-			c.Kick(wire.Canceled) // the reader ends the rest; a kick for slowness stays what it is
+			c.breakOff()
 		}
 	}
 	c.outBuf.Free()
 	c.out, c.outBuf = nil, nil
+}
+
+// breakOff is called when nothing can be written any more.
+func (c *h2) breakOff() {
+	c.broken = true
+	c.Kick(wire.Canceled) // the reader ends the rest; a kick for slowness stays what it is
 }
 
 // readerPatience tells the connection how slowly the client may read, as setSlowRead does, and returns for how long it may
@@ -118,12 +129,15 @@ func (c *h2) readerPatience() int64 {
 	return patience
 }
 
-func (c *h2) writeOut(p []byte, patience int64) error {
+// writeOut writes without the lock, which a panic must not miss: it becomes an error here.
+func (c *h2) writeOut(p []byte, buf *wire.Buf, patience int64) (err error) {
+	defer recoverAs(&err)
+	defer buf.Free()
 	if patience > 0 {
 		c.ArmWrite(wire.Now() + patience)
 		defer c.ArmWrite(0)
 	}
-	_, err := c.Conn.Write(p)
+	_, err = c.Conn.Write(p)
 	return err
 }
 

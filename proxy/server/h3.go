@@ -93,11 +93,7 @@ func newH3(p *Packets, l *Listener, conn *quic.Conn, from origin) *h3 {
 // run serves the connection to its end.
 func (c *h3) run() {
 	defer c.close()
-	defer func() {
-		if p := recover(); p != nil { // outside any stream, which has its own recover
-			proxy.Caught(p)
-		}
-	}()
+	defer caught() // outside any stream, which has its own recover
 	if err := c.greet(); err != nil {
 		_ = c.conn.CloseWithError(codeGeneralProtocol, "the control stream could not be opened")
 		return
@@ -309,7 +305,14 @@ func (c *h3) dropAll(why *proxy.Error) {
 	}
 }
 
+// close leaves nothing behind, whatever goes wrong in it.
 func (c *h3) close() {
+	defer c.server.ended(&c.from)
+	defer func() {
+		c.server.mu.Lock()
+		defer c.server.mu.Unlock()
+		delete(c.server.quic, c)
+	}()
 	_ = c.conn.CloseWithError(codeInternal, "") // what has ended already ends no more
 	c.dropAll(proxy.ErrClientGone)
 	c.mu.Lock()
@@ -318,8 +321,4 @@ func (c *h3) close() {
 	}
 	c.mu.Unlock()
 	c.working.Wait()
-	c.server.mu.Lock()
-	delete(c.server.quic, c)
-	c.server.mu.Unlock()
-	c.server.ended(&c.from)
 }

@@ -66,14 +66,8 @@ func newH3Stream(c *h3, str *quic.Stream) *h3stream {
 // run serves the stream.
 func (st *h3stream) run() {
 	x := st.x
-	defer func() {
-		st.in.free()
-		st.pendingBuf.Free()
-		st.mu.Lock()
-		abandoned := st.abandoned
-		st.mu.Unlock()
-		st.c.streamDone(st, abandoned)
-	}()
+	defer caught()
+	defer st.done()
 	defer st.recover(x)
 	// The client may give up at any time: by refusing what is sent, or with the whole connection.
 	stop := context.AfterFunc(st.str.Context(), st.lost)
@@ -129,6 +123,18 @@ func (st *h3stream) run() {
 	st.mu.Lock()
 	st.abandoned = st.abandoned && !waited || wasted
 	st.mu.Unlock()
+}
+
+// done is called at the end of the stream's goroutine.
+func (st *h3stream) done() {
+	defer func() {
+		st.mu.Lock()
+		abandoned := st.abandoned
+		st.mu.Unlock()
+		st.c.streamDone(st, abandoned)
+	}()
+	st.in.free()
+	st.pendingBuf.Free()
 }
 
 // lost is called when nothing can be sent to the client any more, also because all has been.

@@ -53,12 +53,19 @@ func (s *Server) mayEnter(settings *settings, client, counted netip.Addr) (leave
 	return leave, ok
 }
 
-// enter asks the door about a connection.
+// enter asks the door about a connection. A bug in what it wants to be told at the end is nobody's but its own.
 func (s *settings) enter(client netip.Addr) (leave func(), ok bool) {
 	if s.Door == nil || s.trusts(client) {
 		return nil, true
 	}
-	return s.Door.Enter(client)
+	left, ok := s.Door.Enter(client)
+	if left == nil {
+		return nil, ok
+	}
+	return func() {
+		defer caught()
+		left()
+	}, ok
 }
 
 // mayShake asks the door about a handshake.
@@ -215,7 +222,14 @@ func (o *origin) client(s *settings) proxy.Client {
 	}
 }
 
+// handle lets a connection in, or not. A bug costs this one, and not those that come after it.
 func (l *Listener) handle(c net.Conn) {
+	defer func() {
+		if p := recover(); p != nil {
+			proxy.Caught(p)
+			_ = c.Close()
+		}
+	}()
 	from := origin{peer: peerOf(c), transport: &proxy.Transport{Local: addrPort(c.LocalAddr())}, epoch: l.epoch.Load()}
 	settings := l.settings.Load()
 	proxied := settings.proxied(from.peer.Addr())
@@ -235,12 +249,7 @@ func (l *Listener) handle(c net.Conn) {
 		l.refuse(c)
 		return
 	}
-	wire.TuneAccepted(c)
-	if proxied {
-		go l.serveProxied(c, from)
-		return
-	}
-	go l.serve(c, from)
+	go l.serve(c, from, proxied)
 }
 
 // countedAs returns what a client's address counts as for the limit per client; the zero value is not counted.
@@ -257,8 +266,20 @@ func (l *Listener) countedAs(client netip.Addr) netip.Addr {
 	return client
 }
 
-// serve serves an accepted connection, to its end or until it is parked.
-func (l *Listener) serve(c net.Conn, from origin) {
+// serve serves an accepted connection, to its end or until it is parked. A bug before that is anybody's to serve ends it; whoever serves it
+// catches his own.
+func (l *Listener) serve(c net.Conn, from origin, proxied bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			proxy.Caught(p)
+			_ = c.Close()
+			l.server.ended(&from)
+		}
+	}()
+	wire.TuneAccepted(c)
+	if proxied && !l.unwrap(c, &from) {
+		return
+	}
 	settings := l.settings.Load()
 	if settings.Pass != nil {
 		l.pass(c, nil, settings.Pass, from, settings)

@@ -39,14 +39,11 @@ func (l *Listener) passThrough(c net.Conn, from origin, settings *settings) (net
 // readHello reads a ClientHello in the time that a handshake may take. One that follows gets its own.
 func (s *Server) readHello(c net.Conn) (_ tlsterm.Hello, first []byte, err error) {
 	defer func() {
-		if p := recover(); p != nil {
-			proxy.Caught(p)
-			err = errBroken
-		}
 		if err != nil {
 			s.handshakes.failed.Add(1)
 		}
 	}()
+	defer recoverAs(&err)
 	_ = c.SetDeadline(time.Now().Add(s.handshakeTimeout())) // fails only on a closed connection, as does taking it back
 	if err := awaitHello(c); err != nil {
 		return tlsterm.Hello{}, nil, err
@@ -83,6 +80,9 @@ func (c *begun) NetConn() net.Conn { return c.Conn }
 // pass passes a connection on to way's service; nil: the client has asked for a name that there is not. first is what has been
 // read from it already. The connection is closed and dismissed when pass returns.
 func (l *Listener) pass(c net.Conn, first []byte, way *proxy.Way, from origin, settings *settings) {
+	defer caught()
+	defer l.server.ended(&from)
+	defer func() { _ = c.Close() }() // r closes it, unless there is a bug before that
 	r := &relay{server: l.server, observer: settings.Passages, client: c}
 	p := &r.passage
 	p.Listener, p.Started = l.Name, wire.Now()
@@ -92,7 +92,6 @@ func (l *Listener) pass(c net.Conn, first []byte, way *proxy.Way, from origin, s
 		p.Service = way.Service
 	}
 	r.observer.Begin(p)
-	defer l.server.ended(&from)
 	defer r.finish()
 	switch {
 	case len(settings.Allow) > 0 && !contains(settings.Allow, from.peer.Addr()):

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -14,17 +13,18 @@ import (
 // proxied reports whether connections from this address begin with a PROXY header.
 func (s *settings) proxied(a netip.Addr) bool { return contains(s.Proxied, a) }
 
-// serveProxied reads the PROXY header that a balancer's connection begins with, and serves the client that it names.
-func (l *Listener) serveProxied(c net.Conn, from origin) {
+// unwrap reads the PROXY header that a balancer's connection begins with into from, and reports whether the client that it names is to be
+// served; if not, the connection is closed and dismissed.
+func (l *Listener) unwrap(c net.Conn, from *origin) bool {
 	timeout := l.server.snapshot.Load().Limits.HeadTimeout
 	_ = c.SetDeadline(time.Now().Add(timeout)) // fails only on a closed connection, as does taking it back
-	header, err := readHeader(c)
+	header, err := proxyproto.Read(c)
 	if err != nil {
 		l.server.unproxied.Add(1)
 		l.complain(from.peer, err)
 		_ = c.Close()
 		l.server.dismiss(netip.Addr{})
-		return
+		return false
 	}
 	_ = c.SetDeadline(time.Time{})
 	from.tls, from.serverName = header.TLS, header.Authority
@@ -38,29 +38,15 @@ func (l *Listener) serveProxied(c net.Conn, from origin) {
 	if from.leave, ok = l.server.mayEnter(settings, from.peer.Addr(), client); !ok {
 		l.server.dismiss(netip.Addr{})
 		turnAway(c)
-		return
+		return false
 	}
 	if from.counted, err = l.server.claim(client); err != nil {
-		l.server.ended(&from)
+		l.server.ended(from)
 		l.refuse(c)
-		return
+		return false
 	}
-	l.serve(c, from)
+	return true
 }
-
-// readHeader is proxyproto.Read, of which a bug takes nobody else's connection with it.
-func readHeader(c net.Conn) (_ proxyproto.Header, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			proxy.Caught(p)
-			err = errBroken
-		}
-	}()
-	return proxyproto.Read(c)
-}
-
-// errBroken stands for a panic.
-var errBroken = errors.New("a bug of the gateway")
 
 // complainEvery bounds how often the log hears of what goes wrong with every connection.
 const complainEvery = int64(time.Minute)

@@ -176,7 +176,8 @@ func (p *Packets) close() {
 	close(p.closed)
 }
 
-// config is quic.Config.GetConfigForClient: a connection is made under the limits of its time.
+// config is quic.Config.GetConfigForClient: a connection is made under the limits of its time. A panic here, or in what else quic-go calls,
+// would end the process.
 func (p *Packets) config(*quic.ClientInfo) (_ *quic.Config, err error) {
 	defer recoverAs(&err)
 	lim := &p.server.snapshot.Load().Limits
@@ -274,14 +275,6 @@ func (p *Packets) tls() *tls.Config {
 }
 
 var alpnH3 = []string{"h3"}
-
-// recoverAs turns a panic into an error: quic-go would end the process.
-func recoverAs(err *error) {
-	if p := recover(); p != nil {
-		proxy.Caught(p)
-		*err = errBroken
-	}
-}
 
 // addrPortOf is peerOf for an address of UDP.
 func addrPortOf(a net.Addr) netip.AddrPort {

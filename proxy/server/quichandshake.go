@@ -100,6 +100,7 @@ func (p *Packets) begin(ctx context.Context, info *quic.ClientInfo) (_ context.C
 		return nil, err
 	}
 	context.AfterFunc(ctx, func() {
+		defer caught()
 		h.fail(context.Cause(ctx))
 		gone()
 	})
@@ -288,7 +289,10 @@ func (p *Packets) serve(conn *quic.Conn) {
 	}
 	c := newH3(p, h.listener, conn, from)
 	if early {
-		go h.await(conn)
+		go func() {
+			defer caught()
+			h.await(conn)
+		}()
 	}
 	c.run()
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"math"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -246,10 +247,20 @@ func (p *h2pool) dial() {
 
 // dialH2 opens a connection and waits until the origin has said how many streams it takes, which also shows that it speaks HTTP/2
 // at all. The time allowed is Connect.
-func (e *endpoint) dialH2(p *h2pool) (*h2conn, error) {
+func (e *endpoint) dialH2(p *h2pool) (_ *h2conn, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), e.options.Connect)
 	defer cancel()
-	nc, err := e.connect(ctx, p.header)
+	var nc net.Conn
+	defer func() {
+		if caught := recover(); caught != nil {
+			proxy.Caught(caught)
+			if nc != nil {
+				_ = nc.Close() // nobody has it as yet
+			}
+			err = proxy.ErrInternal
+		}
+	}()
+	nc, err = e.connect(ctx, p.header)
 	if err == nil {
 		if t, ok := nc.(*tls.Conn); ok && t.ConnectionState().NegotiatedProtocol != "h2" {
 			err = errNoH2

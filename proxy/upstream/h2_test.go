@@ -917,3 +917,34 @@ func TestH2ResetOfCall(t *testing.T) {
 		}
 	}
 }
+
+// brokenConn is a connection of which nothing can be read, for a bug.
+type brokenConn struct{ net.Conn }
+
+func (brokenConn) Read([]byte) (int, error) { panic("a bug of the test in a connection") }
+
+// TestH2DialPanic: a bug while a connection is opened is counted, told to whoever waits for it, and gone with the next one.
+func TestH2DialPanic(t *testing.T) {
+	to := h2Origin(t, each(func(o *h2origin, id uint32) { o.answer(id, "fine") }))
+	var dialled []net.Conn // by one after the other
+	s := testService(t, func(o *Options) {
+		o.MaxConns = 1
+		o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			c, err := new(net.Dialer).DialContext(ctx, network, address)
+			dialled = append(dialled, c)
+			if err != nil || len(dialled) > 1 {
+				return c, err
+			}
+			return brokenConn{c}, nil
+		}
+	}, to)
+	before := proxy.Panics.Load()
+	expect(t, s, "GET", "/", "", "internal")
+	if n := proxy.Panics.Load() - before; n != 1 {
+		t.Errorf("%d bugs were counted, want 1", n)
+	}
+	if err := dialled[0].SetDeadline(time.Time{}); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the connection is not closed: %v", err)
+	}
+	expect(t, s, "GET", "/", "", "200 fine")
+}

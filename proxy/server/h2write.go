@@ -121,10 +121,10 @@ func (c *h2) readerPatience() int64 {
 	if rate <= 0 {
 		return 0
 	}
-	patience := int64(c.rates.HeadTimeout) + windowBytes*int64(1e9)/rate
+	patience := readPatience(&c.rates, windowBytes)
 	if !c.WriteRate(rate, time.Duration(patience)) {
 		// Only that it has taken everything can be seen.
-		patience = int64(c.rates.HeadTimeout) + 2*outMax*int64(1e9)/rate
+		patience = readPatience(&c.rates, 2*outMax)
 	}
 	return patience
 }

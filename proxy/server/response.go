@@ -165,13 +165,22 @@ func (c *h1) callBy() int64 {
 // windowBytes is how coarsely a reader's progress can be seen: a receiver may open its window in steps of this size.
 const windowBytes = 64 << 10
 
+// readPatience is how long, in nanoseconds, a client may take nothing of a response, where step bytes are how coarsely its progress can be
+// seen: a moment, and as long as a step takes at the minimum rate. 0: for ever, there is no such rate.
+func readPatience(l *proxy.Limits, step int64) int64 {
+	if l.MinRate <= 0 {
+		return 0
+	}
+	return int64(l.HeadTimeout) + step*int64(time.Second)/l.MinRate
+}
+
 // setSlowRead tells the connection how slowly the client may read.
 func (c *h1) setSlowRead() {
 	rate := c.limits.MinRate
 	if rate <= 0 {
 		return
 	}
-	patience := int64(c.limits.HeadTimeout) + windowBytes*int64(1e9)/rate
+	patience := readPatience(c.limits, windowBytes)
 	if patience != c.slowRead && c.WriteRate(rate, time.Duration(patience)) {
 		c.slowRead = patience
 	}

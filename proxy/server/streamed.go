@@ -2,7 +2,6 @@ package server
 
 import (
 	"io"
-	"time"
 
 	"sluice/proxy"
 	"sluice/proxy/wire"
@@ -102,11 +101,5 @@ func sendEnd(to stream, p []byte, trailers *wire.Head) error {
 	return to.sendHead(0, trailers, -1, true)
 }
 
-// sendCreditMax is how long, in nanoseconds, a client may take nothing of a response: as with HTTP/1.1, a moment and as long as
-// a window takes at the minimum rate.
-func (in *incoming) sendCreditMax() int64 {
-	if in.limits.MinRate <= 0 {
-		return 0
-	}
-	return int64(in.limits.HeadTimeout) + windowBytes*int64(time.Second)/in.limits.MinRate
-}
+// sendCreditMax is how long, in nanoseconds, a client may take nothing of a response, as with HTTP/1.1.
+func (in *incoming) sendCreditMax() int64 { return readPatience(&in.limits, windowBytes) }

@@ -39,7 +39,7 @@ type h1 struct {
 
 	served   int
 	since    int64 // wire.Now when there was last something to do
-	hello    bool  // the head of an answer to the current request was written, at least in part
+	headOut  bool  // the head of an answer to the current request was written, at least in part
 	out      int64
 	slowRead int64 // nanoseconds that the client may take too little of a response; 0: see send
 
@@ -364,7 +364,7 @@ func (c *h1) register(x *proxy.Exchange) {
 	x.Edge = c
 	// Also of a request that nobody understands: the log says who sent it.
 	x.Client = c.from.client(c.settings)
-	c.hello, c.out = false, 0
+	c.headOut, c.out = false, 0
 	c.current.x.Store(x)
 	c.WatchReset(x.Started + int64(resetLook))
 }
@@ -411,7 +411,7 @@ func (c *h1) finish(x *proxy.Exchange, again, refused bool) bool {
 		}
 		again = c.upload.spent() || c.upload.body.Resume() && c.discardUpload()
 	}
-	c.lingers = c.hello && !again && (refused || !c.upload.spent() || c.in.Buffered() > 0)
+	c.lingers = c.headOut && !again && (refused || !c.upload.spent() || c.in.Buffered() > 0)
 	// While the connection waits it keeps nothing of x in memory, nor of the snapshot that x began with.
 	c.message.Reset()
 	c.upload.forget()

@@ -104,7 +104,7 @@ func (st *h2stream) run() {
 		x.Aborted = true
 		st.reset(http2.ErrCodeProtocol)
 	} else {
-		settings.promise(x, from.scheme())
+		settings.addHSTS(x, from.scheme())
 		settings.advertise(x)
 		st.respond(x)
 	}

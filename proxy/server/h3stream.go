@@ -115,7 +115,7 @@ func (st *h3stream) run() {
 		x.Aborted = true
 		st.reset(codeMessage)
 	} else {
-		settings.promise(x, from.scheme())
+		settings.addHSTS(x, from.scheme())
 		st.respond(x)
 	}
 	wasted, waited := wasted(x), waitedOut(x.Started, x.CallBy)

@@ -8,18 +8,10 @@ import (
 	"sluice/proxy/wire"
 )
 
-// promise adds Strict-Transport-Security (RFC 6797), which means nothing over plain HTTP.
-func (s *settings) promise(x *proxy.Exchange, scheme string) {
-	const name = "Strict-Transport-Security"
-	if s.HSTS != "" && scheme == "https" && !x.Response.Head.Has(name) {
-		x.Response.Head.AddString(name, s.HSTS)
-	}
-}
-
 // respond writes the response and reports whether the connection may carry another request. last ends it in any case.
 func (c *h1) respond(x *proxy.Exchange, last bool) bool {
 	r := &x.Response
-	c.settings.promise(x, c.from.scheme())
+	c.settings.addHSTS(x, c.from.scheme())
 	c.settings.advertise(x)
 	whole := r.Body.Absent() || r.Body.Size() == int64(len(r.Body.Prefix()))
 	certain := c.upload.responseBegins(whole)
@@ -61,7 +53,7 @@ func (c *h1) respond(x *proxy.Exchange, last bool) bool {
 	if !chunked && size < 0 && !bodyless {
 		c.Abort() // a plain close would look like the end of the body
 	}
-	c.hello = false // there is nothing to linger for
+	c.headOut = false // there is nothing to linger for
 	return false
 }
 
@@ -118,7 +110,7 @@ func (c *h1) send(p []byte) error { return c.sendAt(wire.Now(), p) }
 
 // sendAt is send for a caller who knows the time.
 func (c *h1) sendAt(now int64, p []byte) error {
-	c.hello = true
+	c.headOut = true
 	n := c.Conn.TryWrite(p)
 	c.out += int64(n)
 	if n == len(p) {

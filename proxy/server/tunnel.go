@@ -39,7 +39,7 @@ func (c *h1) tunnel(x *proxy.Exchange) {
 		_ = t.Close() // an end that cannot be told to end has ended
 	}
 	down.Wait()
-	c.hello = false
+	c.headOut = false
 }
 
 // endSending tells the client that nothing more will come. When it then says the same, the kernel reports a hang-up

@@ -178,9 +178,9 @@ func (st *h3stream) readBody(p []byte) (int, error) {
 	}
 }
 
-// charge takes what a read has waited from the client's credit, and gives it what n bytes earn at the minimum rate. While another body is
-// neglected the wait is excused, but only until the excuse is used up: or else a client could have one body neglected, and let
-// all others of the connection wait for ever. What is earned beyond the credit is an excuse again.
+// charge takes what a read has waited from the client's credit, and gives it what n bytes earn at the minimum rate. While another body of this
+// connection is unread, waiting is charged to excuse first. excuse is limited; otherwise one unread body would let all others stall for ever.
+// What is earned beyond the credit is an excuse again.
 func (st *h3stream) charge(waited int64, n int) {
 	rate := st.limits.MinRate
 	if rate <= 0 {

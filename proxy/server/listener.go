@@ -41,7 +41,7 @@ type settings struct {
 	altSvc string // what is said
 }
 
-// mayEnter asks whether a client, which counts as counted, may have one more connection, and counts it if not.
+// mayEnter reports whether client may open another connection; counted is the address it is limited under. A refusal is counted.
 func (s *Server) mayEnter(settings *settings, client, counted netip.Addr) (leave func(), ok bool) {
 	if s.grudges.shuns(counted) {
 		s.shunned.Add(1)

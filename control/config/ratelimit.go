@@ -13,7 +13,7 @@ import (
 type RateLimit struct {
 	Allow  List[Allowance] `cfg:"allow" required:"true" doc:"rates such as 100/min, 20/s burst 40, 20/s per ip, 5/s per header X-Api-Key and path.tenant; all of them hold"`
 	Cost   Cost            `cfg:"cost" doc:"how much of the rates a request takes; 1 by default"`
-	Keys   int             `cfg:"keys" default:"1000000" min:"1" max:"100000000" doc:"how many clients, or whatever is counted by, are told apart at the same time, for each rate; 32 bytes each, 80 with across"`
+	Keys   int             `cfg:"keys" default:"1000000" min:"1" max:"100000000" doc:"how many clients, or whatever is counted by, are told apart at the same time, for each rate; 32 bytes each, 96 with across"`
 	Fields string          `cfg:"headers" default:"on" enum:"on,off" doc:"tell clients what is left, in RateLimit and RateLimit-Policy"`
 	Mode   string          `cfg:"mode" default:"enforce" enum:"enforce,report,off" doc:"report only counts and logs what would be refused"`
 	Across Text            `cfg:"across" doc:"the store of the one budget that all hosts share; by default each host has its own"`

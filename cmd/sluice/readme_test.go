@@ -181,7 +181,7 @@ func TestReadmeLater(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range regexp.MustCompile("`later:\"([a-z_,]+)\"`").FindAllStringSubmatch(string(source), -1) {
+		for _, m := range regexp.MustCompile("`later:\"([a-z_,]+)\"").FindAllStringSubmatch(string(source), -1) {
 			for key := range strings.SplitSeq(m[1], ",") {
 				if found++; !regexp.MustCompile("[`.]" + key + "`").MatchString(list) {
 					t.Errorf("README does not say that %s is not in this build", key)

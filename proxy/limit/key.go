@@ -1,7 +1,6 @@
 package limit
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"strings"
 
 	"sluice/proxy"
-	"sluice/proxy/wire"
 )
 
 // Key says what of a request is counted by: requests with the same values share a bucket. Without a part all requests do.
@@ -68,12 +66,9 @@ func readPath(p *part, x *proxy.Exchange) ([]byte, bool) {
 
 // readHost leaves the port and the dot at the end away, as routing does: nobody gets a new bucket by asking for another.
 func readHost(_ *part, x *proxy.Exchange) ([]byte, bool) {
-	host, _ := wire.SplitHostPort(x.Request.Host)
-	host = bytes.TrimSuffix(host, dot)
+	host := proxy.HostName(x.Request.Host)
 	return host, len(host) > 0
 }
-
-var dot = []byte(".")
 
 func readRoute(p *part, _ *proxy.Exchange) ([]byte, bool) { return p.route, true }
 

@@ -28,13 +28,13 @@ func (s *settings) madeFor(serverName string) made {
 // A connection that was made before a reload has proven nothing by the rules that hold now. And a host whose connections are passed on
 // is not served here, even if a certificate of ours is for it as well.
 func (s *settings) misdirects(m made, host []byte) bool {
-	if s.Through != nil && s.Through.Find(string(bytes.ToLower(hostName(host)))) != nil {
+	if s.Through != nil && s.Through.Find(string(bytes.ToLower(proxy.HostName(host)))) != nil {
 		return true
 	}
 	if s.ClientCerts == nil {
 		return false
 	}
-	rule := s.ClientCerts.Of(hostName(host))
+	rule := s.ClientCerts.Of(proxy.HostName(host))
 	if m.rules != s.ClientCerts {
 		return rule != 0
 	}

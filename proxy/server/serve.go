@@ -1,8 +1,6 @@
 package server
 
 import (
-	"bytes"
-
 	"sluice/proxy"
 	"sluice/proxy/wire"
 	"sluice/router"
@@ -78,38 +76,10 @@ func (s *Server) route(x *proxy.Exchange, settings *settings) error {
 		x.Route = settings.Instead
 		return nil
 	}
-	x.Lookup = router.Request{Method: x.Received.Method, Host: hostName(r.Host), Path: r.Path, Values: x}
-	asked := x.Snapshot.Asked(x)
-	if asked != nil && asked.Pages != nil {
-		x.Route = asked
-		return x.BodyError()
-	}
-	route, outcome := x.Snapshot.Table.Lookup(&x.Lookup, &x.Match)
-	if err := x.BodyError(); err != nil {
-		return err
-	}
-	switch outcome {
-	case router.Found:
-		if asked != nil && route.Pages != nil {
-			return proxy.ErrOriginDenied // it would answer for asked, which knows no pages
-		}
-		x.Route = route
-		return nil
-	case router.Options:
-		return nil
-	case router.MethodNotAllowed:
-		return proxy.ErrMethodNotAllowed
-	}
-	return proxy.ErrNoRoute
+	var err error
+	x.Route, err = x.Snapshot.Find(x)
+	return err
 }
-
-// hostName is a host without its port, and without the dot at the end: "a.example." is a.example.
-func hostName(host []byte) []byte {
-	host, _ = wire.SplitHostPort(host)
-	return bytes.TrimSuffix(host, dot)
-}
-
-var dot = []byte(".")
 
 func (s *Server) begin(x *proxy.Exchange, route *proxy.Route) {
 	x.Route = route

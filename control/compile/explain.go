@@ -1,7 +1,8 @@
 package compile
 
 import (
-	"bytes"
+	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -95,19 +96,10 @@ func (p *Plan) Explain(method, target string, header [][2]string, body []byte, c
 	}
 	x.Request.Path = append([]byte(nil), path...)
 	x.MatchedPath = x.Request.Path
-	host, _ := wire.SplitHostPort(x.Request.Host)
-	host = bytes.TrimSuffix(host, dot) // as the server does
 	if x.Request.Scheme == "https" {
-		e.Passed = p.explainPassed(string(host))
+		e.Passed = p.explainPassed(string(proxy.HostName(x.Request.Host)))
 	}
-	x.Lookup = router.Request{Method: []byte(method), Host: host, Path: x.Request.Path, Values: x}
-	asked := p.Snapshot.Asked(x)
-	route, outcome := asked, router.Found
-	if asked != nil && asked.Pages != nil {
-		x.Lookup.Method = x.Preflight()
-	} else {
-		route, outcome = p.table.Lookup(&x.Lookup, &x.Match)
-	}
+	route, err := p.Snapshot.Find(x)
 	e.Candidates = p.table.Explain(&x.Lookup)
 	for _, l := range p.Listeners {
 		if door, ok := l.Door.(*limit.Door); ok {
@@ -116,25 +108,15 @@ func (p *Plan) Explain(method, target string, header [][2]string, body []byte, c
 			}
 		}
 	}
-	switch outcome {
-	case router.Found:
-		if asked != nil && asked.Pages == nil && route.Pages != nil {
-			e.Outcome = fmt.Sprintf("A browser asks about route %s, which has no cors: the gateway answers %d %s.", asked.Name, proxy.ErrOriginDenied.Status, proxy.ErrOriginDenied.Code)
-			e.Status, e.Code = proxy.ErrOriginDenied.Status, proxy.ErrOriginDenied.Code
-			break
-		}
-		p.explainRoute(e, x, route)
-	case router.MethodNotAllowed:
-		e.Allow = string(p.table.AppendAllow(nil, &x.Lookup))
-		e.Outcome = fmt.Sprintf("The path exists, but no route takes %s: the gateway answers 405 with Allow: %s.", method, e.Allow)
-		e.Status, e.Code = 405, proxy.ErrMethodNotAllowed.Code
-	case router.Options:
+	switch {
+	case err != nil:
+		p.explainNoRoute(e, x, proxy.AsError(err))
+	case route == nil:
 		e.Allow = string(p.table.AppendAllow(nil, &x.Lookup))
 		e.Outcome = fmt.Sprintf("No route takes OPTIONS: the gateway answers 204 with Allow: %s.", e.Allow)
 		e.Status = 204
 	default:
-		e.Outcome = "No route matches: the gateway answers 404."
-		e.Status, e.Code = 404, proxy.ErrNoRoute.Code
+		p.explainRoute(e, x, route)
 	}
 	switch {
 	case len(e.Passed) > 0:
@@ -159,7 +141,21 @@ func (p *Plan) onlyRedirects() bool {
 	return any
 }
 
-var dot = []byte(".")
+// explainNoRoute tells why a request gets to no route.
+func (p *Plan) explainNoRoute(e *Explanation, x *proxy.Exchange, refusal *proxy.Error) {
+	e.Status, e.Code = refusal.Status, refusal.Code
+	switch refusal {
+	case proxy.ErrNoRoute:
+		e.Outcome = "No route matches: the gateway answers 404."
+	case proxy.ErrMethodNotAllowed:
+		e.Allow = string(p.table.AppendAllow(nil, &x.Lookup))
+		e.Outcome = fmt.Sprintf("The path exists, but no route takes %s: the gateway answers 405 with Allow: %s.", x.Request.Method, e.Allow)
+	case proxy.ErrOriginDenied:
+		e.Outcome = fmt.Sprintf("A browser asks about route %s, which has no cors: the gateway answers %d %s.", p.Snapshot.Asked(x).Name, refusal.Status, refusal.Code)
+	default: // the body, which a route asks for
+		e.Outcome = fmt.Sprintf("The gateway answers %d %s: %v.", refusal.Status, refusal.Code, cmp.Or(refusal.Cause, errors.New(refusal.Detail)))
+	}
+}
 
 func (p *Plan) explainRoute(e *Explanation, x *proxy.Exchange, route *proxy.Route) {
 	x.Route = route

@@ -121,6 +121,40 @@ routes:
 	f("DELETE", "https://evil.example", "any [cors fair service origin]; 403 origin_denied by cors")
 }
 
+// TestExplain_body: a body that a route cannot be chosen by is refused, as the server does, whatever else would take the request.
+func TestExplain_body(t *testing.T) {
+	p := mustCompile(t, New(Options{Dry: true}), `
+routes:
+  gold: { match: { path: /a, method: POST, json: { plan: gold } }, respond: { status: 201 } }
+  any: { match: POST /a, respond: { status: 202 } }
+  only: { match: { path: /b, json: { plan: gold } }, respond: { status: 203 } }
+  pages: { match: { path: /c, method: PUT, json: { plan: gold } }, respond: { status: 204 }, cors: { origins: https://shop.example } }
+  other: { match: PUT /c, respond: { status: 205 }, cors: { origins: https://shop.example } }
+`)
+	f := func(method, target, body, want string) {
+		t.Helper()
+		header := [][2]string{{"Content-Type", "application/json"}}
+		if method == "OPTIONS" {
+			header = append(header, [2]string{"Origin", "https://shop.example"}, [2]string{"Access-Control-Request-Method", "PUT"})
+		}
+		e, err := p.Explain(method, target, header, []byte(body), netip.MustParseAddr("127.0.0.1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(e.Route, " ", e.Status, " ", e.Code); got != want {
+			t.Errorf("%s %s %s: got %q, %s", method, target, body, got, e.Outcome)
+		}
+	}
+	const twice = `{"plan":"gold","plan":"free"}`
+	f("POST", "/a", `{"plan":"gold"}`, "gold 201 ")
+	f("POST", "/a", `{"plan":"free"}`, "any 202 ")
+	f("POST", "/a", twice, " 400 bad_body")
+	f("POST", "/b", `{"plan":"free"}`, " 404 no_route")
+	f("POST", "/b", twice, " 400 bad_body")
+	f("OPTIONS", "/c", `{"plan":"free"}`, "other 204 ")
+	f("OPTIONS", "/c", twice, " 400 bad_body")
+}
+
 func summary(e *Explanation) string {
 	var parts []string
 	if e.Route != "" {

@@ -360,8 +360,9 @@ func (r *Runtime) AccessLogDropped() uint64 {
 // ReopenLogs opens the access log's file anew, after it was rotated away.
 func (r *Runtime) ReopenLogs() error {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.log.reopen()
+	log := r.log
+	r.mu.Unlock()
+	return log.reopen() // which may wait for the disk; a log that is closed meanwhile says so
 }
 
 // Close retires everything and writes out what the access log holds.

@@ -248,7 +248,7 @@ func (p *Plan) looksUpStored(route, policy string) bool {
 		case d.BasicAuth != nil:
 			group = d.BasicAuth.Consumers.Text
 		}
-		return slices.Contains(p.stored, group)
+		return p.stored[group] != nil
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -32,9 +33,12 @@ const retryEvery = 2 * time.Second
 type Members struct {
 	path string
 
-	mu      sync.Mutex // of opening, closing and the groups
+	opening sync.Mutex // of those who open, read and close the file, however long that takes; it is taken before mu
+	ended   bool       // under opening
+
+	mu      sync.Mutex // of what follows: nobody waits for the disk with it
 	file    *roster.File
-	groups  map[string]*liveGroup
+	groups  map[string]*liveGroup      // those that are served
 	beside  map[string]*consumer.Group // what is served of the configuration
 	why     atomic.Pointer[string]     // the groups are closed; nil: they are not
 	edits   atomic.Uint64
@@ -42,10 +46,10 @@ type Members struct {
 	stopped chan struct{}
 }
 
-// liveGroup is a group, and whether it was read from the file.
+// liveGroup is a group, and the file that it was read from; nil: none. That is under opening of its Members.
 type liveGroup struct {
 	*consumer.Live
-	read bool
+	from *roster.File
 }
 
 // asksStored reports whether a policy asks for consumers that are stored.
@@ -59,11 +63,12 @@ func (b *builder) asksStored(p *config.Policy) bool {
 	case p.Signature != nil:
 		group = p.Signature.Consumers.Text
 	}
-	return slices.Contains(b.plan.stored, group)
+	return b.plan.stored[group] != nil
 }
 
-// members finds what the plan needs for its groups, and opens nothing yet.
+// members finds what the plan needs for its groups, and opens nothing yet. A group that is not served is the plan's until that is committed.
 func (b *builder) members() {
+	b.plan.stored = make(map[string]*liveGroup)
 	b.runtime.mu.Lock()
 	running := b.runtime.members
 	b.runtime.mu.Unlock()
@@ -78,29 +83,31 @@ func (b *builder) members() {
 			b.plan.members = running
 		default:
 			closed := "the stored consumers were not read yet"
-			b.plan.members = &Members{path: path, groups: make(map[string]*liveGroup)}
+			b.plan.members = &Members{path: path}
 			b.plan.members.why.Store(&closed)
 		}
-		b.plan.stored = append(b.plan.stored, g.Name)
+		group := b.plan.members.group(g.Name)
+		if group == nil {
+			group = &liveGroup{Live: consumer.NewLive(g.Name)}
+		}
+		b.plan.stored[g.Name] = group
 	}
 }
 
 // live is what a group is looked up in, beside the configuration. A dry runtime reads no file: nobody is in it.
 func (b *builder) live(group string) *consumer.Live {
-	l := b.plan.members.live(group)
+	l := b.plan.stored[group]
 	if b.runtime.options.Dry {
 		l.Open(func(func(*consumer.Consumer) bool) {})
 	}
 	return l.Live
 }
 
-func (m *Members) live(group string) *liveGroup {
+// group returns a group that is served, or nil.
+func (m *Members) group(name string) *liveGroup {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.groups[group] == nil {
-		m.groups[group] = &liveGroup{Live: consumer.NewLive(group)}
-	}
-	return m.groups[group]
+	return m.groups[name]
 }
 
 // openMembers opens the file if it is not open, and reads the groups that were not read. If that fails the routes of the groups are closed
@@ -110,9 +117,10 @@ func (b *builder) openMembers() {
 	if m == nil || b.runtime.options.Dry {
 		return
 	}
-	if err := m.open(); err != nil {
+	file, err := m.open(b.plan.stored)
+	if err != nil {
 		slog.Error("the stored consumers cannot be read: the routes that ask for them are closed", "error", err)
-		for _, group := range b.plan.stored {
+		for _, group := range slices.Sorted(maps.Keys(b.plan.stored)) {
 			b.warn(config.JoinPath("consumers", group, "stored"), "the routes of the group are closed: "+err.Error(), "end the other gateway, or put a copy in the place of a broken file")
 		}
 		return
@@ -122,7 +130,7 @@ func (b *builder) openMembers() {
 			continue
 		}
 		for _, c := range group.Value.List {
-			if known, err := m.file.Get(group.Name, c.Name); err == nil && known != nil {
+			if known, err := file.Get(group.Name, c.Name); err == nil && known != nil {
 				b.warn(config.JoinPath("consumers", group.Name, c.Name), "a stored consumer has the same name: only the one here counts",
 					"remove one of them; DELETE /v1/consumers/"+group.Name+"/"+c.Name+" the stored one")
 			}
@@ -130,71 +138,101 @@ func (b *builder) openMembers() {
 	}
 }
 
-func (m *Members) open() error {
+// open opens the file if it is not open, or is found broken, and reads the groups that were not read from it: those that are served, and those of
+// a plan, if any. On an error all that are served are closed.
+func (m *Members) open(plan map[string]*liveGroup) (*roster.File, error) {
+	m.opening.Lock()
+	defer m.opening.Unlock()
+	if m.ended {
+		return nil, errors.New(endedText)
+	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.file != nil && m.file.Broken() != nil {
-		_ = m.file.Close() // it gives up the lock; what it says of a broken file is known
-		m.file = nil
+	file, served := m.file, m.groups // a map does not change
+	m.mu.Unlock()
+	if file != nil && file.Broken() != nil {
+		_ = file.Close() // it gives up the lock; what it says of a broken file is known
+		file = nil       // whoever asks gets ErrBroken until there is another one
 	}
-	if m.file == nil {
-		for _, g := range m.groups {
-			g.read = false
+	if file == nil {
+		var err error
+		if file, err = roster.Open(m.path); err != nil {
+			return nil, m.closes(nil, err)
 		}
-		file, err := roster.Open(m.path)
-		if err != nil {
-			return m.closes(err)
-		}
+		m.mu.Lock()
 		m.file = file
+		m.mu.Unlock()
 	}
-	for name, g := range m.groups {
-		if g.read {
+	for _, groups := range []map[string]*liveGroup{served, plan} {
+		if err := read(file, groups); err != nil {
+			closeGroups(plan)
+			return nil, m.closes(file, err)
+		}
+	}
+	m.why.Store(nil)
+	return file, nil
+}
+
+// read reads the groups that were not read from the file. The caller holds opening.
+func read(file *roster.File, groups map[string]*liveGroup) error {
+	for name, g := range groups {
+		if g.from == file {
 			continue
 		}
 		var err error
-		g.Open(m.all(name, &err))
+		g.Open(all(file, name, &err))
 		if err != nil {
-			return m.closes(err)
+			g.Close()
+			return err
 		}
-		g.read = true
+		g.from = file
 	}
-	m.why.Store(nil)
 	return nil
 }
 
 // all yields the consumers of a group in the file.
-func (m *Members) all(group string, err *error) iter.Seq[*consumer.Consumer] {
+func all(file *roster.File, group string, err *error) iter.Seq[*consumer.Consumer] {
 	return func(yield func(*consumer.Consumer) bool) {
-		*err = m.file.All(group, func(one *roster.Member) { yield(consumerOfMember(one)) })
+		*err = file.All(group, func(one *roster.Member) { yield(consumerOfMember(one)) })
 	}
 }
 
-// closes closes every group.
-func (m *Members) closes(why error) error {
+// closes closes every group that is served, with the file that there is from now on. The caller holds opening.
+func (m *Members) closes(file *roster.File, why error) error {
 	text := why.Error()
+	m.mu.Lock()
+	m.file = file
 	m.why.Store(&text)
-	for _, g := range m.groups {
-		g.Close()
-		g.read = false
-	}
+	groups := m.groups
+	m.mu.Unlock()
+	closeGroups(groups)
 	return why
 }
 
+func closeGroups(groups map[string]*liveGroup) {
+	for _, g := range groups {
+		g.Close()
+		g.from = nil
+	}
+}
+
 // start says that these groups are served, and begins to write times of use.
-func (m *Members) start(groups []string, beside map[string]*consumer.Group) {
+func (m *Members) start(groups map[string]*liveGroup, beside map[string]*consumer.Group) {
+	m.opening.Lock()
+	defer m.opening.Unlock()
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.beside = beside
-	kept := make(map[string]*liveGroup, len(groups))
-	for _, name := range groups {
-		kept[name] = m.groups[name]
+	m.groups, m.beside = groups, beside
+	file, closed := m.file, m.why.Load() != nil
+	if m.stop == nil {
+		m.stop, m.stopped = make(chan struct{}), make(chan struct{})
+		go m.keep(m.stop, m.stopped)
 	}
-	m.groups = kept
-	if m.stop != nil {
-		return
+	m.mu.Unlock()
+	// The file may not be the one any more that the plan has read, or was found broken since.
+	if closed {
+		closeGroups(groups)
+	} else if err := read(file, groups); err != nil {
+		slog.Error("the stored consumers cannot be read: the routes that ask for them are closed", "error", m.closes(file, err))
 	}
-	m.stop, m.stopped = make(chan struct{}), make(chan struct{})
-	go m.keep(m.stop, m.stopped)
 }
 
 // end writes what is to be written, and closes the file.
@@ -207,19 +245,26 @@ func (m *Members) end() {
 		close(stop)
 		<-stopped
 	}
+	m.opening.Lock()
+	defer m.opening.Unlock()
+	m.ended = true
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.file == nil {
+	file := m.file
+	m.file = nil
+	text := endedText
+	m.why.Store(&text)
+	m.mu.Unlock()
+	if file == nil {
 		return
 	}
-	if err := m.file.Close(); err != nil {
+	if err := file.Close(); err != nil {
 		slog.Error("the file of consumers was not closed as it should be", "error", err)
 	}
-	m.file = nil
-	text := "the stored consumers are closed"
-	m.why.Store(&text)
 	// Exchanges of the old configuration are judged by what was known last.
 }
+
+// endedText is why those are closed that no configuration needs.
+const endedText = "the stored consumers are closed"
 
 // keep writes when consumers were seen, and tries again to open what could not be.
 func (m *Members) keep(stop, stopped chan struct{}) {
@@ -247,7 +292,10 @@ func (m *Members) retry() {
 	m.mu.Lock()
 	absent := m.file == nil && m.why.Load() != nil
 	m.mu.Unlock()
-	if absent && m.open() == nil {
+	if !absent {
+		return
+	}
+	if _, err := m.open(nil); err == nil {
 		slog.Info("the stored consumers are there: the routes that ask for them are open")
 	}
 }
@@ -293,17 +341,23 @@ func (m *Members) saveUses() error {
 	return errors.Join(errs, save())
 }
 
-// checked closes the groups if an error says that the file is broken.
+// checked closes the groups if an error says that the file is broken. It may be about a former file: then nothing is wrong any more.
 func (m *Members) checked(err error) error {
 	if !errors.Is(err, roster.ErrBroken) {
 		return err
 	}
+	m.opening.Lock()
+	defer m.opening.Unlock()
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.why.Load() == nil {
+	file, known := m.file, m.why.Load() != nil
+	m.mu.Unlock()
+	if file == nil || file.Broken() == nil {
+		return err
+	}
+	if !known {
 		slog.Error("the stored consumers cannot be read any more: the routes that ask for them are closed", "error", err)
 	}
-	return m.closes(err)
+	return m.closes(file, err)
 }
 
 // Unready says why the groups are closed, or is empty.

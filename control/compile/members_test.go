@@ -83,6 +83,42 @@ func TestMembersOutliveReloads(t *testing.T) {
 	}
 }
 
+// TestMembersOfPlan: a configuration that brings a group in, and is not published, leaves nothing of it with those that are served.
+func TestMembersOfPlan(t *testing.T) {
+	t.Parallel()
+	state := t.TempDir()
+	r, now := newRuntime(t), time.Unix(2e9, 0).UTC()
+	r.Commit(mustCompile(t, r, stored(state, "")))
+	m := r.Members()
+	const more = " }, more: { stored: true"
+	check := func(groups int, want error) {
+		t.Helper()
+		if c := m.Counts(); !c.Open || len(c.Keys) != groups {
+			t.Errorf("the groups are %v, open: %t", c.Keys, c.Open)
+		}
+		if _, _, err := m.Put("more", "acme", Wanted{}, MemberFields{}, now); !errors.Is(err, want) {
+			t.Errorf("an edit: %v", err)
+		}
+	}
+	missing := filepath.Join(state, "missing", "access.log")
+	if plan, _ := r.Compile(parse(t, stored(state, more)+"log: { access: { to: "+missing+" } }\n")); plan != nil {
+		t.Fatal("it compiles")
+	}
+	check(1, ErrNoMembers)
+	r.Discard(mustCompile(t, r, stored(state, more)))
+	check(1, ErrNoMembers)
+	plan := mustCompile(t, r, stored(state, more))
+	r.Prepare(plan)
+	check(1, ErrNoMembers)
+	r.Commit(plan)
+	check(2, nil)
+	if info, err := m.Get("more", "acme", now); err != nil || info.Name != "acme" {
+		t.Errorf("%+v, %v", info, err)
+	}
+	r.Commit(mustCompile(t, r, stored(state, "")))
+	check(1, ErrNoMembers)
+}
+
 // TestMembersBroken: a file that cannot be read closes the routes and nothing else, and a reload looks again.
 func TestMembersBroken(t *testing.T) {
 	t.Parallel()

@@ -104,8 +104,8 @@ type Plan struct {
 	unenforced  []string // names of policies that refuse nobody and should
 	consumers   map[string]*consumer.Group
 	members     *Members
-	stored      []string // the groups of members
-	asksMembers bool     // a policy needs these that refuses whom it should
+	stored      map[string]*liveGroup // the groups of members
+	asksMembers bool                  // a policy needs these that refuses whom it should
 }
 
 // Listener is where clients connect, and how they are taken there.

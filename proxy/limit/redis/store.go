@@ -43,9 +43,17 @@ type Store struct {
 	keys    []string
 	args    []string
 
-	mu     sync.Mutex
-	client rueidis.Client // nil: not connected
-	closed bool
+	mu      sync.Mutex     // nobody waits for the server with it
+	client  rueidis.Client // nil: not connected
+	connect *connecting    // nil: nobody is about to connect
+	closed  bool
+}
+
+// connecting is an attempt to connect, which goes on when nobody waits for it any more: whoever comes next has the connection.
+type connecting struct {
+	done   chan struct{}  // closed when the two below are known
+	client rueidis.Client // nil: the store was closed meanwhile, or there is an error
+	err    error
 }
 
 //go:embed store.lua
@@ -56,13 +64,47 @@ var charge = rueidis.NewLuaScript(source)
 // New returns a store that connects when it is first used.
 func New(o Options) *Store { return &Store{options: o} }
 
-// open returns the client, which there is once the server has answered.
-func (s *Store) open() (rueidis.Client, error) {
+// open returns the client, which there is once the server has answered; nil: the store is closed. It waits no longer than ctx lasts.
+func (s *Store) open(ctx context.Context) (rueidis.Client, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.client != nil || s.closed {
+		defer s.mu.Unlock()
 		return s.client, nil
 	}
+	c := s.connect
+	if c == nil {
+		c = &connecting{done: make(chan struct{})}
+		s.connect = c
+		go s.finish(c)
+	}
+	s.mu.Unlock()
+	select {
+	case <-c.done:
+		return c.client, c.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("cannot connect: %w", ctx.Err())
+	}
+}
+
+// finish connects, for as long as the timeouts let it. What comes after the store was closed is closed as well.
+func (s *Store) finish(c *connecting) {
+	client, err := s.dial()
+	s.mu.Lock()
+	s.connect = nil
+	late := s.closed
+	if err == nil && !late {
+		s.client = client
+		c.client = client
+	}
+	s.mu.Unlock()
+	c.err = err
+	close(c.done)
+	if err == nil && late {
+		client.Close()
+	}
+}
+
+func (s *Store) dial() (rueidis.Client, error) {
 	o := rueidis.ClientOption{
 		InitAddress: []string{s.options.Address}, SelectDB: s.options.Database,
 		Username: s.options.User, Password: s.options.Password, TLSConfig: s.options.TLS,
@@ -81,7 +123,6 @@ func (s *Store) open() (rueidis.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot connect: %w", err)
 	}
-	s.client = client
 	return client, nil
 }
 
@@ -89,7 +130,7 @@ var errClosed = errors.New("the store is not used any more")
 
 // Settle charges the buckets.
 func (s *Store) Settle(ctx context.Context, entries []limit.Entry) error {
-	client, err := s.open()
+	client, err := s.open(ctx)
 	switch {
 	case err != nil:
 		return err
@@ -163,7 +204,7 @@ return before and 1 or 0`)
 
 // Reset fills a bucket.
 func (s *Store) Reset(ctx context.Context, e limit.Entry) (bool, error) {
-	client, err := s.open()
+	client, err := s.open(ctx)
 	switch {
 	case err != nil:
 		return false, err
@@ -174,13 +215,13 @@ func (s *Store) Reset(ctx context.Context, e limit.Entry) (bool, error) {
 	return known == 1, err
 }
 
-// Close ends the connections.
+// Close ends the connections. One that is being made ends when it is there, or after the timeout.
 func (s *Store) Close() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	if s.client != nil {
-		s.client.Close()
-		s.client = nil
+	client := s.client
+	s.client, s.closed = nil, true
+	s.mu.Unlock()
+	if client != nil {
+		client.Close()
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -19,6 +20,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -581,4 +583,48 @@ func hostile(t *testing.T, reply string) string {
 		}
 	}()
 	return nl.Addr().String()
+}
+
+// TestConnectingHoldsNobody: while a server takes its time to be connected to, whoever waits gives up when his time is over, and the store is
+// closed. The connection that comes late is not kept.
+func TestConnectingHoldsNobody(t *testing.T) {
+	t.Parallel()
+	nl, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nl.Close()
+	store := redis.New(redis.Options{Network: "tcp", Address: nl.Addr().String(), Timeout: patience})
+	ctx, cancel := context.WithCancel(t.Context())
+	settled := make(chan error)
+	go func() { settled <- store.Settle(ctx, nil) }()
+	c, err := nl.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	b := make([]byte, 4<<10)
+	n, err := c.Read(b) // the client has said who it is, and waits
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if _, err := store.Reset(ctx, limit.Entry{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("reset: %v", err)
+	}
+	if err := <-settled; !errors.Is(err, context.Canceled) {
+		t.Errorf("settle: %v", err)
+	}
+	store.Close()
+	if _, err := store.Reset(t.Context(), limit.Entry{}); err == nil || errors.Is(err, context.Canceled) {
+		t.Errorf("reset of what is closed: %v", err)
+	}
+	for err == nil {
+		if _, err = io.WriteString(c, strings.Repeat("+OK\r\n", strings.Count("\n"+string(b[:n]), "\n*"))); err == nil {
+			n, err = c.Read(b)
+		}
+	}
+	if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+		t.Errorf("the connection is kept: %v", err)
+	}
 }

@@ -509,9 +509,12 @@ const aheadOf = 10 * time.Minute
 func (w *writing) load() error {
 	for _, m := range w.meters {
 		if !w.loaded[m] {
-			if err := w.db.View(func(tx *bbolt.Tx) error { return w.loadMeter(tx, m) }); err != nil {
+			f := found{meter: m, current: m.turn(w.now).period, run: w.run}
+			if err := w.db.View(f.read); err != nil {
 				return err
 			}
+			f.recall()
+			w.stale = append(w.stale, f.stale...)
 			w.read = append(w.read, m)
 		}
 		t := m.turn(w.now)
@@ -532,23 +535,28 @@ func (w *writing) openPeriod(m *Meter, period uint64) {
 	w.opened = append(w.opened, opening{m, opened{period, 0}})
 }
 
-// loadMeter reads the records of a meter. Requests that are served meanwhile, because the file was opened anew, are not forgotten.
-func (w *writing) loadMeter(tx *bbolt.Tx, m *Meter) error {
-	current := m.turn(w.now).period
-	m.known.Store(new([]opened))
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, a := range m.byKey {
-		a.kept.Store(0)
-		if a.limit.Load() != nil {
-			m.ledger.queue(a)
-		}
-	}
+// found is what the file has of a meter.
+type found struct {
+	meter   *Meter
+	current uint64 // its period
+	run     uint64 // of the file
+	opened  []opened
+	records []foundRecord
+	stale   []dropped
+}
+
+type foundRecord struct {
+	key Key
+	record
+}
+
+// read reads it. The disk may take its time, and nobody who enters the meter is to wait for it: that is not locked meanwhile.
+func (f *found) read(tx *bbolt.Tx) error {
 	meters := tx.Bucket(bucketMeters)
 	if meters == nil {
 		return nil
 	}
-	mine := meters.Bucket([]byte(m.name))
+	mine := meters.Bucket([]byte(f.meter.name))
 	if mine == nil {
 		return nil
 	}
@@ -558,7 +566,7 @@ func (w *writing) loadMeter(tx *bbolt.Tx, m *Meter) error {
 			if err != nil || len(k) != 8 {
 				return fmt.Errorf("%w: a period is not what was written", errDamaged)
 			}
-			m.open(opened{binary.BigEndian.Uint64(k), w.run - min(run, w.run)}, current)
+			f.opened = append(f.opened, opened{binary.BigEndian.Uint64(k), f.run - min(run, f.run)})
 			return nil
 		}); err != nil {
 			return err
@@ -570,21 +578,42 @@ func (w *writing) loadMeter(tx *bbolt.Tx, m *Meter) error {
 	}
 	return b.ForEach(func(k, v []byte) error {
 		key, r, err := parseRecord(k, v)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
+		case r.period+openedMax < f.current:
+			f.stale = append(f.stale, dropped{f.meter.name, key})
+		default:
+			f.records = append(f.records, foundRecord{key, r})
 		}
-		if r.period+openedMax < current {
-			w.stale = append(w.stale, dropped{m.name, key})
-			return nil
-		}
-		a := m.byKey[key]
-		if a == nil {
-			a = &Account{meter: m, key: key, text: r.text}
-			m.byKey[key] = a
-		}
-		a.recall(&r, w.run)
 		return nil
 	})
+}
+
+// recall is for the meter what was read. Requests that are served meanwhile, because the file was opened anew, are not forgotten.
+func (f *found) recall() {
+	m := f.meter
+	m.known.Store(new([]opened))
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, a := range m.byKey {
+		a.kept.Store(0)
+		if a.limit.Load() != nil {
+			m.ledger.queue(a)
+		}
+	}
+	for _, o := range f.opened {
+		m.open(o, f.current)
+	}
+	for i := range f.records {
+		r := &f.records[i]
+		a := m.byKey[r.key]
+		if a == nil {
+			a = &Account{meter: m, key: r.key, text: r.text}
+			m.byKey[r.key] = a
+		}
+		a.recall(&r.record, f.run)
+	}
 }
 
 // recall is for an account what its record says, unless more is known of it: what each run since may have used without saying so counts

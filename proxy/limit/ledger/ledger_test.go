@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -481,4 +482,44 @@ func TestDamagedLocks(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the good copy", func() bool { return again.Unready() == "" })
+}
+
+// TestLoadHoldsNothing: while a meter is read from the file, nobody who enters it waits for the disk.
+func TestLoadHoldsNothing(t *testing.T) {
+	folder := t.TempDir()
+	first, m := started(t, folder, nil, perDay)
+	limit := &Limit{Text: "100/day", Most: 100, Batch: 10}
+	use(t, enter(t, m, 1), limit, 7, noon)
+	first.Stop()
+
+	l := New(filepath.Join(folder, "quotas"))
+	m = l.Meter("policy day", perDay, 10)
+	b, err := l.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.close()
+	w := &writing{book: b, now: noon().UnixNano(), meters: []*Meter{m}}
+	loaded := make(chan error)
+	m.mu.Lock() // as one does who enters
+	go func() { loaded <- w.load() }()
+	eventually(t, "the meter to be waited for", func() bool {
+		stacks := make([]byte, 1<<20)
+		for stack := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
+			if strings.Contains(stack, "TestLoadHoldsNothing") && strings.Contains(stack, "(*writing).load") && strings.Contains(stack, "(*Mutex).Lock") {
+				return true
+			}
+		}
+		return false
+	})
+	if n := b.db.Stats().OpenTxN; n != 0 {
+		t.Errorf("the file is read meanwhile, in %d transactions", n)
+	}
+	m.mu.Unlock()
+	if err := <-loaded; err != nil {
+		t.Fatal(err)
+	}
+	if _, used := unpack(m.byKey[key(1)].state.Load()); used != 7 {
+		t.Errorf("%d were used of what is 7", used)
+	}
 }

@@ -101,13 +101,7 @@ func (p *Plan) Explain(method, target string, header [][2]string, body []byte, c
 	}
 	route, err := p.Snapshot.Find(x)
 	e.Candidates = p.table.Explain(&x.Lookup)
-	for _, l := range p.Listeners {
-		if door, ok := l.Door.(*limit.Door); ok {
-			for _, line := range door.Explain(client) {
-				e.Doors = append(e.Doors, l.Name+": "+line)
-			}
-		}
-	}
+	e.Doors = p.explainDoors(client)
 	switch {
 	case err != nil:
 		p.explainNoRoute(e, x, proxy.AsError(err))
@@ -125,6 +119,19 @@ func (p *Plan) Explain(method, target string, header [][2]string, body []byte, c
 		*e = Explanation{Status: 308, Outcome: "Every listener without TLS redirects: the gateway answers 308."}
 	}
 	return e, nil
+}
+
+// explainDoors tells what the connection of a client meets on each listener.
+func (p *Plan) explainDoors(client netip.Addr) []string {
+	var lines []string
+	for _, l := range p.Listeners {
+		if door, ok := l.Door.(*limit.Door); ok {
+			for _, line := range door.Explain(client) {
+				lines = append(lines, l.Name+": "+line)
+			}
+		}
+	}
+	return lines
 }
 
 // onlyRedirects reports whether there are listeners without TLS, and all of them redirect.
@@ -157,17 +164,10 @@ func (p *Plan) explainNoRoute(e *Explanation, x *proxy.Exchange, refusal *proxy.
 	}
 }
 
+// explainRoute lets a request run through a route.
 func (p *Plan) explainRoute(e *Explanation, x *proxy.Exchange, route *proxy.Route) {
 	x.Route = route
-	e.Route, e.Match, e.Policies = route.Name, route.Pattern.String(), route.Chain.Names()
-	for _, name := range route.Pattern.Params() {
-		if i, ok := route.Pattern.Param(name); ok {
-			if e.Params == nil {
-				e.Params = make(map[string]string)
-			}
-			e.Params[name] = string(x.Match.Value(x.MatchedPath, i))
-		}
-	}
+	p.explainMatch(e, x, route)
 	if route.Pages != nil {
 		route.Pages.Meet(x)
 	}
@@ -179,7 +179,6 @@ func (p *Plan) explainRoute(e *Explanation, x *proxy.Exchange, route *proxy.Rout
 	if x.Identity != nil && len(e.Limits) > 0 {
 		e.Limits = p.explainLimits(x, route, e.Limits)
 	}
-	secrets := observe.Secrets(p.Config.SecretNames())
 	e.Reported = x.WouldRefuse
 	if i := x.Identity; i != nil {
 		e.Client = strings.TrimSpace(i.Kind() + " " + i.Subject())
@@ -187,47 +186,72 @@ func (p *Plan) explainRoute(e *Explanation, x *proxy.Exchange, route *proxy.Rout
 			e.Client += " of " + i.Issuer()
 		}
 	}
-	switch {
-	case err != nil:
-		refusal := proxy.AsError(err)
-		e.Status, e.Code, e.RefusedBy = refusal.Status, refusal.Code, x.FailedAt
-		e.Outcome = fmt.Sprintf("Route %s is taken; its policy %s refuses with %d %s.", route.Name, x.FailedAt, refusal.Status, refusal.Code)
-		if refusal.Code == expression.ErrRefused.Code && refusal.Cause != nil {
-			e.Outcome = strings.TrimSuffix(e.Outcome, ".") + fmt.Sprintf(": %v.", refusal.Cause)
-		}
-		switch refusal {
-		case oidc.ErrUnavailable:
-			e.Outcome = fmt.Sprintf("Route %s is taken; its policy %s would let the browser sign in, and nobody is asked here.", route.Name, x.FailedAt)
-		case servicetoken.ErrUnavailable:
-			e.Outcome = fmt.Sprintf("Route %s is taken; its policy %s would show the service a token, and none is fetched here.", route.Name, x.FailedAt)
-		case introspect.ErrUnavailable:
-			e.Outcome = fmt.Sprintf("Route %s is taken; its policy %s would ask what the token is worth, and nobody is asked here.", route.Name, x.FailedAt)
-		case consumer.ErrKey, consumer.ErrPassword:
-			if p.looksUpStored(route.Name, x.FailedAt) {
-				e.Outcome += " That is unless it is of a stored consumer: they are not looked up here."
+	if err != nil {
+		p.explainRefusal(e, x, proxy.AsError(err))
+		return
+	}
+	p.explainAnswer(e, x)
+	if len(e.Asks) > 0 {
+		e.Outcome += " That is if the service admits it that is asked before: nobody is asked here."
+	}
+}
+
+// explainMatch tells which route it is, and what its pattern has found in the path.
+func (p *Plan) explainMatch(e *Explanation, x *proxy.Exchange, route *proxy.Route) {
+	e.Route, e.Match, e.Policies = route.Name, route.Pattern.String(), route.Chain.Names()
+	for _, name := range route.Pattern.Params() {
+		if i, ok := route.Pattern.Param(name); ok {
+			if e.Params == nil {
+				e.Params = make(map[string]string)
 			}
-		case jwt.ErrNoKeys:
-			e.Outcome = fmt.Sprintf("Route %s is taken; its policy %s needs keys to verify tokens with, and nothing is fetched here.", route.Name, x.FailedAt)
+			e.Params[name] = string(x.Match.Value(x.MatchedPath, i))
 		}
-	case x.Service != "":
-		e.Service = x.Service
-		e.Upstream = x.Request.Method + " " + secrets.RedactURI(x.AppendURI(nil))
-		e.Host = string(x.Request.Host)
-		e.Headers = fields(&x.Request.Head, secrets)
-		e.Outcome = fmt.Sprintf("Route %s is taken and service %s answers.", route.Name, x.Service)
+	}
+}
+
+// unasked are the refusals that come of asking nobody here, and what the policy would do.
+var unasked = map[*proxy.Error]string{
+	oidc.ErrUnavailable:         "would let the browser sign in, and nobody is asked here",
+	servicetoken.ErrUnavailable: "would show the service a token, and none is fetched here",
+	introspect.ErrUnavailable:   "would ask what the token is worth, and nobody is asked here",
+	jwt.ErrNoKeys:               "needs keys to verify tokens with, and nothing is fetched here",
+}
+
+// explainRefusal tells which policy refuses a request, and why.
+func (p *Plan) explainRefusal(e *Explanation, x *proxy.Exchange, refusal *proxy.Error) {
+	e.Status, e.Code, e.RefusedBy = refusal.Status, refusal.Code, x.FailedAt
+	does, isUnasked := unasked[refusal]
+	switch {
+	case isUnasked:
+	case refusal.Code == expression.ErrRefused.Code && refusal.Cause != nil:
+		does = fmt.Sprintf("refuses with %d %s: %v", refusal.Status, refusal.Code, refusal.Cause)
 	default:
+		does = fmt.Sprintf("refuses with %d %s", refusal.Status, refusal.Code)
+	}
+	e.Outcome = fmt.Sprintf("Route %s is taken; its policy %s %s.", e.Route, x.FailedAt, does)
+	if (refusal == consumer.ErrKey || refusal == consumer.ErrPassword) && p.looksUpStored(e.Route, x.FailedAt) {
+		e.Outcome += " That is unless it is of a stored consumer: they are not looked up here."
+	}
+	if len(e.Asks) > 0 {
+		e.Outcome += " The service that decides is not asked here: what it would say of the client is missing."
+	}
+}
+
+// explainAnswer tells who answers, and with what.
+func (p *Plan) explainAnswer(e *Explanation, x *proxy.Exchange) {
+	if x.Service == "" {
 		x.EditHead()
 		e.Status = x.Response.Status
 		e.Response = fields(&x.Response.Head, nil)
-		e.Outcome = fmt.Sprintf("Route %s is taken; the gateway answers %d by itself.", route.Name, x.Response.Status)
+		e.Outcome = fmt.Sprintf("Route %s is taken; the gateway answers %d by itself.", e.Route, e.Status)
+		return
 	}
-	switch {
-	case len(e.Asks) == 0:
-	case err != nil:
-		e.Outcome += " The service that decides is not asked here: what it would say of the client is missing."
-	default:
-		e.Outcome += " That is if the service admits it that is asked before: nobody is asked here."
-	}
+	secrets := observe.Secrets(p.Config.SecretNames())
+	e.Service = x.Service
+	e.Upstream = x.Request.Method + " " + secrets.RedactURI(x.AppendURI(nil))
+	e.Host = string(x.Request.Host)
+	e.Headers = fields(&x.Request.Head, secrets)
+	e.Outcome = fmt.Sprintf("Route %s is taken and service %s answers.", e.Route, e.Service)
 }
 
 // looksUpStored reports whether a policy of a route admits consumers that are stored.

@@ -46,8 +46,8 @@ func (b *builder) addressSet(list config.List[config.Prefix], file *config.Netwo
 	hash := sha256.New()
 	fmt.Fprintf(hash, "%v\n", all) // a hash takes everything
 	hash.Write(file.Data)
-	print := [sha256.Size]byte(hash.Sum(nil))
-	set := b.setBefore(print)
+	digest := [sha256.Size]byte(hash.Sum(nil))
+	set := b.setBefore(digest)
 	if set == nil {
 		networks, err := b.networks(file, key)
 		if err != nil {
@@ -57,7 +57,7 @@ func (b *builder) addressSet(list config.List[config.Prefix], file *config.Netwo
 			return nil, err
 		}
 	}
-	b.plan.sets[print] = set
+	b.plan.sets[digest] = set
 	return set, nil
 }
 
@@ -83,11 +83,11 @@ func (b *builder) networks(file *config.Networks, key string) ([]netip.Prefix, e
 }
 
 // setBefore is a set that was made before, for this configuration or the running one, or nil.
-func (b *builder) setBefore(print [sha256.Size]byte) *address.Set {
-	if set := b.plan.sets[print]; set != nil {
+func (b *builder) setBefore(digest [sha256.Size]byte) *address.Set {
+	if set := b.plan.sets[digest]; set != nil {
 		return set
 	}
 	b.runtime.mu.Lock()
 	defer b.runtime.mu.Unlock()
-	return b.runtime.sets[print]
+	return b.runtime.sets[digest]
 }

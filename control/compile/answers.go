@@ -19,10 +19,7 @@ func (b *builder) clientCertPolicy(name string, p *config.Policy, _ *router.Patt
 	if err != nil {
 		return nil, true, err
 	}
-	if modes[c.Mode] != proxy.Enforce {
-		b.plan.unenforced = append(b.plan.unenforced, name)
-	}
-	return proxy.Guarded(name, guard, modes[c.Mode], nil), true, nil
+	return b.identifying(name, guard, c.Mode), true, nil
 }
 
 func texts(list config.List[config.Text]) []string {
@@ -34,7 +31,7 @@ func texts(list config.List[config.Text]) []string {
 }
 
 // respond builds a route's own answer.
-func (b *builder) respond(r *config.Respond, pattern *router.Pattern, path string) (proxy.Policy, error) {
+func (b *builder) respond(r *config.Respond, pattern *router.Pattern) (proxy.Policy, error) {
 	o := respond.StaticOptions{Status: r.Status}
 	o.ContentType, o.Fixed = r.Content()
 	for _, h := range r.Headers {

@@ -1,7 +1,6 @@
 package compile
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 
@@ -13,13 +12,11 @@ import (
 
 // authorization counts for the policies of one name and expression. It outlives a configuration, and so does what was compiled.
 type authorization struct {
+	idle
 	name    string
 	program *expression.Program
 	counts  expression.Counts
 }
-
-func (a *authorization) Start() {}
-func (a *authorization) Stop()  {}
 
 // expressions compiles every expression, those that no route uses as well: what is wrong with one is said where it stands.
 func (b *builder) expressions() {
@@ -111,14 +108,9 @@ type AuthorizationPolicy struct {
 
 // AuthorizationPolicies lists the policies with expressions, in the order of names.
 func (r *Runtime) AuthorizationPolicies() []AuthorizationPolicy {
-	var list []AuthorizationPolicy
-	for _, a := range lastingAll[*authorization](r) {
-		i, found := slices.BinarySearchFunc(list, a.name, func(p AuthorizationPolicy, name string) int { return cmp.Compare(p.Name, name) })
-		if !found {
-			list = slices.Insert(list, i, AuthorizationPolicy{Name: a.name})
-		}
-		list[i].Refused += a.counts.Refused.Load()
-		list[i].Failed += a.counts.Failed.Load()
-	}
-	return list
+	return byName(r, func(a *authorization) string { return a.name }, func(p *AuthorizationPolicy, a *authorization) {
+		p.Name = a.name
+		p.Refused += a.counts.Refused.Load()
+		p.Failed += a.counts.Failed.Load()
+	})
 }

@@ -40,8 +40,8 @@ func (b *builder) cachePolicy(name string, p *config.Policy, _ *router.Pattern) 
 		}
 	}
 	// What is kept is found by whoever asks for the same in the same way: a route whose policy has changed begins anew.
-	print := sha256.Sum256(fmt.Appendf(nil, "%+v %q %q %q %q %t %q %q", o.Rules, o.Query, o.Headers, o.Cookies, o.Claims, o.Shared, o.Codings, o.Tags))
-	o.Space = append(append([]byte(b.at.route.Name), 0), print[:8]...)
+	digest := sha256.Sum256(fmt.Appendf(nil, "%+v %q %q %q %q %t %q %q", o.Rules, o.Query, o.Headers, o.Cookies, o.Claims, o.Shared, o.Codings, o.Tags))
+	o.Space = append(append([]byte(b.at.route.Name), 0), digest[:8]...)
 	return cache.NewPolicy(b.cache(), o), true, nil
 }
 

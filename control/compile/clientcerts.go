@@ -27,7 +27,7 @@ func (a *asking) ruleFor(host string) *tlsterm.ClientCerts {
 // another one. A route for a wildcard is judged by one of its names, and one for any host by the names of the rules.
 func (b *builder) clientCerts() {
 	var listeners []asking
-	any := false
+	asks := false
 	for i := range b.config.Listen {
 		l := &b.config.Listen[i]
 		if l.Value.Redirect.Port != 0 || !l.Value.TakesRequests() {
@@ -38,10 +38,10 @@ func (b *builder) clientCerts() {
 			a.rules = tlsOptions(name, set, &b.plan.Listeners[i].Listening).ClientCerts
 		}
 		a.names = tlsterm.NewNameRules(a.rules)
-		any = any || len(a.rules) > 0
+		asks = asks || len(a.rules) > 0
 		listeners = append(listeners, a)
 	}
-	if !any {
+	if !asks {
 		return // a policy for nothing was reported
 	}
 	for i, r := range b.routes {

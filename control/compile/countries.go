@@ -38,11 +38,11 @@ func (b *builder) countrySets(c *config.Countries) (listed, known *address.Set, 
 	hash := sha256.New()
 	fmt.Fprintf(hash, "countries %q\n", list) // a hash takes everything
 	hash.Write(c.Database.Data)
-	print := [sha256.Size]byte(hash.Sum(nil))
-	printKnown := print
-	printKnown[0] ^= 1
+	digest := [sha256.Size]byte(hash.Sum(nil))
+	digestKnown := digest
+	digestKnown[0] ^= 1
 	apart := c.ToldApart()
-	listed, known = b.setBefore(print), b.setBefore(printKnown)
+	listed, known = b.setBefore(digest), b.setBefore(digestKnown)
 	if listed == nil || apart && known == nil {
 		in, all, err := readCountries(c.Database.Data, list)
 		if err != nil {
@@ -66,19 +66,19 @@ func (b *builder) countrySets(c *config.Countries) (listed, known *address.Set, 
 			}
 		}
 	}
-	b.plan.sets[print] = listed
+	b.plan.sets[digest] = listed
 	if !apart {
 		return listed, nil, nil
 	}
-	b.plan.sets[printKnown] = known
+	b.plan.sets[digestKnown] = known
 	return listed, known, nil
 }
 
 // countryOf is a database that somebody asks for the country of a client.
-type countryOf struct{ *address.Database }
-
-func (countryOf) Start() {}
-func (countryOf) Stop()  {}
+type countryOf struct {
+	idle
+	*address.Database
+}
 
 // countryDatabase returns what knows the country of a client, or nil if nobody asks. It is read anew only if it has changed.
 func (b *builder) countryDatabase() proxy.Countries {
@@ -92,7 +92,7 @@ func (b *builder) countryDatabase() proxy.Countries {
 	}
 	d, err := lastingOf(b, fmt.Sprintf("countries %x", sha256.Sum256(file.Data)), func() (countryOf, error) {
 		d, err := address.OpenDatabase(file.Data)
-		return countryOf{d}, err
+		return countryOf{Database: d}, err
 	})
 	if err != nil {
 		b.problems = append(b.problems, config.Problem{Pos: file.Pos, Message: fmt.Sprintf("cannot use the database of countries: %v", err)})

@@ -136,16 +136,16 @@ func (p *Plan) explainDoors(client netip.Addr) []string {
 
 // onlyRedirects reports whether there are listeners without TLS, and all of them redirect.
 func (p *Plan) onlyRedirects() bool {
-	any := false
+	found := false
 	for _, l := range p.Listeners {
 		if l.TLS == nil && l.Pass == nil && l.Through == nil {
 			if l.Instead == nil {
 				return false
 			}
-			any = true
+			found = true
 		}
 	}
-	return any
+	return found
 }
 
 // explainNoRoute tells why a request gets to no route.

@@ -15,12 +15,13 @@ import (
 
 // decisions are what the policies of one name and definition remember, with the service that they ask.
 type decisions struct {
+	idle
 	name, service string
 	memory        *forward.Memory
 }
 
-func (d *decisions) Start() {}
-func (d *decisions) Stop()  { d.memory.Stop() }
+// Stop implements lasting.
+func (d *decisions) Stop() { d.memory.Stop() }
 
 // Unready implements unready.
 func (d *decisions) Unready() string {
@@ -62,7 +63,7 @@ func (b *builder) forwardAuthPolicy(name string, p *config.Policy, _ *router.Pat
 	}
 	_, service := serviceOptions(f.Service.Text, s, true)
 	d, err := lastingOf(b, fmt.Sprintf("forward_auth %+v %d %s", o, f.Decisions, service), func() (*decisions, error) {
-		return &decisions{name, f.Service.Text, forward.NewMemory(f.Decisions, name, f.Service.Text)}, nil
+		return &decisions{name: name, service: f.Service.Text, memory: forward.NewMemory(f.Decisions, name, f.Service.Text)}, nil
 	})
 	if err != nil {
 		return nil, true, err
@@ -102,17 +103,12 @@ type DecisionPolicy struct {
 
 // DecisionPolicies lists the policies that ask a service for decisions, in the order of names.
 func (r *Runtime) DecisionPolicies() []DecisionPolicy {
-	var list []DecisionPolicy
-	for _, d := range lastingAll[*decisions](r) {
-		i, found := slices.BinarySearchFunc(list, d.name, func(p DecisionPolicy, name string) int { return cmp.Compare(p.Name, name) })
-		if !found {
-			list = slices.Insert(list, i, DecisionPolicy{Name: d.name})
-		}
+	return byName(r, func(d *decisions) string { return d.name }, func(p *DecisionPolicy, d *decisions) {
 		s := d.memory.Status()
-		list[i].Admitted += s.Admitted
-		list[i].Refused += s.Refused
-		list[i].Failed += s.Failed
-		list[i].Remembered += s.Remembered
-	}
-	return list
+		p.Name = d.name
+		p.Admitted += s.Admitted
+		p.Refused += s.Refused
+		p.Failed += s.Failed
+		p.Remembered += s.Remembered
+	})
 }

@@ -79,7 +79,7 @@ func (b *builder) oauthClient(at oauth.ProviderOptions, c *config.OAuthClient) (
 		}
 	}
 	definition += fmt.Sprintf(" client %q %x %x %q", c.ClientID.Text, sha256.Sum256([]byte(c.ClientSecret.Reveal())), sha256.Sum256([]byte(c.ClientKey.Reveal())), c.ClientAuth)
-	client, err := lastingOf(b, "oauth "+definition, func() (*oauthClient, error) { return &oauthClient{oauth.NewClient(provider, credentials)}, nil })
+	client, err := lastingOf(b, "oauth "+definition, func() (*oauthClient, error) { return &oauthClient{Client: oauth.NewClient(provider, credentials)}, nil })
 	if err != nil {
 		return nil, "", err
 	}
@@ -87,10 +87,10 @@ func (b *builder) oauthClient(at oauth.ProviderOptions, c *config.OAuthClient) (
 }
 
 // oauthClient is a client that lasts; the provider that it asks does its work.
-type oauthClient struct{ *oauth.Client }
-
-func (*oauthClient) Start() {}
-func (*oauthClient) Stop()  {}
+type oauthClient struct {
+	idle
+	*oauth.Client
+}
 
 // IntrospectionPolicy is what the policies of one name have asked and remember.
 type IntrospectionPolicy struct {

@@ -20,12 +20,10 @@ import (
 
 // tokens is a guard under the name that reports call it by.
 type tokens struct {
+	idle
 	name  string
 	guard *jwt.Guard
 }
-
-func (t *tokens) Start() {}
-func (t *tokens) Stop()  {}
 
 func (b *builder) jwtPolicy(name string, p *config.Policy, _ *router.Pattern) (proxy.Policy, bool, error) {
 	j := p.JWT
@@ -49,15 +47,12 @@ func (b *builder) jwtPolicy(name string, p *config.Policy, _ *router.Pattern) (p
 	}
 	t, err := lastingOf(b, definition, func() (*tokens, error) {
 		g, err := jwt.New(o)
-		return &tokens{name, g}, err
+		return &tokens{name: name, guard: g}, err
 	})
 	if err != nil {
 		return nil, true, err
 	}
-	if m := modes[j.Mode]; m != proxy.Enforce {
-		b.plan.unenforced = append(b.plan.unenforced, name)
-	}
-	return proxy.Guarded(name, t.guard, modes[j.Mode], nil), true, nil
+	return b.identifying(name, t.guard, j.Mode), true, nil
 }
 
 func jwtOptions(j *config.JWT) jwt.Options {
@@ -244,18 +239,12 @@ func (b *builder) claimsInOrder(r *config.Route, path string) {
 // KeySources says how fetching the keys for tokens goes, in the order of names. Two that differ in what is not shown are one here, which is
 // as well as the worse of the two.
 func (r *Runtime) KeySources() []jwt.KeysStatus {
-	var list []jwt.KeysStatus
-	for _, k := range lastingAll[*jwt.Keys](r) {
+	return byName(r, func(k *jwt.Keys) string { return k.Status().Source }, func(one *jwt.KeysStatus, k *jwt.Keys) {
 		s := k.Status()
-		if s.Source == "" {
-			continue
+		if one.Source == "" {
+			*one = s
+			return
 		}
-		i, found := slices.BinarySearchFunc(list, s.Source, func(s jwt.KeysStatus, source string) int { return cmp.Compare(s.Source, source) })
-		if !found {
-			list = slices.Insert(list, i, s)
-			continue
-		}
-		one := &list[i]
 		one.Keys = min(one.Keys, s.Keys)
 		one.Fetched += s.Fetched
 		one.Failed += s.Failed
@@ -263,8 +252,7 @@ func (r *Runtime) KeySources() []jwt.KeysStatus {
 		if s.At.Before(one.At) {
 			one.At = s.At
 		}
-	}
-	return list
+	})
 }
 
 // TokenPolicy is what the policies of one name have verified and remember.

@@ -14,6 +14,12 @@ type lasting interface {
 	Stop()
 }
 
+// idle is embedded in what lasts and does nothing in the background.
+type idle struct{}
+
+func (idle) Start() {}
+func (idle) Stop()  {}
+
 // prepared is a lasting thing that has to stand before requests meet it. Prepare begins as Start does, unless it runs, and waits for that: for
 // some seconds at the most.
 type prepared interface{ Prepare() }
@@ -64,16 +70,19 @@ func lastingAll[T lasting](r *Runtime) []T {
 	return all
 }
 
-// byName makes one row of what runs under one name, in the order of names: add puts one more into a row, which is empty at first.
+// byName makes one row of what runs under one name, in the order of names: add puts one more into a row, which is empty at first. What has no name
+// has no row.
 func byName[Row any, T lasting](r *Runtime, name func(T) string, add func(*Row, T)) []Row {
 	rows := make(map[string]*Row)
 	for _, t := range lastingAll[T](r) {
-		row := rows[name(t)]
-		if row == nil {
-			row = new(Row)
-			rows[name(t)] = row
+		n := name(t)
+		if n == "" {
+			continue
 		}
-		add(row, t)
+		if rows[n] == nil {
+			rows[n] = new(Row)
+		}
+		add(rows[n], t)
 	}
 	var list []Row
 	for _, n := range slices.Sorted(maps.Keys(rows)) {

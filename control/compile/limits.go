@@ -208,7 +208,7 @@ func (b *builder) explain(policy, mode string, e explainer, named bool) {
 }
 
 // limiter returns the state of the policy called name: the running one if its definition is the same.
-func (b *builder) limiter(name, mode, definition string, make func(*limiter) error) (*limiter, error) {
+func (b *builder) limiter(name, mode, definition string, create func(*limiter) error) (*limiter, error) {
 	definition = mode + " " + definition
 	if l := b.plan.limiters[name]; l != nil {
 		return l, nil // of another route
@@ -216,7 +216,7 @@ func (b *builder) limiter(name, mode, definition string, make func(*limiter) err
 	l := b.runningLimiters[name]
 	if l == nil || l.definition != definition {
 		l = &limiter{definition: definition, mode: mode, allowed: observe.NewCounter(), refused: observe.NewCounter(), closed: observe.NewCounter()}
-		if err := make(l); err != nil {
+		if err := create(l); err != nil {
 			return nil, err
 		}
 	}

@@ -18,12 +18,10 @@ import (
 
 // login is a policy under the name that reports call it by.
 type login struct {
+	idle
 	*oidc.Policy
 	name string
 }
-
-func (*login) Start() {}
-func (*login) Stop()  {}
 
 // loginUse is a place where a policy lets people sign in.
 type loginUse struct {
@@ -54,7 +52,7 @@ func (b *builder) oidcPolicy(name string, p *config.Policy, _ *router.Pattern) (
 		return nil, true, err
 	}
 	definition = fmt.Sprintf("login %q %s %q %q %q %q %d %+v %+v", name, definition, options.Callback, options.Logout, options.Goodbye, options.Place, options.Remember, read.Require, read.Forward)
-	policy, err := lastingOf(b, definition, func() (*login, error) { return &login{oidc.New(options), name}, nil })
+	policy, err := lastingOf(b, definition, func() (*login, error) { return &login{Policy: oidc.New(options), name: name}, nil })
 	if err != nil {
 		return nil, true, err
 	}
@@ -77,7 +75,7 @@ func (b *builder) sessions(o *config.OIDC) (*oidc.Sessions, string, error) {
 		Client: client, Issuer: o.Issuer.Text, Scopes: texts(o.Scopes), Cookie: o.Session.Cookie.Text,
 		Lifetime: time.Duration(o.Session.Lifetime), Idle: time.Duration(o.Session.Idle),
 	}
-	refresher, err := lastingOf(b, "refreshing "+definition, func() (*oauthClient, error) { return &oauthClient{client.Apart()}, nil })
+	refresher, err := lastingOf(b, "refreshing "+definition, func() (*oauthClient, error) { return &oauthClient{Client: client.Apart()}, nil })
 	if err != nil {
 		return nil, "", err
 	}

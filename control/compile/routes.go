@@ -214,7 +214,7 @@ func (b *builder) links(route *proxy.Route, r *config.Route, path string) ([]pro
 func (b *builder) terminal(route *proxy.Route, r *config.Route, path string) (proxy.Link, string, bool) {
 	switch {
 	case r.Respond != nil:
-		p, err := b.respond(r.Respond, &route.Pattern, path+".respond")
+		p, err := b.respond(r.Respond, &route.Pattern)
 		b.failErr(path+".respond", err)
 		return proxy.Link{Name: "respond", Policy: p}, fmt.Sprintf("respond %d", r.Respond.Status), err == nil
 	case r.Redirect != nil:

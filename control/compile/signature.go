@@ -16,10 +16,10 @@ import (
 var defaultComponents = []string{"@method", "@target-uri"}
 
 // nonces are those that a policy has seen, which a reload must not forget: what was shown once could be shown again.
-type nonces struct{ *signature.Nonces }
-
-func (nonces) Start() {}
-func (nonces) Stop()  {}
+type nonces struct {
+	idle
+	*signature.Nonces
+}
 
 // components looks at what has to be signed, of policies that no route uses as well: what is wrong is said where it stands.
 func (b *builder) components() {
@@ -49,7 +49,7 @@ func (b *builder) signaturePolicy(name string, p *config.Policy, _ *router.Patte
 	if s.Nonce == "required" {
 		window := int64((o.MaxAge+2*o.Leeway)/time.Second) + 1
 		definition := fmt.Sprintf("nonces of signatures %q %q %d %d", name, s.Consumers.Text, window, s.Nonces)
-		seen, err := lastingOf(b, definition, func() (nonces, error) { return nonces{signature.NewNonces(s.Nonces, window)}, nil })
+		seen, err := lastingOf(b, definition, func() (nonces, error) { return nonces{Nonces: signature.NewNonces(s.Nonces, window)}, nil })
 		if err != nil {
 			return nil, true, err
 		}

@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"sluice/control/config"
@@ -99,14 +100,5 @@ func (b *builder) judgeRoute(i int, host string, listeners []asking) bool {
 
 // needsCertificate reports whether a route refuses who has shown no certificate.
 func (b *builder) needsCertificate(r *config.Route) bool {
-	for _, u := range b.config.Chain(r) {
-		p := u.Inline
-		if p == nil {
-			p, _ = b.config.Policies.Get(u.Name)
-		}
-		if p != nil && p.ClientCert != nil && p.ClientCert.Mode == "enforce" {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(b.definitions(b.config.Chain(r)), func(p *config.Policy) bool { return p.ClientCert != nil && p.ClientCert.Mode == "enforce" })
 }

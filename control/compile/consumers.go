@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"sluice/control/config"
@@ -106,28 +105,6 @@ func requirement(r *config.ConsumerRequirement) consumer.Requirement {
 		return consumer.Requirement{}
 	}
 	return consumer.Requirement{Scopes: r.Scopes(), Plans: texts(r.Plan)}
-}
-
-// consumersInOrder warns of templates that name the consumer before a policy has found out who that is.
-func (b *builder) consumersInOrder(r *config.Route, path string) {
-	asks := func(o *config.HeaderOps) bool {
-		return o != nil && slices.ContainsFunc(slices.Concat(o.Set, o.Add), func(f config.Entry[config.Template]) bool {
-			pieces, err := config.SplitTemplate(f.Value.Text, false)
-			return err == nil && slices.ContainsFunc(pieces, func(p config.Piece) bool {
-				return p.Variable == "consumer" || strings.HasPrefix(p.Variable, "consumer.")
-			})
-		})
-	}
-	known := false
-	for _, p := range b.definitions(b.config.Chain(r)) {
-		known = known || p.TellsApart()
-		if p.Headers != nil && asks(p.Headers.Request) && !known {
-			b.warn(path+".use", "names the consumer before any policy has found out who that is: it is empty", "put api_key or basic_auth in front")
-		}
-	}
-	if r.Rewrite != nil && asks(r.Rewrite.Headers) && !known {
-		b.warn(path+".rewrite", "names the consumer, and no policy finds out who that is: it is empty", "use: [...] with api_key or basic_auth")
-	}
 }
 
 // Consumers lists up to n consumers by group and name, those that follow one of a group and a name. It has no key, no password, and nothing

@@ -258,21 +258,8 @@ func (p *Plan) explainAnswer(e *Explanation, x *proxy.Exchange) {
 func (p *Plan) looksUpStored(route, policy string) bool {
 	r, ok := p.Config.Routes.Get(route)
 	return ok && slices.ContainsFunc(p.Config.Chain(r), func(u config.Use) bool {
-		d := u.Inline
-		if d == nil {
-			d, _ = p.Config.Policies.Get(u.Name)
-		}
-		if u.Name != policy && (u.Name != "" || d.Kind() != policy) {
-			return false
-		}
-		var group string
-		switch {
-		case d.APIKey != nil:
-			group = d.APIKey.Consumers.Text
-		case d.BasicAuth != nil:
-			group = d.BasicAuth.Consumers.Text
-		}
-		return p.stored[group] != nil
+		d := definition(p.Config, u)
+		return (u.Name == policy || u.Name == "" && d.Kind() == policy) && p.asksStored(d)
 	})
 }
 

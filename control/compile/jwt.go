@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"sluice/control/config"
@@ -210,30 +209,6 @@ func rootsOf(ca *config.Content) (*x509.CertPool, string, error) {
 		return nil, "", errors.New("the file of ca holds no PEM certificate")
 	}
 	return roots, fmt.Sprintf(" %x", sha256.Sum256(ca.Data)), nil
-}
-
-// claimsInOrder warns of templates that ask for claims before a policy has found any.
-func (b *builder) claimsInOrder(r *config.Route, path string) {
-	known := false
-	asks := func(o *config.HeaderOps) bool {
-		return o != nil && slices.ContainsFunc(slices.Concat(o.Set, o.Add), func(f config.Entry[config.Template]) bool {
-			pieces, err := config.SplitTemplate(f.Value.Text, false)
-			return err == nil && slices.ContainsFunc(pieces, func(p config.Piece) bool { return strings.HasPrefix(p.Variable, "jwt.") })
-		})
-	}
-	for _, u := range b.config.Chain(r) {
-		p := u.Inline
-		if p == nil {
-			p, _ = b.config.Policies.Get(u.Name)
-		}
-		known = known || p.JWT != nil || p.Introspection != nil || p.OIDC != nil || p.ForwardAuth != nil
-		if p.Headers != nil && asks(p.Headers.Request) && !known {
-			b.warn(path+".use", "asks for claims of a token that no policy before it has verified: they are empty", "put the jwt policy in front")
-		}
-	}
-	if r.Rewrite != nil && asks(r.Rewrite.Headers) && !known {
-		b.warn(path+".rewrite", "asks for claims of a token that no policy verifies: they are empty", "use: [...] with a jwt policy")
-	}
 }
 
 // KeySources says how fetching the keys for tokens goes, in the order of names. Two that differ in what is not shown are one here, which is

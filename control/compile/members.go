@@ -53,17 +53,17 @@ type liveGroup struct {
 }
 
 // asksStored reports whether a policy asks for consumers that are stored.
-func (b *builder) asksStored(p *config.Policy) bool {
+func (p *Plan) asksStored(d *config.Policy) bool {
 	var group string
 	switch {
-	case p.APIKey != nil:
-		group = p.APIKey.Consumers.Text
-	case p.BasicAuth != nil:
-		group = p.BasicAuth.Consumers.Text
-	case p.Signature != nil:
-		group = p.Signature.Consumers.Text
+	case d.APIKey != nil:
+		group = d.APIKey.Consumers.Text
+	case d.BasicAuth != nil:
+		group = d.BasicAuth.Consumers.Text
+	case d.Signature != nil:
+		group = d.Signature.Consumers.Text
 	}
-	return b.plan.stored[group] != nil
+	return p.stored[group] != nil
 }
 
 // members finds what the plan needs for its groups, and opens nothing yet. A group that is not served is the plan's until that is committed.

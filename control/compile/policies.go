@@ -45,7 +45,7 @@ func (b *builder) policy(u config.Use, pattern *router.Pattern, path string) (pr
 		name = p.Kind()
 	}
 	b.enforcing = p.Enforced()
-	if b.enforcing && b.asksStored(p) {
+	if b.enforcing && b.plan.asksStored(p) {
 		b.plan.asksMembers = true
 	}
 	for _, build := range policyBuilders {
@@ -84,12 +84,14 @@ type step struct {
 	own           bool // the route itself wants the policy; else defaults.use does
 }
 
+func (b *builder) definition(u config.Use) *config.Policy { return definition(b.config, u) }
+
 // definition is what a use means.
-func (b *builder) definition(u config.Use) *config.Policy {
+func definition(c *config.Config, u config.Use) *config.Policy {
 	if u.Inline != nil {
 		return u.Inline
 	}
-	p, ok := b.config.Policies.Get(u.Name)
+	p, ok := c.Policies.Get(u.Name)
 	if !ok {
 		panic("BUG: a policy that does not exist passed validation: " + u.Name)
 	}

@@ -157,8 +157,7 @@ func (b *builder) chains() {
 		route.BodyLimit = int64(*e.Value.BodyLimit)
 		route.Errors = b.errors(e.Value.Errors, path+".errors")
 		links, to := b.links(route, &e.Value, path)
-		b.claimsInOrder(&e.Value, path)
-		b.consumersInOrder(&e.Value, path)
+		b.warnUnknown(&e.Value, path)
 		if len(links) == 0 {
 			continue // reported
 		}

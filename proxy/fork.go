@@ -41,7 +41,7 @@ func (x *Exchange) Fork() *Exchange {
 	c.Edge = relayed{x}
 	c.Snapshot, c.Route, c.Match = x.Snapshot, x.Route, x.Match
 	c.MatchedPath = c.copied(x.MatchedPath)
-	c.Lookup = router.Request{Method: c.Received.Method, Host: r.Host, Path: c.MatchedPath, Values: c}
+	c.Lookup = router.Request{Method: c.Received.Method, Host: c.copied(x.Lookup.Host), Path: c.MatchedPath, Values: c}
 	c.ID, c.Page, c.Token = c.copied(x.ID), c.copied(x.Page), c.copied(x.Token)
 	c.Started, c.Deadline, c.CallBy = x.Started, x.Deadline, x.CallBy
 	c.others = append(c.others, x.others...)

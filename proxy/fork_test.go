@@ -43,7 +43,8 @@ func request() (*Exchange, *edgeOf) {
 	e := new(edgeOf)
 	x.Edge = e
 	r := &x.Request
-	r.Method, r.Scheme, r.Host, r.Path, r.Query, r.HasQuery = "GET", "https", []byte("a"), []byte("/b"), []byte("c=1"), true
+	r.Method, r.Scheme, r.Host, r.Path, r.Query, r.HasQuery = "GET", "https", []byte("a:80"), []byte("/b"), []byte("c=1"), true
+	x.Lookup.Host = []byte("a")
 	r.Head.AddString("Accept", "text/html")
 	r.Head.AddString("X-Gone", "1")
 	r.Head.Del("X-Gone")
@@ -62,7 +63,7 @@ func TestForkOutlives(t *testing.T) {
 	}
 	c.Leave()
 	who := x.Identity
-	for _, b := range [][]byte{x.Request.Host, x.Request.Path, x.Request.Query, x.Received.Target, x.Received.Origin, x.ID, x.MatchedPath, x.Client.Text} {
+	for _, b := range [][]byte{x.Request.Host, x.Lookup.Host, x.Request.Path, x.Request.Query, x.Received.Target, x.Received.Origin, x.ID, x.MatchedPath, x.Client.Text} {
 		for i := range b {
 			b[i] = '#'
 		}
@@ -73,9 +74,9 @@ func TestForkOutlives(t *testing.T) {
 		t.Error("a fork that is on its own still speaks to the client:", err)
 	}
 	r := &c.Request
-	got := strings.Join([]string{r.Method, r.Scheme, string(r.Host), string(r.Path), string(r.Query), string(c.Received.Method), string(c.Received.Target), string(c.Received.Origin),
+	got := strings.Join([]string{r.Method, r.Scheme, string(r.Host), string(c.Lookup.Host), string(r.Path), string(r.Query), string(c.Received.Method), string(c.Received.Target), string(c.Received.Origin),
 		string(c.ID), string(c.MatchedPath), string(c.Client.Text), string(r.Head.AppendTo(nil))}, " ")
-	if want := "GET https a /b c=1 GET http://a/b?c=1 /b?c=1 id /b 192.0.2.1 Accept: text/html\r\n"; got != want {
+	if want := "GET https a:80 a /b c=1 GET http://a/b?c=1 /b?c=1 id /b 192.0.2.1 Accept: text/html\r\n"; got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 	if !r.HasQuery || r.Body.Size() != 0 || c.Identity != who || c.Lookup.Values != c {

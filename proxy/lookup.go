@@ -35,6 +35,22 @@ func (s *Snapshot) Find(x *Exchange) (*Route, error) {
 	return nil, ErrNoRoute
 }
 
+// LimitBody bounds the body of a request by what its route accepts. It fails with ErrBodyTooLarge if the length is known and more.
+func (x *Exchange) LimitBody() error {
+	limit := x.Route.BodyLimit
+	if limit == 0 {
+		limit = x.Snapshot.Limits.BodyBytes
+	}
+	if limit <= 0 {
+		return nil
+	}
+	if x.Request.Body.Size() > limit {
+		return ErrBodyTooLarge
+	}
+	x.Request.Body.SetLimit(limit)
+	return nil
+}
+
 // HostName is a host without its port, and without the dot at the end: "a.example.:80" is a.example. It is a part of host.
 func HostName(host []byte) []byte {
 	host, _ = wire.SplitHostPort(host)

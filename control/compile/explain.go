@@ -175,7 +175,10 @@ func (p *Plan) explainRoute(e *Explanation, x *proxy.Exchange, route *proxy.Rout
 		p.explainPolicies(e, x, route)
 	}
 	e.Caches, e.Asks, e.Conditions = p.caching[route], p.asking[route], p.authorizing[route]
-	err := route.Chain.Serve(x)
+	err := x.LimitBody()
+	if err == nil {
+		err = route.Chain.Serve(x)
+	}
 	if x.Identity != nil && len(e.Limits) > 0 {
 		e.Limits = p.explainLimits(x, route, e.Limits)
 	}

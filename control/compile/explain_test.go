@@ -130,6 +130,7 @@ routes:
   only: { match: { path: /b, json: { plan: gold } }, respond: { status: 203 } }
   pages: { match: { path: /c, method: PUT, json: { plan: gold } }, respond: { status: 204 }, cors: { origins: https://shop.example } }
   other: { match: PUT /c, respond: { status: 205 }, cors: { origins: https://shop.example } }
+  small: { match: POST /d, respond: { status: 206 }, body_limit: 4B }
 `)
 	f := func(method, target, body, want string) {
 		t.Helper()
@@ -153,6 +154,8 @@ routes:
 	f("POST", "/b", twice, " 400 bad_body")
 	f("OPTIONS", "/c", `{"plan":"free"}`, "other 204 ")
 	f("OPTIONS", "/c", twice, " 400 bad_body")
+	f("POST", "/d", "four", "small 206 ")
+	f("POST", "/d", "fives", "small 413 body_too_large")
 }
 
 func summary(e *Explanation) string {

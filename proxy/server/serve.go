@@ -101,15 +101,8 @@ func (s *Server) run(x *proxy.Exchange) (err error) {
 		}
 	}()
 	route := x.Route
-	limit := route.BodyLimit
-	if limit == 0 {
-		limit = x.Snapshot.Limits.BodyBytes
-	}
-	if limit > 0 {
-		if x.Request.Body.Size() > limit {
-			return proxy.ErrBodyTooLarge
-		}
-		x.Request.Body.SetLimit(limit)
+	if err = x.LimitBody(); err != nil {
+		return err
 	}
 	if route.Timeout > 0 {
 		x.Deadline = x.Started + int64(route.Timeout)

@@ -35,7 +35,7 @@ func saveLastGood(s *source, c *config.Config, r *reading) error {
 		return fmt.Errorf("cannot save the last good configuration: %w", err)
 	}
 	g := lastGood{Main: main, Saved: time.Now().UTC(), Files: map[string]string{}, Patterns: map[string][]string{}}
-	for name := range yamlFiles(s.name, c, r) {
+	for _, name := range c.Documents() { // all else that was read may be a secret
 		if file, ok := r.files[filepath.Clean(name)]; ok && file.err == nil {
 			g.Files[absolute(name)] = string(file.data)
 		}
@@ -53,45 +53,6 @@ func saveLastGood(s *source, c *config.Config, r *reading) error {
 		return fmt.Errorf("cannot save the last good configuration: %w", err)
 	}
 	return writeAtomically(filepath.Join(string(c.State), lastGoodFile), text, 0o600)
-}
-
-// yamlFiles are the files that hold YAML of the configuration: the first one, what patterns matched, what the first
-// one includes, and every other file that something of the configuration stands in. All else that was read may be a
-// secret. A file that holds nothing but an include of its own, below the first level, is not told apart from one; it
-// is read from where it was when it is needed.
-func yamlFiles(main string, c *config.Config, r *reading) map[string]bool {
-	files := map[string]bool{main: true}
-	for _, names := range r.globs {
-		for _, name := range names {
-			files[name] = true
-		}
-	}
-	for _, include := range c.Include {
-		if !strings.ContainsAny(include.Text, "*?[") && !c.Substituted(include.Pos) {
-			files[beside(main, include.Text)] = true
-		}
-	}
-	for _, section := range []string{"admin", "state", "log", "limits", "defaults"} {
-		files[c.At(section).File] = true
-	}
-	addFiles(files, c.Listen)
-	addFiles(files, c.Services)
-	addFiles(files, c.Policies)
-	addFiles(files, c.Routes)
-	return files
-}
-
-func addFiles[T any](files map[string]bool, section config.Named[T]) {
-	for i := range section {
-		files[section[i].Pos.File] = true
-	}
-}
-
-func beside(file, name string) string {
-	if filepath.IsAbs(name) {
-		return name
-	}
-	return filepath.Join(filepath.Dir(file), name)
 }
 
 // absolute names a file independently of the folder that the process runs in.

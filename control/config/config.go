@@ -29,6 +29,7 @@ type Config struct {
 	at          map[string]Pos
 	substituted map[Pos]bool
 	files       []string
+	documents   []string
 	patterns    []string
 	now         time.Time // when it was read
 }
@@ -42,6 +43,10 @@ var sections = []string{
 // Files returns what the configuration was read from: the file itself first, then includes and the files that
 // secrets, bodies and certificates came from. A change of any of them is a change of the configuration.
 func (c *Config) Files() []string { return slices.Clone(c.files) }
+
+// Documents returns those of Files that were read as YAML: the file itself first, then what it includes, on every level. All else that was
+// read may be a secret.
+func (c *Config) Documents() []string { return slices.Clone(c.documents) }
 
 // Patterns returns the glob patterns of include, resolved: a new file that matches one is a change, too.
 func (c *Config) Patterns() []string { return slices.Clone(c.patterns) }
@@ -107,6 +112,7 @@ func (c *Config) finish(d *decoder, main string) {
 	c.at, c.substituted, c.now = d.at, d.substituted, d.options.Now()
 	delete(d.files, main)
 	c.files = append([]string{main}, slices.Sorted(maps.Keys(d.files))...)
+	c.documents = append([]string{main}, d.included...)
 	c.patterns = slices.Sorted(maps.Keys(d.patterns))
 }
 

@@ -343,6 +343,10 @@ func TestFiles(t *testing.T) {
 	if got := c.Files(); !slices.Equal(got, want) {
 		t.Errorf("files are %q, want %q", got, want)
 	}
+	want = []string{"testdata/include/main.yaml", "testdata/include/conf.d/a.yaml", "testdata/include/conf.d/b.yaml"}
+	if got := c.Documents(); !slices.Equal(got, want) {
+		t.Errorf("documents are %q, want %q", got, want)
+	}
 	if got := c.Patterns(); !slices.Equal(got, []string{"testdata/include/conf.d/*.yaml"}) {
 		t.Errorf("patterns are %q", got)
 	}

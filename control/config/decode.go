@@ -17,6 +17,7 @@ type decoder struct {
 	at          map[string]Pos  // where each path stands
 	substituted map[Pos]bool    // the values that ${...} went into
 	files       map[string]bool // everything that was read
+	included    []string        // those of them that include names, in the order of reading
 	patterns    map[string]bool // everything that include globbed
 	structs     map[reflect.Type]structInfo
 }

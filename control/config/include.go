@@ -92,6 +92,7 @@ func (in *includer) file(name string, pos Pos, stack []string) {
 		in.report.fail(pos, "include", fmt.Sprintf("cannot read the file: %v", withoutName(err, in.substituted[pos])), "")
 		return
 	}
+	in.included = append(in.included, filepath.Clean(name)) // as it is called among the files
 	tree := parseYAML(name, src, in.report)
 	if tree == nil {
 		return

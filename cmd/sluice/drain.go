@@ -14,12 +14,13 @@ const noticeMax = 2 * time.Second
 // sameSignal is how far apart two signals are that mean one thing: a terminal and a supervisor both pass on Ctrl-C.
 const sameSignal = 250 * time.Millisecond
 
-// closeMax is how long the rest may take once no client is left.
-const closeMax = 3 * time.Second
+// closeMax is how long the rest may take once no client is left: all of it together. Nearly always that is an instant; it is for a slow disk,
+// and for quotas of millions of clients.
+const closeMax = 10 * time.Second
 
 // drain ends the gateway: /readyz fails, a balancer gets a moment to notice, then nothing is accepted any more and
-// what is under way may end within limits.drain. A signal on the way ends the waiting. The error says that something
-// was cut.
+// what is under way may end within limits.drain. A signal on the way ends the waiting for clients, and one after that the waiting for the
+// rest. The error says that something was cut.
 func (g *gateway) drain(signals <-chan os.Signal, first os.Signal) error {
 	g.reloading.Lock()
 	g.over = true
@@ -32,7 +33,11 @@ func (g *gateway) drain(signals <-chan os.Signal, first os.Signal) error {
 
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	go awaitSecond(ctx, cancel, signals)
+	waits := make(chan struct{})
+	go func() {
+		defer close(waits)
+		awaitSecond(ctx, cancel, signals)
+	}()
 	if first != syscall.SIGINT { // somebody at a terminal has no balancer to wait for
 		select {
 		case <-time.After(min(limit/10, noticeMax)):
@@ -42,9 +47,12 @@ func (g *gateway) drain(signals <-chan os.Signal, first os.Signal) error {
 	limited, stop := context.WithTimeout(ctx, limit)
 	defer stop()
 	cut := g.server.Shutdown(limited)
+	cancel()
+	<-waits // it takes no signal any more
 
 	closing, stop := context.WithTimeout(context.Background(), closeMax)
 	defer stop()
+	go awaitSecond(closing, stop, signals)
 	g.close(closing)
 	if cut != nil {
 		slog.Error("ended, but requests were cut", "took", time.Since(begin).String())

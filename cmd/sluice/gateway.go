@@ -501,14 +501,14 @@ func (g *gateway) abandon() {
 	g.close(ctx)
 }
 
-// close ends what is left when no connection of a client is: profiling, the admin API, services, logs.
+// close ends what is left when no connection of a client is, until ctx ends: profiling, the admin API, services, what policies keep, logs.
 func (g *gateway) close(ctx context.Context) {
 	g.profiler.Set(nil)
 	if err := g.admin.Close(ctx); err != nil {
 		slog.Warn("the admin API did not close", "error", err)
 	}
 	if err := g.runtime.Close(ctx); err != nil {
-		slog.Warn("the access log was not written to its end", "error", err)
+		slog.Warn("not everything was written to its end", "error", err)
 	}
 	if err := g.profiler.Close(ctx); err != nil {
 		slog.Warn("a profile was not written to its end", "error", err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -255,6 +256,56 @@ func TestLastGood(t *testing.T) {
 	f(strings.Replace(good, "routes:", "rotues:", 1)) // what is there is broken, too
 	writeFile(t, saved, `{"main":"/other.yaml","files":{"/other.yaml":"version: 1"}}`)
 	f(strings.Replace(good, "routes:", "rotues:", 1)) // another file's
+}
+
+// TestSignalWhileClosing: who has lost patience with what is left, an access log that nobody reads here, does not wait for it.
+func TestSignalWhileClosing(t *testing.T) {
+	t.Parallel()
+	o := newTestOrigin(t)
+	pipe := filepath.Join(t.TempDir(), "access.log")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := os.OpenFile(pipe, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	raw, err := reader.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Control(func(fd uintptr) {
+		for err == nil { // until it is full
+			_, err = syscall.Write(int(fd), make([]byte, 4096))
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if !errors.Is(err, syscall.EAGAIN) {
+		t.Fatal(err)
+	}
+	p := launch(t, "run", "-c", o.configured(t, "log: { access: { to: "+pipe+" } }\nlimits: { drain: 1s }\n"))
+	if status, body := get("http://" + p.address("web") + "/items/1"); status != 200 {
+		t.Fatalf("%d %s", status, body)
+	}
+	begin := time.Now()
+	for ended := false; !ended; {
+		if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			t.Fatal(err)
+		}
+		select {
+		case <-p.done:
+			ended = true
+		case <-time.After(20 * time.Millisecond):
+			if time.Since(begin) > patience {
+				t.Fatal("the process does not end")
+			}
+		}
+	}
+	if !strings.Contains(p.log(), "in time: context canceled") {
+		t.Error("the process did not end by the signal")
+	}
 }
 
 func TestProxyCommand(t *testing.T) {

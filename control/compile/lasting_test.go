@@ -1,10 +1,14 @@
 package compile
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // TestUnreadyModes: what an enforcing policy misses keeps traffic away, as it has closed its routes. What one misses that is tried out, or
@@ -47,4 +51,43 @@ routes: { a: { match: /a, use: [key, { %s, mode: %s } }], respond: { status: 204
 	f("rate_limit: { allow: 1/s, across: redis, if_store_down: deny")
 	f("quota: { allow: 5/day")
 	f("api_key: { consumers: partners, header: X-Other")
+}
+
+// endsBy is a lasting thing whose Stop is what it holds.
+type endsBy func()
+
+func (endsBy) Start()  {}
+func (f endsBy) Stop() { f() }
+
+// TestClose: what lasts is stopped side by side, and waited for, but no longer than there is time.
+func TestClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := New(Options{})
+		other, written := make(chan struct{}), false
+		r.lasting = map[string]lasting{
+			"one":     endsBy(func() { close(other) }),
+			"another": endsBy(func() { <-other }),
+			"slow":    endsBy(func() { time.Sleep(2 * time.Second); written = true }),
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		if err := r.Close(ctx); err != nil || !written {
+			t.Errorf("what could be written in time was: %v, %v", written, err)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		r := New(Options{})
+		never, written := make(chan struct{}), false
+		r.lasting = map[string]lasting{
+			"stuck": endsBy(func() { <-never }),
+			"slow":  endsBy(func() { time.Sleep(2 * time.Second); written = true }),
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		began := time.Now()
+		if err := r.Close(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 3*time.Second || !written {
+			t.Errorf("after %v: %v; what could be written was: %v", time.Since(began), err, written)
+		}
+		close(never)
+	})
 }

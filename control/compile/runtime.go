@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -365,7 +366,8 @@ func (r *Runtime) ReopenLogs() error {
 	return log.reopen() // which may wait for the disk; a log that is closed meanwhile says so
 }
 
-// Close retires everything and writes out what the access log holds.
+// Close retires everything, and writes out what quotas, stored consumers and access logs hold: side by side, so that one that is stuck keeps no
+// other from it. It gives up when ctx ends: the error says what was late, which goes on until the process is gone.
 func (r *Runtime) Close(ctx context.Context) error {
 	r.mu.Lock()
 	services, used, logs := r.services, r.cache, []*accessLog{r.log}
@@ -378,21 +380,57 @@ func (r *Runtime) Close(ctx context.Context) error {
 	r.members = nil
 	r.services, r.tls, r.log, r.retiring, r.cache, r.lasting = map[string]*service{}, nil, nil, nil, nil, nil
 	r.mu.Unlock()
-	if used != nil {
-		used.Store.Close()
+	var all []ending
+	for _, log := range logs {
+		all = append(all, begin("the access log", func() error { return log.close(ctx) }))
 	}
-	stopLasting(stopped, nil)
+	for _, t := range stopped {
+		all = append(all, begin("what policies keep", ends(t.Stop)))
+	}
 	if members != nil {
-		members.end()
+		all = append(all, begin(members.String(), ends(members.end)))
 	}
-	for _, s := range services {
-		s.retire()
+	for name, s := range services {
+		all = append(all, begin("the service "+name, ends(s.retire)))
+	}
+	if used != nil {
+		all = append(all, begin("the cache", ends(used.Store.Close)))
 	}
 	var err error
-	for _, log := range logs {
-		err = errors.Join(err, log.close(ctx))
+	for _, e := range all {
+		err = errors.Join(err, e.wait(ctx))
 	}
 	return err
+}
+
+// ending is something that ends beside others.
+type ending struct {
+	what string
+	done chan error
+}
+
+func begin(what string, end func() error) ending {
+	e := ending{what, make(chan error, 1)} // nobody may wait for it any more
+	go func() { e.done <- end() }()
+	return e
+}
+
+// ends makes of what cannot fail what begin takes.
+func ends(f func()) func() error { return func() error { f(); return nil } }
+
+// wait returns what came of it, or an error when ctx ends before.
+func (e ending) wait(ctx context.Context) error {
+	select {
+	case err := <-e.done:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-e.done: // it has ended while others were waited for
+		return err
+	default:
+		return fmt.Errorf("%s did not end in time: %w", e.what, ctx.Err())
+	}
 }
 
 func limits(c *config.Config) proxy.Limits {

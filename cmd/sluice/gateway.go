@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"runtime/debug"
 	"sync"
@@ -323,6 +324,18 @@ func (g *gateway) settle(wanted []want, opened map[place]opened, plan *compile.P
 			slog.Info("stopped listening", "address", p.String())
 		}
 	}
+	g.forgetClosed()
+}
+
+// forgetClosed lets go of the UDP sockets whose last connection has ended.
+func (g *gateway) forgetClosed() {
+	maps.DeleteFunc(g.leaving, func(_ place, p *server.Packets) bool {
+		if !p.Reclaim() {
+			return true
+		}
+		p.Drop()
+		return false
+	})
 }
 
 // settlePackets begins to serve the UDP socket beside a place, or ends it.

@@ -141,6 +141,11 @@ routes:
 	})
 	reload(g, "[h1, h3]", "six")
 	newClient3(t).get(address, "/ping", "six")
+	g.reloading.Lock()
+	defer g.reloading.Unlock()
+	if n := len(g.leaving); n != 0 {
+		t.Errorf("%d sockets that are closed are kept", n)
+	}
 }
 
 // TestH3Process runs the binary: h3 on the port that the kernel chose, a certificate that is replaced, metrics, and a drain.

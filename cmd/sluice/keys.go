@@ -9,11 +9,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"strings"
 
 	"golang.org/x/term"
 
+	"sluice/control/compile"
+	"sluice/control/config"
 	"sluice/proxy/auth/consumer"
 )
 
@@ -42,12 +43,9 @@ func (newKeyCommand) Help() string {
 		"sluice keys new --prefix sk_acme\nsluice keys new --prefix sk_acme --pepper /etc/sluice/pepper")
 }
 
-// prefixes are what the configuration accepts.
-var prefixes = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,32}$`)
-
 func (c *newKeyCommand) Run(t *terminal) error {
-	if !prefixes.MatchString(c.Prefix) {
-		return errors.New("--prefix wants 1 to 32 letters, digits, _ . or -")
+	if why := config.CheckKeyPrefix(c.Prefix); why != "" {
+		return errors.New("--prefix " + why)
 	}
 	key := consumer.NewKey(c.Prefix)
 	hash, err := c.hash(key)
@@ -56,9 +54,6 @@ func (c *newKeyCommand) Run(t *terminal) error {
 	}
 	return t.write(fmt.Sprintf("%s\n- { hash: %q, prefix: %s }\n", key, hash, c.Prefix))
 }
-
-// pepperBytesMax is more than any secret has.
-const pepperBytesMax = 64 << 10
 
 // hash returns what the configuration has in the place of a key.
 func (p pepperFlag) hash(key string) (string, error) {
@@ -70,13 +65,16 @@ func (p pepperFlag) hash(key string) (string, error) {
 		return "", fmt.Errorf("cannot read the pepper: %w", err)
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, pepperBytesMax))
+	text, err := io.ReadAll(io.LimitReader(f, config.SecretFileBytesMax+1))
 	if err != nil {
 		return "", fmt.Errorf("cannot read the pepper: %w", err)
 	}
+	if len(text) > config.SecretFileBytesMax {
+		return "", fmt.Errorf("the file of the pepper is longer than %d bytes, which no configuration reads", config.SecretFileBytesMax)
+	}
 	pepper := strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r") // as ${file:...} does
-	if len(pepper) < 16 {
-		return "", errors.New("the pepper is shorter than 16 bytes, which no configuration may have")
+	if len(pepper) < config.PepperBytesMin {
+		return "", fmt.Errorf("the pepper is shorter than %d bytes, which no configuration may have", config.PepperBytesMin)
 	}
 	h := hmac.New(sha256.New, []byte(pepper))
 	h.Write([]byte(key))
@@ -93,7 +91,7 @@ func (hashKeyCommand) Help() string {
 }
 
 func (c *hashKeyCommand) Run(t *terminal) error {
-	key, err := readSecret(t, "Key: ")
+	key, err := readSecret(t, "Key: ", consumer.KeyBytesMax)
 	if err != nil {
 		return err
 	}
@@ -115,23 +113,20 @@ func (passwordCommand) Help() string {
 }
 
 func (*passwordCommand) Run(t *terminal) error {
-	password, err := readSecret(t, "Password: ")
+	password, err := readSecret(t, "Password: ", compile.PasswordBytesMax)
 	if err != nil {
 		return err
 	}
-	if len(password) < 8 {
-		return errors.New("a password has at least 8 characters")
+	if len(password) < compile.PasswordBytesMin {
+		return fmt.Errorf("a password has at least %d characters", compile.PasswordBytesMin)
 	}
 	var salt [16]byte
 	rand.Read(salt[:]) // it never fails: see crypto/rand.Read
 	return t.write(consumer.NewArgon2([]byte(password), salt[:]).String() + "\n")
 }
 
-// secretBytesMax is what fits in a request: the gateway would not accept a longer one.
-const secretBytesMax = 512
-
-// readSecret reads a line. A terminal does not show what is typed.
-func readSecret(t *terminal, prompt string) (string, error) {
+// readSecret reads a line of at most so many bytes: the gateway would not accept a longer one. A terminal does not show what is typed.
+func readSecret(t *terminal, prompt string, bytesMax int) (string, error) {
 	var text []byte
 	var err error
 	if isTerminal(os.Stdin) {
@@ -139,7 +134,7 @@ func readSecret(t *terminal, prompt string) (string, error) {
 		text, err = term.ReadPassword(int(os.Stdin.Fd()))
 		t.note("")
 	} else {
-		text, err = bufio.NewReader(io.LimitReader(os.Stdin, secretBytesMax+2)).ReadBytes('\n')
+		text, err = bufio.NewReader(io.LimitReader(os.Stdin, int64(bytesMax)+2)).ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
 			err = nil // a last line without an end is one
 		}
@@ -151,8 +146,8 @@ func readSecret(t *terminal, prompt string) (string, error) {
 	switch {
 	case secret == "":
 		return "", errors.New("standard input is empty")
-	case len(secret) > secretBytesMax:
-		return "", fmt.Errorf("it is longer than %d bytes", secretBytesMax)
+	case len(secret) > bytesMax:
+		return "", fmt.Errorf("it is longer than %d bytes", bytesMax)
 	case strings.ContainsFunc(secret, func(c rune) bool { return c < ' ' || c == 0x7f }):
 		return "", errors.New("it holds a control character, which no request can")
 	}

@@ -14,6 +14,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"sluice/control/config"
+	"sluice/proxy/auth/consumer"
 )
 
 // piped runs the binary with something on its standard input.
@@ -57,12 +60,14 @@ func TestKeysCommands(t *testing.T) {
 		}
 	}
 	f("", "keys new --prefix a/b", 1, "--prefix wants")
+	long := writeFile(t, filepath.Join(dir, "long"), strings.Repeat("0", config.SecretFileBytesMax+1))
+	f("", "keys new --pepper "+long, 1, "longer than 65536 bytes")
 	f("", "keys new --pepper "+short, 1, "shorter than 16 bytes")
 	f("", "keys new --pepper "+dir+"/none", 1, "no such file")
 	f("", "keys hash", 1, "standard input is empty")
 	f("a\x00b", "keys hash", 1, "control character")
-	f(strings.Repeat("a", secretBytesMax+1), "keys hash", 1, "longer than 512 bytes")
-	f(strings.Repeat("a", secretBytesMax), "keys hash", 0, "sha256:")
+	f(strings.Repeat("a", consumer.KeyBytesMax+1), "keys hash", 1, "longer than 512 bytes")
+	f(strings.Repeat("a", consumer.KeyBytesMax), "keys hash", 0, "sha256:")
 	f("short\r\nmore", "keys hash", 0, fmt.Sprintf("sha256:%x\n", sha256.Sum256([]byte("short"))))
 	f("short", "keys hash", 0, "The key is short")
 	f("1234567", "keys password", 1, "at least 8 characters")

@@ -19,13 +19,12 @@ import (
 )
 
 type profileCommand struct {
-	Kinds     []string      `arg:"" optional:"" name:"kind" help:"What to fetch: cpu, heap, allocs, mutex, block, goroutine, trace; all of them by default."`
-	Admin     string        `default:"http://127.0.0.1:9180" placeholder:"ADDR" help:"The admin address of the gateway: host:port, http(s)://host:port or unix:/path (${default})."`
-	TokenFile string        `placeholder:"FILE" help:"The file that holds the admin token, - for the standard input; without it, the variable SLUICE_ADMIN_TOKEN counts."`
-	For       time.Duration `default:"10s" placeholder:"TIME" help:"How long cpu, mutex, block and trace are taken (${default}; a trace 5s at most)."`
-	Out       string        `short:"o" default:"." placeholder:"PATH" help:"The folder to write to, or the file if one kind is fetched (${default})."`
-	Recent    bool          `help:"Fetch the last profiles that continuous profiling has taken, captures included, instead of taking some."`
-	Count     int           `default:"1" placeholder:"N" help:"With --recent: how many of each kind (${default})."`
+	Kinds []string `arg:"" optional:"" name:"kind" help:"What to fetch: cpu, heap, allocs, mutex, block, goroutine, trace; all of them by default."`
+	reach
+	For    time.Duration `default:"10s" placeholder:"TIME" help:"How long cpu, mutex, block and trace are taken (${default}; a trace 5s at most)."`
+	Out    string        `short:"o" default:"." placeholder:"PATH" help:"The folder to write to, or the file if one kind is fetched (${default})."`
+	Recent bool          `help:"Fetch the last profiles that continuous profiling has taken, captures included, instead of taking some."`
+	Count  int           `default:"1" placeholder:"N" help:"With --recent: how many of each kind (${default})."`
 }
 
 func (profileCommand) Help() string {

@@ -220,8 +220,8 @@ func (m *Members) RevokeKey(group, name, id string, w Wanted, now time.Time) (Co
 
 // Bounds of passwords: those that can be shown in a request, and of which not all can be tried.
 const (
-	passwordBytesMin = 8
-	passwordBytesMax = 512
+	PasswordBytesMin = 8
+	PasswordBytesMax = 512
 )
 
 // AddPassword hashes a password; without one it makes one, which is returned here and kept nowhere.
@@ -235,8 +235,8 @@ func (m *Members) AddPassword(group, name string, w Wanted, n NewCredential, now
 		password = consumer.RandomText()
 		sum := sha256.Sum256([]byte(password))
 		made.Sum = sum[:]
-	case len(given) < passwordBytesMin || len(given) > passwordBytesMax:
-		return info, "", "", &FieldError{"password", fmt.Sprintf("wants %d to %d bytes", passwordBytesMin, passwordBytesMax)}
+	case len(given) < PasswordBytesMin || len(given) > PasswordBytesMax:
+		return info, "", "", &FieldError{"password", fmt.Sprintf("wants %d to %d bytes", PasswordBytesMin, PasswordBytesMax)}
 	case strings.ContainsFunc(given, func(c rune) bool { return c < ' ' || c == 0x7f }):
 		return info, "", "", &FieldError{"password", "holds a control character, which no request can"}
 	default:

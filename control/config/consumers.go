@@ -265,17 +265,19 @@ func (r *ConsumerRequirement) Scopes() [][]string {
 }
 
 const (
-	labelsMax      = 32
-	consumerText   = 256 // bytes of a plan or a label
-	secretsMax     = 16  // keys, or passwords, of one consumer
-	scopesMax      = 64
-	scopeBytesMax  = 128
-	pepperBytesMin = 16
+	labelsMax     = 32
+	consumerText  = 256 // bytes of a plan or a label
+	secretsMax    = 16  // keys, or passwords, of one consumer
+	scopesMax     = 64
+	scopeBytesMax = 128
 	// expiresSoon is how long before a key ends the configuration is warned about.
 	expiresSoon = 30 * 24 * time.Hour
 	// argon2MemoryLow is what OWASP calls the least, in KiB.
 	argon2MemoryLow = 7 << 10
 )
+
+// PepperBytesMin is what the pepper of keys has at least.
+const PepperBytesMin = 16
 
 var keyPrefix = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,32}$`)
 
@@ -443,8 +445,8 @@ func (v *validator) apiKey(a *APIKey, path string) {
 		}
 	}
 	switch pepper := a.Pepper.Reveal(); {
-	case pepper != "" && len(pepper) < pepperBytesMin:
-		v.fail(path+".pepper", fmt.Sprintf("is shorter than %d bytes", pepperBytesMin), "openssl rand -hex 32")
+	case pepper != "" && len(pepper) < PepperBytesMin:
+		v.fail(path+".pepper", fmt.Sprintf("is shorter than %d bytes", PepperBytesMin), "openssl rand -hex 32")
 	case pepper == "" && keyed && !v.report.touched[path+".pepper"]:
 		v.fail(path, "keys of "+strconv.Quote(a.Consumers.Text)+" are hashed with a pepper (hmac-sha256), and there is none", "pepper: ${file:...}")
 	}

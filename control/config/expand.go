@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// secretFileBytesMax bounds what ${file:...} reads.
-const secretFileBytesMax = 64 << 10
+// SecretFileBytesMax bounds what ${file:...} reads: a larger file is an error.
+const SecretFileBytesMax = 64 << 10
 
 // part is a piece of a scalar: as written, or put in for ${...}.
 type part struct {
@@ -104,7 +104,7 @@ func (d *decoder) secretFile(n *node, path, file string) (string, bool) {
 		d.report.fail(n.pos, path, fmt.Sprintf("cannot read the secret: %v", err), "")
 		return "", false
 	}
-	if len(content) > secretFileBytesMax {
+	if len(content) > SecretFileBytesMax {
 		d.report.fail(n.pos, path, fmt.Sprintf("the secret file %s has %d bytes, more than the limit of 64 KiB", name, len(content)), "")
 		return "", false
 	}

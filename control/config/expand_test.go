@@ -19,7 +19,7 @@ func TestExpand(t *testing.T) {
 			case "/run/two":
 				return []byte("two\n\n"), nil
 			case "conf/big":
-				return make([]byte, secretFileBytesMax+1), nil
+				return make([]byte, SecretFileBytesMax+1), nil
 			}
 			return nil, errors.New("no such file")
 		},

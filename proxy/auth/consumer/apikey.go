@@ -19,8 +19,8 @@ import (
 
 var ampersand, equals, space = []byte("&"), []byte("="), []byte(" ")
 
-// keyBytesMax is longer than any key that is handed out.
-const keyBytesMax = 512
+// KeyBytesMax is longer than any key that is handed out.
+const KeyBytesMax = 512
 
 // KeyOptions say where a key is and what it has to allow.
 type KeyOptions struct {
@@ -96,7 +96,7 @@ func (g *APIKey) Check(x *proxy.Exchange) error {
 // bits of a hash, at the most. To get nearer to a key with it he would have to choose keys by how their SHA-256 begins, and when he knows
 // all of the hash he still has to find what hashes to it, which is what the hash is for. The key itself is compared with nothing.
 func (g *APIKey) find(key []byte) *credential {
-	if len(key) > keyBytesMax {
+	if len(key) > KeyBytesMax {
 		return nil
 	}
 	group := g.options.Group

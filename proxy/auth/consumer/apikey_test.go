@@ -35,7 +35,7 @@ func TestAPIKey(t *testing.T) {
 	f(header, "", []string{"Authorization", "Bearer sk_acme_new"}, ErrNoKey, "")
 	f(header, "X-Api-Key=sk_acme_new", nil, ErrNoKey, "")
 	f(header, "", []string{"X-Api-Key", "sk_acme_gone"}, errKeyExpired, "")
-	for _, wrong := range []string{"sk_acme_ne", "sk_acme_new ", "SK_ACME_NEW", "sk_acme_new, sk_acme_new", strings.Repeat("k", keyBytesMax+1)} {
+	for _, wrong := range []string{"sk_acme_ne", "sk_acme_new ", "SK_ACME_NEW", "sk_acme_new, sk_acme_new", strings.Repeat("k", KeyBytesMax+1)} {
 		f(header, "", []string{"X-Api-Key", wrong}, ErrKey, "")
 	}
 	f(header, "", []string{"X-Api-Key", "sk_acme_new", "X-Api-Key", "sk_acme_new"}, nil, "acme")

@@ -26,7 +26,7 @@ type Metrics struct {
 // computed is a metric whose samples others compute when they are asked for.
 type computed struct {
 	name, help string
-	samples    iter.Seq2[string, float64]
+	samples    func(*readings) iter.Seq2[string, float64]
 }
 
 // New returns metrics without a route or service.
@@ -84,6 +84,10 @@ func (m *Metrics) ForgetServices(names ...string) {
 // goroutine of the scrape, by several scrapes at once if need be, and must not call back into m. A name that is
 // not fit for a metric, or taken, is a BUG and panics.
 func (m *Metrics) Func(name, help string, samples iter.Seq2[string, float64]) {
+	m.add(name, help, func(*readings) iter.Seq2[string, float64] { return samples })
+}
+
+func (m *Metrics) add(name, help string, samples func(*readings) iter.Seq2[string, float64]) {
 	if err := checkName(name); err != nil {
 		panic("BUG: " + err.Error())
 	}
@@ -95,6 +99,30 @@ func (m *Metrics) Func(name, help string, samples iter.Seq2[string, float64]) {
 	}
 	m.funcs = slices.Insert(m.funcs, at, computed{name: name, help: help, samples: samples})
 }
+
+// Group is metrics that are computed from the same thing, which is read once for each scrape and not once for each of them.
+type Group[T any] struct {
+	metrics *Metrics
+	read    func() T
+}
+
+// NewGroup returns a group in m that has no metrics yet. read is called as the samples of Metrics.Func are.
+func NewGroup[T any](m *Metrics, read func() T) *Group[T] { return &Group[T]{m, read} }
+
+// Func is Metrics.Func for samples of what the group has read. Others are shown the same, so that samples must not change it.
+func (g *Group[T]) Func(name, help string, samples func(T) iter.Seq2[string, float64]) {
+	g.metrics.add(name, help, func(r *readings) iter.Seq2[string, float64] {
+		seen, ok := r.of[g].(*T)
+		if !ok {
+			seen = new(g.read())
+			r.of[g] = seen
+		}
+		return samples(*seen)
+	})
+}
+
+// readings are what the groups have read for one scrape. One goroutine uses them.
+type readings struct{ of map[any]any }
 
 // Value is what Func takes for a metric with one series and no labels.
 func Value(f func() float64) iter.Seq2[string, float64] {
@@ -150,13 +178,14 @@ func (m *Metrics) write(w io.Writer) {
 	writeRoutes(e, routes)
 	writeServices(e, services)
 	writePassages(e, m.sortedPassages())
+	once := &readings{of: map[any]any{}}
 	for _, f := range funcs {
 		kind := "gauge"
 		if strings.HasSuffix(f.name, "_total") {
 			kind = "counter"
 		}
 		e.family(f.name, kind, f.help)
-		for labels, value := range f.samples {
+		for labels, value := range f.samples(once) {
 			e.float(f.name, labels, value)
 		}
 	}

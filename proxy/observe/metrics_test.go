@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"regexp"
 	"strconv"
 	"strings"
@@ -271,6 +272,29 @@ func TestCheckName(t *testing.T) {
 	f("sluice_pool{a=\"b\"}", false)
 	f("sluice_pool_bytes_read", false)
 	f("sluice_pool_seconds_waited_total", false)
+}
+
+// TestGroup: metrics of a group stand at their places among all others, and show what was read once.
+func TestGroup(t *testing.T) {
+	m := New()
+	reads := 0
+	g := NewGroup(m, func() int { reads++; return reads })
+	show := func(n int) iter.Seq2[string, float64] { return Value(func() float64 { return float64(n) }) }
+	g.Func("sluice_c", "Last.", show)
+	g.Func("sluice_a_total", "First.", show)
+	m.Func("sluice_b", "Between.", Value(func() float64 { return 7 }))
+	for n := 1; n <= 2; n++ {
+		var b strings.Builder
+		if err := m.WritePrometheus(&b); err != nil {
+			t.Fatal(err)
+		}
+		want := fmt.Sprintf("# HELP sluice_a_total First.\n# TYPE sluice_a_total counter\nsluice_a_total %d\n"+
+			"# HELP sluice_b Between.\n# TYPE sluice_b gauge\nsluice_b 7\n"+
+			"# HELP sluice_c Last.\n# TYPE sluice_c gauge\nsluice_c %d\n", n, n)
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("want\n%s\nin\n%s", want, b.String())
+		}
+	}
 }
 
 func TestFuncBugs(t *testing.T) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"sluice/proxy/cache"
 	"sluice/proxy/cache/store"
 	"sluice/proxy/observe"
+	"sluice/proxy/upstream"
 	"sluice/proxy/wire"
 )
 
@@ -60,4 +62,37 @@ func TestCacheMetrics(t *testing.T) {
 	f("sluice_cache_purge_overflows_total 0\n")
 	f("# TYPE sluice_cache_evictions_total counter\n")
 	f("# TYPE sluice_cache_entries gauge\n")
+}
+
+// TestScrapeReadsOnce: what costs something is read once for all metrics that show it, and anew for the next scrape.
+func TestScrapeReadsOnce(t *testing.T) {
+	s := store.New(2<<20, wire.Now)
+	defer s.Close()
+	c := cache.New(s)
+	m := observe.New()
+	caches, limits, services := 0, 0, 0
+	registerCache(m, func() *cache.Cache { caches++; return c })
+	registerLimits(m, func() []seenLimit { limits++; return []seenLimit{{name: "fair-use", allowed: uint64(limits)}} })
+	registerEndpoints(m, func() []upstream.Status {
+		services++
+		return []upstream.Status{{Name: "origin", Endpoints: []upstream.EndpointStatus{{Address: "127.0.0.1:1", Open: services}}}}
+	})
+	for n := 1; n <= 2; n++ {
+		var b bytes.Buffer
+		if err := m.WritePrometheus(&b); err != nil {
+			t.Fatal(err)
+		}
+		if caches != n || limits != n || services != n {
+			t.Errorf("%d scrapes read the cache %d times, limits %d times, services %d times", n, caches, limits, services)
+		}
+		for _, want := range []string{
+			fmt.Sprintf("\nsluice_limit_requests_total{policy=\"fair-use\",result=\"allowed\"} %d\n", n),
+			fmt.Sprintf("\nsluice_upstream_connections{service=\"origin\",endpoint=\"127.0.0.1:1\",state=\"open\"} %d\n", n),
+			"\nsluice_limit_keys{policy=\"fair-use\"} 0\n",
+		} {
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("there is no %q in\n%s", want, b.String())
+			}
+		}
+	}
 }

@@ -25,9 +25,10 @@
 //  4. Lent bodies are gated: when an exchange finishes, the edge stops reads of its request body, interrupts and
 //     joins the one in flight. A late reader never sees the next request's bytes.
 //  5. Retry only while no response head was accepted, the request body can be sent again, and the method is
-//     idempotent or no byte was written.
-//  6. One recover at each edge goroutine and in Go: a panic is a bug, is counted, answers 500, and never takes
-//     another request with it.
+//     idempotent, no byte was written, or the peer says that it has processed nothing.
+//  6. A panic is a bug, and never takes another request with it. It is caught and counted (Caught) at the top of the
+//     goroutines of the edges, their accept loops included, of connections to origins, and of Go. A request that has no
+//     answer yet is answered 500; a connection that cannot go on is closed; what serves many goes on.
 //
 // Heads are wire.Head, an index over the received bytes, and not fasthttp's header types: package wire says why
 // and what the difference costs.

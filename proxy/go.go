@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync/atomic"
+
+	"sluice/proxy/wire"
 )
 
 // Panics counts the bugs that a recover caught.
@@ -26,6 +28,8 @@ func (x *Exchange) Go(f func()) {
 
 // Wait waits for the goroutines started with Go.
 func (x *Exchange) Wait() { x.background.Wait() }
+
+func init() { wire.OnPanic = Caught }
 
 // Caught counts and logs a recovered panic.
 func Caught(p any) {

@@ -948,3 +948,67 @@ func TestH2DialPanic(t *testing.T) {
 	}
 	expect(t, s, "GET", "/", "", "200 fine")
 }
+
+// muteConn is a connection on which only the preface can be written, for a bug.
+type muteConn struct {
+	net.Conn
+	greeted bool
+}
+
+func (c *muteConn) Write(p []byte) (int, error) {
+	if c.greeted {
+		panic("a bug of the test in a connection")
+	}
+	c.greeted = true
+	return c.Conn.Write(p)
+}
+
+// TestH2WritePanic: a bug while something is written is counted, ends the connection, and is gone with the next one.
+func TestH2WritePanic(t *testing.T) {
+	to := h2Origin(t, each(func(o *h2origin, id uint32) { o.answer(id, "fine") }))
+	var dialled []net.Conn // by one after the other
+	s := testService(t, func(o *Options) {
+		o.MaxConns = 1
+		o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			c, err := new(net.Dialer).DialContext(ctx, network, address)
+			dialled = append(dialled, c)
+			if err != nil || len(dialled) > 1 {
+				return c, err
+			}
+			return &muteConn{Conn: c}, nil
+		}
+	}, to)
+	before := proxy.Panics.Load()
+	// The settings are acknowledged before the request is written or after: it comes over the next connection, or has failed.
+	x := newExchange("GET", "/", "")
+	if got, err := serve(s, x); err != nil && code(err) != "upstream_closed" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	end(x)
+	if n := proxy.Panics.Load() - before; n != 1 {
+		t.Errorf("%d bugs were counted, want 1", n)
+	}
+	expect(t, s, "GET", "/", "", "200 fine")
+}
+
+// TestH2CheckPanic: so is one while a connection is asked whether it lives.
+func TestH2CheckPanic(t *testing.T) {
+	e := new(endpoint)
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	p := &h2pool{endpoint: e}
+	c := &h2conn{nc: ours, endpoint: e, pool: p} // without its timer
+	c.framer = frames.NewFramer((*h2out)(c), ours)
+	p.conns = append(p.conns, c)
+	before := proxy.Panics.Load()
+	c.checkAlive()
+	if n := proxy.Panics.Load() - before; n != 1 {
+		t.Errorf("%d bugs were counted, want 1", n)
+	}
+	if err := ours.SetDeadline(time.Time{}); err == nil {
+		t.Error("the connection is not closed")
+	}
+	if len(p.conns) > 0 {
+		t.Error("the connection is still in the pool")
+	}
+}

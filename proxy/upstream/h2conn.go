@@ -138,13 +138,20 @@ func (c *h2conn) checkEvery() time.Duration {
 
 // checkAlive finds out whether an origin that is silent with streams open is still there.
 func (c *h2conn) checkAlive() {
+	defer c.caught()
+	if c.isDead() {
+		c.fail(errTimeout.With(errSilent))
+	}
+}
+
+// isDead asks a silent origin, and reports whether it has left that unanswered for too long. It sets the time for the next look.
+func (c *h2conn) isDead() (dead bool) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.err != nil {
-		c.mu.Unlock()
-		return
+		return false
 	}
 	now, half := wire.Now(), int64(c.endpoint.options.Idle)/2
-	dead := false
 	if len(c.streams) > 0 && now-c.heard >= half {
 		switch {
 		case c.pinged == 0:
@@ -155,9 +162,15 @@ func (c *h2conn) checkAlive() {
 		}
 	}
 	c.check.Reset(c.checkEvery())
-	c.mu.Unlock()
-	if dead {
-		c.fail(errTimeout.With(errSilent))
+	return dead
+}
+
+// caught is deferred at the top of the goroutines beside the one that reads: that one finds the connection closed, and fails it.
+func (c *h2conn) caught() {
+	if p := recover(); p != nil {
+		proxy.Caught(p)
+		_ = c.nc.Close()
+		c.pool.leave(c)
 	}
 }
 
@@ -183,6 +196,7 @@ func signal(ch chan struct{}) {
 
 // write is the goroutine that writes. What many streams have to say goes out together.
 func (c *h2conn) write() {
+	defer c.caught()
 	var spare []byte
 	for range c.wake {
 		for {

@@ -189,8 +189,19 @@ func (p *Parking) run() {
 		}
 		for _, e := range events[:max(n, 0)] {
 			if c := p.remove(int(e.Fd), nil); c != nil {
-				p.resume(c)
+				p.handBack(c)
 			}
 		}
 	}
+}
+
+// handBack resumes a connection, which is closed if that panics: nobody has it then.
+func (p *Parking) handBack(c *Conn) {
+	defer func() {
+		if bug := recover(); bug != nil {
+			OnPanic(bug)
+			_ = c.Close()
+		}
+	}()
+	p.resume(c)
 }

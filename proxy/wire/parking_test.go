@@ -167,3 +167,42 @@ func TestParkingRace(t *testing.T) {
 		t.Errorf("parked %d times, back %d times, %d left", times, got, p.Len())
 	}
 }
+
+// TestParkingPanic: a bug in who resumes a connection closes that one, and others come back.
+func TestParkingPanic(t *testing.T) {
+	bugs := caught(t)
+	back := make(chan *Conn, 1)
+	var broken *Conn
+	p, err := NewParking(func(c *Conn) {
+		if c == broken {
+			panic("a bug of the test")
+		}
+		back <- c
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	l := &lot{Parking: p, back: back}
+	ours, theirs := tcpPair(t)
+	broken = NewConn(ours, nil)
+	if !p.Park(broken) {
+		t.Fatal("there was no room")
+	}
+	if _, err := theirs.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-bugs:
+	case <-time.After(patience):
+		t.Fatal("no bug was told")
+	}
+	c, theirs := l.park(t)
+	if _, err := theirs.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	l.returns(t, c)
+	if err := ours.SetDeadline(time.Time{}); err == nil {
+		t.Error("the connection is not closed")
+	}
+}

@@ -142,11 +142,26 @@ func (s *Sweeper) sweep(list int, now int64) {
 		if n == 0 {
 			return
 		}
-		for _, c := range batch[:n] {
-			c.sweep(now)
-		}
+		sweepAll(batch[:n], now)
 	}
 }
+
+// sweepAll looks at connections. A panic over one of them is a bug, and keeps nobody from looking at the others.
+func sweepAll(conns []*Conn, now int64) {
+	i := 0
+	defer func() {
+		if p := recover(); p != nil {
+			OnPanic(p)
+			sweepAll(conns[i+1:], now)
+		}
+	}()
+	for ; i < len(conns); i++ {
+		conns[i].sweep(now)
+	}
+}
+
+// OnPanic is told of each panic that a Sweeper or a Parking has caught, by any goroutine. Package proxy counts them.
+var OnPanic = func(p any) { panic(p) }
 
 func (c *Conn) sweep(now int64) {
 	c.verify()

@@ -180,3 +180,29 @@ func TestWatchReset(t *testing.T) {
 		t.Fatal("the sweeper goes on looking")
 	}
 }
+
+// caught returns what OnPanic is told for the length of a test.
+func caught(t *testing.T) chan any {
+	t.Helper()
+	bugs, before := make(chan any, 10), OnPanic
+	OnPanic = func(p any) { bugs <- p }
+	t.Cleanup(func() { OnPanic = before })
+	return bugs
+}
+
+// TestSweepPanic: a bug over one connection keeps nobody from looking at the others.
+func TestSweepPanic(t *testing.T) {
+	bugs := caught(t)
+	broken := new(Conn) // there is nothing that could be ended
+	broken.Arm(1)
+	ours, _ := tcpPair(t)
+	fine := NewConn(ours, nil)
+	fine.Arm(1)
+	sweepAll([]*Conn{broken, fine}, 2)
+	if len(bugs) != 1 {
+		t.Errorf("%d bugs were told, want 1", len(bugs))
+	}
+	if fine.Kicked() != Expired {
+		t.Error("the other connection was not looked at")
+	}
+}

@@ -2,16 +2,16 @@
 //
 //	options.go     what can be asked for; preset.go: versions, suites and key exchanges
 //	terminator.go  Open, Config, Run
-//	check.go       everything that is wrong with options, without using them
+//	check.go       everything that is wrong with options, without using them; problem.go: one thing that is
 //	pair.go        a certificate with its key; selfsigned.go: one for development
-//	folder.go      which files of a folder are pairs
+//	folder.go      which files of a folder are pairs; file.go: reading one of a bounded size
 //	ordered.go     certificates that are ordered: see package acme
 //	stapling.go    OCSP answers along with certificates: see package ocsp
 //	store.go       all pairs of a set, and the table that is made of them
 //	table.go       which certificate is for whom
 //	watch.go       reading files again when they change
 //	tickets.go     the keys of session tickets
-//	hello.go       what a client says first, for those who do not end TLS
+//	hello.go       what a client says first, for those who do not end TLS; ja4.go: its fingerprint
 //	clientcert.go  authorities of clients; crl.go: what these have revoked; namerules.go: which names they are for
 //	ech.go         keys with which clients encrypt the name that they ask for; echkey.go: one of them
 //

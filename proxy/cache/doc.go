@@ -7,6 +7,8 @@
 //     answer as it arrives.
 //   - A body of which something was evicted while a slow client read it goes on from the origin, or is cut (resume.go).
 //   - Whom a leader has left without an answer goes by itself, in turns (turns.go).
+//   - What lies in the store under a key (key.go) is a record, the head and the body (record.go). What a 304 or the answer to a HEAD says
+//     changes the record (update.go); a request that may have changed the resource removes it (invalidate.go).
 //
 // What a leader's answer means for those who follow:
 //

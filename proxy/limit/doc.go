@@ -4,8 +4,9 @@
 // Read rate.go for the way of a request through a policy of rates, concurrency.go for that through one of concurrency, and quota.go for that
 // through one of quotas, which package ledger keeps. door.go is for connections, which come before there are requests.
 // shared.go, fleet.go and link.go are for rates that hosts share; package redis is where they do.
-// window.go is what a rate is, key.go what is counted by, tokens.go the algorithm, table.go where the state of keys is kept,
-// fields.go what clients are told, heavy.go and status.go what operators are.
+// bitmap.go is where it stands which buckets the store is to be told of.
+// window.go is what a rate is, key.go what is counted by, seed.go the secret that it is hashed with, tokens.go the algorithm, table.go where
+// the state of keys is kept, fields.go what clients are told, heavy.go and status.go what operators are.
 //
 // The state of a key is one 64-bit number, which is compared and swapped: a decision on a key that is known waits for nobody. It
 // lies in a table of a fixed size that the garbage collector does not see. A key that is as good as new (its bucket is full, it

@@ -3,8 +3,12 @@
 //
 // Read service.go first (choose an endpoint, try, try again where that is safe), then h1.go (one request and its
 // response over one connection), pump.go (the request body, while the response is already being read) and pool.go. The same for HTTP/2 are
-// h2.go (the pool, and what is tried again), h2conn.go, h2head.go, h2stream.go and h2pump.go. call.go is about the time that clients of gRPC
-// give their calls. health.go says when endpoints are asked whether they are well and what follows from that, healthcheck.go how.
+// h2.go (the pool, and what is tried again), h2conn.go, h2head.go, h2stream.go and h2pump.go. errors.go has the failures, call.go is about
+// the time that clients of gRPC give their calls, and tunnel.go copies once an origin has switched to another protocol.
+//
+// endpoint.go is one address: it opens connections, retries, and is left out for a while when it cannot be reached. balance.go chooses among
+// endpoints, and split.go among services. resolve.go looks host names up, and follows what becomes of them. health.go says when endpoints
+// are asked whether they are well and what follows from that, healthcheck.go how.
 //
 // Connections to a service may begin with a PROXY header (proxied.go). One that does is never used for what another client sends: see
 // pool.go and h2pools.go.

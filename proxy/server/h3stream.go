@@ -80,7 +80,7 @@ func (st *h3stream) run() {
 	settings := st.c.listener.settings.Load()
 	x.Edge = st
 	from := st.c.from
-	from.peer = addrPortOf(st.c.conn.RemoteAddr()) // a client may have moved
+	from.peer = addrPort(st.c.conn.RemoteAddr()) // a client may have moved
 	if settings.proxied(from.peer.Addr()) {
 		// To where nobody knows who it is, see Packets.begin.
 		st.c.server.unproxied.Add(1)

@@ -227,7 +227,7 @@ func (p *Packets) doubts(a net.Addr) (doubts bool) {
 	if l == nil {
 		return false // it is refused, see begin
 	}
-	settings, peer := l.settings.Load(), addrPortOf(a).Addr()
+	settings, peer := l.settings.Load(), addrPort(a).Addr()
 	client := l.countedAs(peer)
 	if s.handshakes.crowded(client, s.snapshot.Load().Limits.Handshakes) || settings.Door != nil && !settings.trusts(peer) && settings.Door.Doubts(peer) {
 		s.retried.Add(1)
@@ -274,12 +274,3 @@ func (p *Packets) tls() *tls.Config {
 }
 
 var alpnH3 = []string{"h3"}
-
-// addrPortOf is peerOf for an address of UDP.
-func addrPortOf(a net.Addr) netip.AddrPort {
-	if u, ok := a.(*net.UDPAddr); ok {
-		p := u.AddrPort()
-		return netip.AddrPortFrom(p.Addr().Unmap().WithZone(""), p.Port())
-	}
-	return netip.AddrPort{}
-}

@@ -70,7 +70,7 @@ func (p *Packets) begin(ctx context.Context, info *quic.ClientInfo) (_ context.C
 	limits := &l.server.snapshot.Load().Limits
 	epoch := l.epoch.Load() // first: a connection made by settings that are replaced meanwhile ends with them
 	h := &quicHandshake{
-		listener: l, settings: l.settings.Load(), peer: addrPortOf(info.RemoteAddr), proven: info.AddrVerified,
+		listener: l, settings: l.settings.Load(), peer: addrPort(info.RemoteAddr), proven: info.AddrVerified,
 		fields: fieldSectionMax(limits), epoch: epoch, left: make(chan struct{}),
 	}
 	if h.settings.TLS == nil {
@@ -279,7 +279,7 @@ func (p *Packets) serve(conn *quic.Conn) {
 		return
 	}
 	from := origin{
-		peer: h.peer, counted: h.counted, ja4: h.ja4, transport: &proxy.Transport{Local: addrPortOf(conn.LocalAddr())}, epoch: h.epoch,
+		peer: h.peer, counted: h.counted, ja4: h.ja4, transport: &proxy.Transport{Local: addrPort(conn.LocalAddr())}, epoch: h.epoch,
 	}
 	from.secured(conn.ConnectionState().TLS, h.settings)
 	if err := p.server.admit(h.counted); err != nil {

@@ -141,7 +141,7 @@ func (p *pipe) splice(to *net.TCPConn, from interface {
 				err = io.EOF
 			case errors.Is(err, os.ErrDeadlineExceeded) && !p.relay.isOver():
 				err = nil
-			case tcpState(p.to) == tcpClosed && tcpState(p.from) != tcpClosed:
+			case tcpState(p.to) == wire.TCPClose && tcpState(p.from) != wire.TCPClose:
 				return err
 			default:
 				return &sourceError{err}
@@ -230,11 +230,8 @@ func (p *pipe) moved(n int64) {
 // wasReset tells a reset from an end, see the function of this name in package wire. A connection to which we have ended our side,
 // too, is closed as well; then there was nothing left to be reset.
 func (p *pipe) wasReset() bool {
-	return tcpState(p.from) == tcpClosed && !p.relay.hasToldEnd(p.from)
+	return tcpState(p.from) == wire.TCPClose && !p.relay.hasToldEnd(p.from)
 }
-
-// tcpClosed is TCP_CLOSE.
-const tcpClosed = 7
 
 func tcpState(c net.Conn) uint8 {
 	if info := tcpInfo(c); info != nil {

@@ -268,7 +268,7 @@ func (c *h1) sendChunked(x *proxy.Exchange, head []byte) error {
 	}
 	for {
 		from := n + wire.ChunkHeadMax
-		to, err := c.gatherChunk(b, buf.B[:len(buf.B)-2], from)
+		to, err := gather(b, buf.B[:len(buf.B)-2], from)
 		// The chunk's head is put right before its bytes, and what stands before both is moved up to it.
 		begin := 0
 		if to > from {
@@ -296,8 +296,8 @@ func (c *h1) sendChunked(x *proxy.Exchange, head []byte) error {
 	}
 }
 
-// gatherChunk reads at least once, then on while nothing has to be waited for.
-func (c *h1) gatherChunk(b *proxy.Body, buf []byte, at int) (int, error) {
+// gather fills buf from at on. It reads at least once, then on while nothing has to be waited for, and returns where it has ended.
+func gather(b *proxy.Body, buf []byte, at int) (int, error) {
 	for {
 		n, err := b.Read(buf[at:])
 		at += n

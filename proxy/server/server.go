@@ -296,10 +296,16 @@ var (
 // peerOf returns the other end of a connection; the zero value for a unix socket.
 func peerOf(c net.Conn) netip.AddrPort { return addrPort(c.RemoteAddr()) }
 
+// addrPort is an address of TCP or UDP; the zero value for another.
 func addrPort(a net.Addr) netip.AddrPort {
-	if a, ok := a.(*net.TCPAddr); ok {
-		p := a.AddrPort()
-		return netip.AddrPortFrom(p.Addr().Unmap().WithZone(""), p.Port())
+	var p netip.AddrPort
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		p = a.AddrPort()
+	case *net.UDPAddr:
+		p = a.AddrPort()
+	default:
+		return p
 	}
-	return netip.AddrPort{}
+	return netip.AddrPortFrom(p.Addr().Unmap().WithZone(""), p.Port())
 }

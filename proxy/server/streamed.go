@@ -60,7 +60,7 @@ func sendBody(to stream, x *proxy.Exchange, size int64) error {
 func sendPiece(to stream, x *proxy.Exchange, size int64, sent *int64) (done bool, err error) {
 	buf := wire.GetBuf(to.pieceSize())
 	defer buf.Free()
-	n, err := gatherSome(&x.Response.Body, buf.B)
+	n, err := gather(&x.Response.Body, buf.B, 0)
 	*sent += int64(n)
 	switch {
 	case size >= 0 && *sent > size:
@@ -76,18 +76,6 @@ func sendPiece(to stream, x *proxy.Exchange, size int64, sent *int64) (done bool
 	}
 	_ = to.send(buf.B[:n], false) // the body's error is what counts
 	return false, err
-}
-
-// gatherSome reads at least once, then on while nothing has to be waited for.
-func gatherSome(b *proxy.Body, buf []byte) (int, error) {
-	at := 0
-	for {
-		n, err := b.Read(buf[at:])
-		at += n
-		if err != nil || at == len(buf) || n > 0 && b.Buffered() == 0 {
-			return at, err
-		}
-	}
 }
 
 // sendEnd sends the last of a body, and its trailers.

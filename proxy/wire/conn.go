@@ -328,10 +328,13 @@ func (c *Conn) receiveInto(fd uintptr, p []byte) (int, error) {
 // wasReset tells a reset from the end of the stream. The kernel reports a reset once: when a write at the same time has
 // met it, the read sees what looks like an end, and a body that ends with the connection would seem whole.
 func wasReset(fd uintptr) bool {
-	const closed = 7 // TCP_CLOSE; a peer that has only ended its side leaves TCP_CLOSE_WAIT
 	info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-	return err == nil && info.State == closed
+	return err == nil && info.State == TCPClose
 }
+
+// TCPClose is TCP_CLOSE, a state of unix.TCPInfo: that of a connection which was reset, or whose sides have both ended. A peer that has only
+// ended its side leaves TCP_CLOSE_WAIT.
+const TCPClose = 7
 
 func (c *Conn) writeStep(fd uintptr) bool {
 	s := &c.writing

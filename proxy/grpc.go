@@ -127,17 +127,17 @@ func (x *Exchange) ClientGRPC() GRPCForm {
 	return form
 }
 
-// The statuses of gRPC that the gateway's own errors become.
+// The statuses of gRPC that the gateway tells by itself: Error.GRPC, and what GRPCStatus makes of a status of HTTP.
 const (
-	grpcCanceled          = 1
-	grpcUnknown           = 2
-	grpcDeadlineExceeded  = 4
-	grpcPermissionDenied  = 7
-	grpcResourceExhausted = 8
-	grpcUnimplemented     = 12
-	grpcInternal          = 13
-	grpcUnavailable       = 14
-	grpcUnauthenticated   = 16
+	GRPCCanceled          = 1
+	GRPCUnknown           = 2
+	GRPCDeadlineExceeded  = 4
+	GRPCPermissionDenied  = 7
+	GRPCResourceExhausted = 8
+	GRPCUnimplemented     = 12
+	GRPCInternal          = 13
+	GRPCUnavailable       = 14
+	GRPCUnauthenticated   = 16
 )
 
 // GRPCStatus is the status that a call is told: the error's own, or else what its status of HTTP means to a client of gRPC that got nothing
@@ -148,23 +148,23 @@ func (e *Error) GRPCStatus() uint8 {
 	}
 	switch e.Status {
 	case 400, 500:
-		return grpcInternal
+		return GRPCInternal
 	case 401:
-		return grpcUnauthenticated
+		return GRPCUnauthenticated
 	case 403:
-		return grpcPermissionDenied
+		return GRPCPermissionDenied
 	case 404:
-		return grpcUnimplemented
+		return GRPCUnimplemented
 	case 408, 504:
-		return grpcDeadlineExceeded
+		return GRPCDeadlineExceeded
 	case 413, 429:
-		return grpcResourceExhausted
+		return GRPCResourceExhausted
 	case 499:
-		return grpcCanceled
+		return GRPCCanceled
 	case 502, 503:
-		return grpcUnavailable
+		return GRPCUnavailable
 	}
-	return grpcUnknown
+	return GRPCUnknown
 }
 
 // AppendGRPCMessage appends what a call is told beside the status, with what is not printable ASCII, and "%", encoded as gRPC over

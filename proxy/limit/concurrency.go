@@ -11,13 +11,11 @@ import (
 
 // What a request is refused with that is one too many at the same time. As a call of gRPC it is told RESOURCE_EXHAUSTED either way.
 var (
-	ErrConcurrency = &proxy.Error{Status: 503, Code: "concurrency_limited", Side: proxy.ByGateway, RetryAfter: 1, GRPC: resourceExhausted,
+	ErrConcurrency = &proxy.Error{Status: 503, Code: "concurrency_limited", Side: proxy.ByGateway, RetryAfter: 1, GRPC: proxy.GRPCResourceExhausted,
 		Detail: "Too many requests are under way at the same time."}
 	ErrClientConcurrency = &proxy.Error{Status: 429, Code: "concurrency_limited", Side: proxy.ByClient, RetryAfter: 1,
 		Detail: "Too many requests are under way at the same time."}
 )
-
-const resourceExhausted = 8
 
 // Ceiling is how many requests of one key may be under way.
 type Ceiling struct {

@@ -184,7 +184,7 @@ func TestSlotsStatus(t *testing.T) {
 // TestConcurrencyInGRPC: a call is told the same, whoever is to blame.
 func TestConcurrencyInGRPC(t *testing.T) {
 	for _, err := range []*proxy.Error{ErrConcurrency, ErrClientConcurrency, ErrRateLimited} {
-		if err.GRPCStatus() != resourceExhausted {
+		if err.GRPCStatus() != proxy.GRPCResourceExhausted {
 			t.Errorf("%s with %d is told as %d", err.Code, err.Status, err.GRPCStatus())
 		}
 	}

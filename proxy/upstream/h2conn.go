@@ -465,15 +465,15 @@ func (c *h2conn) takeReset(f *http2.RSTStreamFrame) error {
 func grpcOfReset(code http2.ErrCode) uint8 {
 	switch code {
 	case http2.ErrCodeRefusedStream:
-		return 14 // UNAVAILABLE
+		return proxy.GRPCUnavailable
 	case http2.ErrCodeCancel:
-		return 1 // CANCELLED
+		return proxy.GRPCCanceled
 	case http2.ErrCodeEnhanceYourCalm:
-		return 8 // RESOURCE_EXHAUSTED
+		return proxy.GRPCResourceExhausted
 	case http2.ErrCodeInadequateSecurity:
-		return 7 // PERMISSION_DENIED
+		return proxy.GRPCPermissionDenied
 	}
-	return 13 // INTERNAL
+	return proxy.GRPCInternal
 }
 
 // takeGoAway ends the connection for new streams. Those above the last one that the origin names were not processed.

@@ -308,7 +308,7 @@ func (v *visit) behind(c *proxy.Exchange, next *proxy.Chain, f *flight) {
 func (v *visit) prepare(c *proxy.Exchange) (conditional bool) {
 	h := &c.Request.Head
 	if v.p.Codings != nil {
-		coding, _ := proxy.NegotiateEncoding(h, v.p.Codings)
+		coding, _ := wire.NegotiateCoding(h, v.p.Codings)
 		h.Del("Accept-Encoding")
 		if coding != "" {
 			h.AddString("Accept-Encoding", coding)

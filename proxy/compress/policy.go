@@ -113,7 +113,7 @@ func (p *Policy) Offer(x *proxy.Exchange) string {
 
 // negotiate is Offer as an index of codings, -1 for none.
 func (p *Policy) negotiate(x *proxy.Exchange) int {
-	coding, _ := proxy.NegotiateEncoding(&x.Request.Head, p.codings)
+	coding, _ := wire.NegotiateCoding(&x.Request.Head, p.codings)
 	if coding == "" || p.secrets && !harmless(x) {
 		return -1
 	}

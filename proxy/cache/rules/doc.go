@@ -13,7 +13,7 @@
 //	4.2.3  age                                         InitialAge; how long it has been kept is added by the caller
 //	4.2.4  stale responses                             Judge, MayUseOnError
 //	4.3.1  asking the origin                           Ask
-//	4.3.2  conditional requests of clients             NotModified, EvaluateRange, HasPrecondition
+//	4.3.2  conditional requests of clients             NotModified, EvaluateRange, Request.Precondition
 //	4.3.3  what the origin answers                     Freshens, FailsOver
 //	4.3.4  updating by a 304                           Freshens, Merge
 //	4.3.5  updating by HEAD                            HeadFreshens, Merge

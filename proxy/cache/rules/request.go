@@ -12,7 +12,8 @@ type Request struct {
 	Authorization bool
 	Range         bool
 	Conditional   bool // If-None-Match or If-Modified-Since, which NotModified evaluates
-	Precondition  bool // If-Match or If-Unmodified-Since, which are for the origin: see HasPrecondition
+	// Precondition: If-Match or If-Unmodified-Since. The request is to be passed on, as they are about the origin's state now (RFC 9111 section 4.3.2).
+	Precondition bool
 }
 
 // ParseRequest reads the head of a request. Pragma counts where there is no Cache-Control (RFC 9111 section 5.4).
@@ -44,10 +45,6 @@ func ParseRequest(h *wire.Head) Request {
 	r.NoCache = r.NoCache || pragma && !cacheControl
 	return r
 }
-
-// HasPrecondition says that the request is to be passed on: a cache answers neither If-Match nor If-Unmodified-Since, which are about the
-// origin's state now (RFC 9111 section 4.3.2).
-func HasPrecondition(h *wire.Head) bool { return h.Has("if-match") || h.Has("if-unmodified-since") }
 
 func saysNoCache(pragma []byte) bool {
 	d := directives{rest: pragma}

@@ -43,9 +43,6 @@ func TestParseRequest(t *testing.T) {
 		if got := r.show(); got != want {
 			t.Errorf("%q says %q, want %q", text, got, want)
 		}
-		if HasPrecondition(h) != r.Precondition {
-			t.Errorf("%q: HasPrecondition disagrees", text)
-		}
 	}
 	f("", "")
 	f("Accept: */*|Cache-Control: ", "")

@@ -23,14 +23,12 @@ const (
 	ForwardMethod                  // for its method
 	ForwardURIMiss                 // nothing is stored for it
 	ForwardVaryMiss                // what is stored is for other requests
-	ForwardMiss                    // nothing that can be used is stored
 	ForwardRequest                 // it asks for that
 	ForwardStale                   // what is stored is stale
-	ForwardPartial                 // what is stored is not all of it
 	forwardCount
 )
 
-var forwardNames = [forwardCount]string{"hit", "", "bypass", "method", "uri-miss", "vary-miss", "miss", "request", "stale", "partial"}
+var forwardNames = [forwardCount]string{"hit", "", "bypass", "method", "uri-miss", "vary-miss", "request", "stale"}
 
 func (f Forward) String() string { return forwardNames[f] }
 

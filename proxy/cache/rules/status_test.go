@@ -26,10 +26,9 @@ func TestAppendStatus(t *testing.T) {
 	f(Status{Forward: ForwardMethod}, "sluice; fwd=method")
 	f(Status{Forward: ForwardURIMiss, Stored: true}, "sluice; fwd=uri-miss; stored")
 	f(Status{Forward: ForwardVaryMiss, Collapsed: true}, "sluice; fwd=vary-miss; collapsed")
-	f(Status{Forward: ForwardMiss, Stored: true, Collapsed: true, TTL: 60, HasTTL: true}, "sluice; fwd=miss; ttl=60; stored; collapsed")
+	f(Status{Forward: ForwardURIMiss, Stored: true, Collapsed: true, TTL: 60, HasTTL: true}, "sluice; fwd=uri-miss; ttl=60; stored; collapsed")
 	f(Status{Forward: ForwardRequest}, "sluice; fwd=request")
 	f(Status{Forward: ForwardStale, FwdStatus: 304, Stored: true}, "sluice; fwd=stale; fwd-status=304; stored")
-	f(Status{Forward: ForwardPartial}, "sluice; fwd=partial")
 	for r := ByRequest; r < reasonCount; r++ {
 		f(Status{Forward: ForwardURIMiss, Detail: r.String()}, "sluice; fwd=uri-miss; detail="+r.String())
 	}

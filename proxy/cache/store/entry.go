@@ -52,21 +52,8 @@ func (e *Entry) Free() {
 	e.buf, e.value, e.Meta, e.First = nil, nil, nil, nil
 }
 
-// ChunkEnd is where the piece ends that off lies in. Reads that go from one such place to the next never allocate; others
-// may, once in a while, if a piece lies around the end of freecache's memory.
-func (e *Entry) ChunkEnd(off int64) int64 {
-	first := int64(e.first)
-	if off < first {
-		return first
-	}
-	chunk := int64(e.head.chunk)
-	if chunk == 0 {
-		return e.Size
-	}
-	return min(first+((off-first)/chunk+1)*chunk, e.Size)
-}
-
-// ReadAt is io.ReaderAt for the body. ErrTorn says that a piece is gone, which is rare: Get has just looked after all.
+// ReadAt is io.ReaderAt for the body. ErrTorn says that a piece is gone, which is rare: Get has just looked after all. It allocates once in
+// a while if it reads a part of a piece that lies around the end of freecache's memory, and never if it reads whole pieces.
 func (e *Entry) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, fmt.Errorf("cannot read a body from %d", off)

@@ -23,7 +23,7 @@ func TestGetAllocatesNothing(t *testing.T) {
 			}
 			read = len(e.First)
 			for off := int64(read); off < e.Size; {
-				n, err := e.ReadAt(buf[:e.ChunkEnd(off)-off], off)
+				n, err := e.ReadAt(buf[:e.chunkEnd(off)-off], off)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -42,4 +42,16 @@ func TestGetAllocatesNothing(t *testing.T) {
 	f(64<<20, 1<<10)
 	f(64<<20, 100<<10) // in pieces
 	f(256<<20, 100<<10)
+}
+
+// chunkEnd is where the piece ends that off lies in.
+func (e *Entry) chunkEnd(off int64) int64 {
+	first, chunk := int64(e.first), int64(e.head.chunk)
+	switch {
+	case off < first:
+		return first
+	case chunk == 0:
+		return e.Size
+	}
+	return min(first+((off-first)/chunk+1)*chunk, e.Size)
 }

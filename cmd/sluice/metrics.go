@@ -72,7 +72,7 @@ func (g *gateway) registerConnections() {
 	doors.Func("sluice_listener_refused_total", "Connections and handshakes over a limit of their listener, by which.", each(func(d *seenDoor) []sample {
 		var list []sample
 		for reason, n := range d.refused {
-			list = append(list, labelled(n, "listener", d.listener, "reason", limit.DoorReason(reason)))
+			list = append(list, labelled(n, "listener", d.listener, "reason", limit.DoorReason(reason).String()))
 		}
 		return list
 	}))

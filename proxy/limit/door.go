@@ -30,24 +30,27 @@ type DoorOptions struct {
 // Its keys are of addresses alone. A client without an address, behind a unix socket, is not limited.
 type Door struct {
 	options   DoorOptions
-	connect   entry
-	handshake entry
+	connect   doorRates
+	handshake doorRates
 	open      *Slots // nil: no limit
 
 	refused [DoorReasons]atomic.Uint64
 }
 
-// Why a door refuses.
+// DoorReason is why a door refuses.
+type DoorReason uint8
+
+// The reasons, and how many there are.
 const (
-	ManyConnects = iota
+	ManyConnects DoorReason = iota
 	ManyHandshakes
 	ManyOpen
 	DoorReasons
 )
 
-// DoorReason is the word for a reason, as the configuration has it.
-func DoorReason(reason int) string {
-	return [...]string{"new_connections", "handshakes", "connections"}[reason]
+// String is the word for a reason, as the configuration has it.
+func (r DoorReason) String() string {
+	return [...]string{"new_connections", "handshakes", "connections"}[r]
 }
 
 // NewDoor reserves the memory. before is the door in whose place it comes, nil if there is none: what the two have in common goes on as it was,
@@ -60,12 +63,12 @@ func NewDoor(o DoorOptions, before *Door) (*Door, error) {
 	same := func(a, b any) bool { return o.Keys == was.Keys && reflect.DeepEqual(a, b) }
 	var err error
 	if d.connect = before.connect; !same(o.Connect, was.Connect) {
-		if d.connect, err = newGate(o.Connect, o.Keys); err != nil {
+		if d.connect, err = newDoorRates(o.Connect, o.Keys); err != nil {
 			return nil, err
 		}
 	}
 	if d.handshake = before.handshake; !same(o.Handshake, was.Handshake) {
-		if d.handshake, err = newGate(o.Handshake, o.Keys); err != nil {
+		if d.handshake, err = newDoorRates(o.Handshake, o.Keys); err != nil {
 			return nil, err
 		}
 	}
@@ -80,8 +83,8 @@ func NewDoor(o DoorOptions, before *Door) (*Door, error) {
 	return d, err
 }
 
-// entry is the rates of one kind of thing.
-type entry struct {
+// doorRates are the rates of one kind of thing.
+type doorRates struct {
 	windows []Window
 	table   *table
 	tokens  []Tokens
@@ -89,32 +92,32 @@ type entry struct {
 	heavy   *heavy
 }
 
-func newGate(windows []Window, keys int) (g entry, err error) {
+func newDoorRates(windows []Window, keys int) (r doorRates, err error) {
 	if len(windows) == 0 {
-		return g, nil
+		return r, nil
 	}
 	if len(windows) > WindowsMax {
-		return g, fmt.Errorf("there are at most %d rates", WindowsMax)
+		return r, fmt.Errorf("there are at most %d rates", WindowsMax)
 	}
-	g.windows = slices.Clone(windows)
+	r.windows = slices.Clone(windows)
 	var by []Key
-	for i := range g.windows {
-		if err := g.windows[i].measure(); err != nil {
-			return g, err
+	for i := range r.windows {
+		if err := r.windows[i].measure(); err != nil {
+			return r, err
 		}
-		by = append(by, g.windows[i].By)
+		by = append(by, r.windows[i].By)
 	}
-	if g.table, err = newTable(tableKeys(keys, by), timeMask); err != nil {
-		return g, err
+	if r.table, err = newTable(tableKeys(keys, by), timeMask); err != nil {
+		return r, err
 	}
-	if g.keys, err = newKeyers(by, nil); err != nil {
-		return g, err
+	if r.keys, err = newKeyers(by, nil); err != nil {
+		return r, err
 	}
-	for i := range g.windows {
-		g.tokens = append(g.tokens, newLocal(g.table, &g.windows[i]))
+	for i := range r.windows {
+		r.tokens = append(r.tokens, newLocal(r.table, &r.windows[i]))
 	}
-	g.heavy = new(heavy)
-	return g, onlyAddresses(g.keys)
+	r.heavy = new(heavy)
+	return r, onlyAddresses(r.keys)
 }
 
 func onlyAddresses(keys []keyer) error {
@@ -127,39 +130,39 @@ func onlyAddresses(keys []keyer) error {
 }
 
 // take takes a token of each window, or none and returns false. The verdicts are for giveBack.
-func (g *entry) take(a netip.Addr, now int64) (verdicts [WindowsMax]Verdict, ok bool) {
-	for i, tokens := range g.tokens {
-		key := g.key(i, a)
+func (r *doorRates) take(a netip.Addr, now int64) (verdicts [WindowsMax]Verdict, ok bool) {
+	for i, tokens := range r.tokens {
+		key := r.key(i, a)
 		if verdicts[i] = tokens.Take(key, 1, now); verdicts[i].OK {
 			continue
 		}
-		g.giveBack(&verdicts, i, a, now)
-		g.heavy.noteAddress(&g.keys[i], a, now, key, i, 0, 1)
+		r.giveBack(&verdicts, i, a, now)
+		r.heavy.noteAddress(&r.keys[i], a, now, key, i, 0, 1)
 		return verdicts, false
 	}
-	if len(g.tokens) > 0 && rand.Uint32()%sampleEvery == 0 {
-		for i := range g.keys {
-			g.heavy.noteAddress(&g.keys[i], a, now, g.key(i, a), i, sampleEvery, 0)
+	if len(r.tokens) > 0 && rand.Uint32()%sampleEvery == 0 {
+		for i := range r.keys {
+			r.heavy.noteAddress(&r.keys[i], a, now, r.key(i, a), i, sampleEvery, 0)
 		}
 	}
 	return verdicts, true
 }
 
 // giveBack gives a token back to each of the first windows: who had taken them was not let in.
-func (g *entry) giveBack(verdicts *[WindowsMax]Verdict, windows int, a netip.Addr, now int64) {
+func (r *doorRates) giveBack(verdicts *[WindowsMax]Verdict, windows int, a netip.Addr, now int64) {
 	for i := range windows {
-		g.tokens[i].Return(g.key(i, a), 1, now, verdicts[i])
+		r.tokens[i].Return(r.key(i, a), 1, now, verdicts[i])
 	}
 }
 
-func (g *entry) key(window int, a netip.Addr) uint64 {
-	return g.keys[window].hashAddress(a, &g.table.seed)
+func (r *doorRates) key(window int, a netip.Addr) uint64 {
+	return r.keys[window].hashAddress(a, &r.table.seed)
 }
 
 // crowded reports whether half of what an address may have at once is used up. Of one alone there is no half that could be given away.
-func (g *entry) crowded(a netip.Addr, now int64) bool {
-	for i, tokens := range g.tokens {
-		if !tokens.Look(g.key(i, a), max(int64(g.windows[i].Burst/2+1), 2), now).OK {
+func (r *doorRates) crowded(a netip.Addr, now int64) bool {
+	for i, tokens := range r.tokens {
+		if !tokens.Look(r.key(i, a), max(int64(r.windows[i].Burst/2+1), 2), now).OK {
 			return true
 		}
 	}
@@ -274,9 +277,9 @@ func (d *Door) Counts() (c Counts) {
 		c.Evicted += one.Evicted
 		c.Overflow += one.Overflow
 	}
-	for _, g := range d.gates() {
-		if g.table != nil {
-			add(g.table.status(idle))
+	for _, r := range d.rates() {
+		if r.table != nil {
+			add(r.table.status(idle))
 		}
 	}
 	if d.open != nil {
@@ -289,26 +292,26 @@ func (d *Door) Counts() (c Counts) {
 func (d *Door) Status() Status {
 	s := Status{Kind: "connections", Counts: d.Counts(), Keys: []KeyStatus{}}
 	now := wire.Now()
-	add := func(reason, first int, k KeyStatus, key *heavyKey) {
-		k.ID, k.Limit = id(first+key.limit, key.key), DoorReason(reason)+": "+k.Limit
+	add := func(reason DoorReason, first int, k KeyStatus, key *heavyKey) {
+		k.ID, k.Limit = id(first+key.limit, key.key), reason.String()+": "+k.Limit
 		s.Keys = append(s.Keys, k)
 	}
-	for reason, g := range d.gates() {
+	for reason, r := range d.rates() {
 		first := len(s.Limits)
-		for _, w := range g.windows {
-			s.Limits = append(s.Limits, DoorReason(reason)+": "+w.Text)
+		for _, w := range r.windows {
+			s.Limits = append(s.Limits, DoorReason(reason).String()+": "+w.Text)
 		}
 		if first == len(s.Limits) {
 			continue
 		}
-		for _, k := range g.heavy.list() {
-			add(reason, first, k.ofRate(&g.windows[k.limit], g.tokens[k.limit], now), &k)
+		for _, k := range r.heavy.list() {
+			add(DoorReason(reason), first, k.ofRate(&r.windows[k.limit], r.tokens[k.limit], now), &k)
 		}
 	}
 	if d.open != nil {
 		first := len(s.Limits)
 		for _, c := range d.options.Open {
-			s.Limits = append(s.Limits, DoorReason(ManyOpen)+": "+c.Text)
+			s.Limits = append(s.Limits, ManyOpen.String()+": "+c.Text)
 		}
 		for _, k := range d.open.heavy.list() {
 			add(ManyOpen, first, k.ofSlots(d.open), &k)
@@ -318,8 +321,8 @@ func (d *Door) Status() Status {
 	return s
 }
 
-// gates are the rates, by the reason that each refuses for.
-func (d *Door) gates() [2]*entry { return [...]*entry{&d.connect, &d.handshake} }
+// rates are the rates, by the reason that each refuses for.
+func (d *Door) rates() [2]*doorRates { return [...]*doorRates{&d.connect, &d.handshake} }
 
 // Explain says by what a connection of a client would be counted, one line for each limit.
 func (d *Door) Explain(client netip.Addr) []string {
@@ -327,8 +330,8 @@ func (d *Door) Explain(client netip.Addr) []string {
 		return nil
 	}
 	var lines []string
-	add := func(reason int, text string, k *keyer) {
-		line := DoorReason(reason) + ": " + text
+	add := func(reason DoorReason, text string, k *keyer) {
+		line := reason.String() + ": " + text
 		if len(k.parts) == 0 {
 			line += ", counted with all others"
 		} else {
@@ -336,9 +339,9 @@ func (d *Door) Explain(client netip.Addr) []string {
 		}
 		lines = append(lines, line)
 	}
-	for reason, g := range d.gates() {
-		for i := range g.windows {
-			add(reason, g.windows[i].Text, &g.keys[i])
+	for reason, r := range d.rates() {
+		for i := range r.windows {
+			add(DoorReason(reason), r.windows[i].Text, &r.keys[i])
 		}
 	}
 	for i, c := range d.options.Open {
@@ -353,11 +356,11 @@ func (d *Door) Reset(id string) error {
 	if err != nil {
 		return err
 	}
-	for _, g := range d.gates() {
-		if limit < len(g.tokens) {
-			return known(g.tokens[limit].Reset(key))
+	for _, r := range d.rates() {
+		if limit < len(r.tokens) {
+			return known(r.tokens[limit].Reset(key))
 		}
-		limit -= len(g.tokens)
+		limit -= len(r.tokens)
 	}
 	return ErrNoReset
 }
@@ -371,13 +374,13 @@ func (d *Door) ResetValues(values ...string) error {
 		return errors.New("the key of a listener is an address")
 	}
 	addressed, found := false, false
-	for _, g := range d.gates() {
-		for i, tokens := range g.tokens {
-			if len(g.keys[i].parts) == 0 {
+	for _, r := range d.rates() {
+		for i, tokens := range r.tokens {
+			if len(r.keys[i].parts) == 0 {
 				continue
 			}
 			addressed = true
-			key, err := g.keys[i].hashOf(values, &g.table.seed)
+			key, err := r.keys[i].hashOf(values, &r.table.seed)
 			if err != nil {
 				return err
 			}

@@ -266,7 +266,7 @@ func (f *Fleet) probe(ctx context.Context) {
 
 // back is for a store that was down and answers.
 func (f *Fleet) back() {
-	f.forget()
+	f.dropUntold()
 	f.since = wire.Now()
 	f.merging = f.since + mergeTime
 	f.up.Store(true)
@@ -298,9 +298,9 @@ func (f *Fleet) move(ctx context.Context, l *Link) {
 	}
 }
 
-// forget drops what was taken before the store went and is not told yet: it would be charged on top of what each host has given by itself
+// dropUntold drops what was taken before the store went and is not told yet: it would be charged on top of what each host has given by itself
 // meanwhile, and all of that stands in what hosts know of buckets.
-func (f *Fleet) forget() {
+func (f *Fleet) dropUntold() {
 	for f.cursor = (cursor{}); ; {
 		all := f.collect(wire.Now())
 		for i := range f.batch {

@@ -89,10 +89,10 @@ func NewRates(o Options) (*Rates, error) {
 		return nil, err
 	}
 	r := &Rates{options: o, table: t}
-	var accounts []account
+	var toTell []untold
 	if o.Across != nil {
 		t.seed.shared = &o.Across.Seed
-		if accounts, err = newAccounts(t); err != nil {
+		if toTell, err = newUntold(t); err != nil {
 			return nil, err
 		}
 	}
@@ -101,7 +101,7 @@ func NewRates(o Options) (*Rates, error) {
 	}
 	for i := range o.Windows {
 		if o.Across != nil {
-			r.tokens = append(r.tokens, newShared(t, accounts, &o.Windows[i], o.Across))
+			r.tokens = append(r.tokens, newShared(t, toTell, &o.Windows[i], o.Across))
 			continue
 		}
 		r.tokens = append(r.tokens, newLocal(t, &o.Windows[i]))

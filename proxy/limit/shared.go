@@ -50,15 +50,15 @@ var ErrStoreDown = &proxy.Error{Status: 503, Code: "limit_unavailable", Side: pr
 // is owed: the bucket of the fleet is charged with it, and fills up later.
 type Shared struct {
 	Local
-	across   *Across
-	lease    int64 // tokens
-	wants    bitmap
-	accounts []account // one for each slot of the table
-	mine     uint64    // what stands for the window in account.about
+	across *Across
+	lease  int64 // tokens
+	wants  bitmap
+	untold []untold // one for each slot of the table
+	mine   uint64   // what stands for the window in untold.about
 }
 
-// account is what a host has to tell the store about the bucket of a slot.
-type account struct {
+// untold is what a host has to tell the store about the bucket of a slot.
+type untold struct {
 	taken   atomic.Int64 // tokens that were taken and are not charged yet: at most the lease
 	charged atomic.Int64 // the same of what responses have cost, or of tokens that were given back
 	// news is the time from which a request that is refused asks what has become of the bucket.
@@ -68,7 +68,7 @@ type account struct {
 	about atomic.Uint64
 }
 
-const accountBytes = int(unsafe.Sizeof(account{}))
+const untoldBytes = int(unsafe.Sizeof(untold{}))
 
 // The bounds of a lease, and of how old what a host knows may be.
 const (
@@ -87,10 +87,10 @@ func (w *Window) Lease() int {
 	return int(min(max(share, int64(leaseTime)/w.interval), int64(w.Burst)))
 }
 
-func newShared(t *table, accounts []account, w *Window, a *Across) *Shared {
+func newShared(t *table, all []untold, w *Window, a *Across) *Shared {
 	return &Shared{
 		Local:  Local{table: t, interval: w.interval, burst: w.interval * int64(w.Burst)},
-		across: a, lease: int64(w.Lease()), wants: newBitmap(len(accounts)), accounts: accounts, mine: rand.Uint64(),
+		across: a, lease: int64(w.Lease()), wants: newBitmap(len(all)), untold: all, mine: rand.Uint64(),
 	}
 }
 
@@ -101,15 +101,15 @@ func (r *Rates) keepFor(timeout time.Duration) {
 	}
 }
 
-// newAccounts reserves the memory for the accounts of a table, as that has its own.
-func newAccounts(t *table) ([]account, error) {
+// newUntold reserves the memory for what there may be to tell of the slots of a table, as that has its own.
+func newUntold(t *table) ([]untold, error) {
 	n := len(t.lines) * lineSlots
-	memory, err := reserve(n * accountBytes)
+	memory, err := reserve(n * untoldBytes)
 	if err != nil {
-		return nil, fmt.Errorf("cannot reserve %d MiB for what hosts share: %w", n*accountBytes>>20, err)
+		return nil, fmt.Errorf("cannot reserve %d MiB for what hosts share: %w", n*untoldBytes>>20, err)
 	}
 	runtime.AddCleanup(t, unmapped.free, unmapped(memory))
-	return unsafe.Slice((*account)(unsafe.Pointer(&memory[0])), n), nil
+	return unsafe.Slice((*untold)(unsafe.Pointer(&memory[0])), n), nil
 }
 
 // local reports whether the host is on its own.
@@ -135,7 +135,7 @@ func (s *Shared) Look(key uint64, n, now int64) Verdict {
 			switch {
 			case !v.OK:
 				s.ask(at, key, now)
-			case n > 0 && !s.covers(s.accounts[at].taken.Load(), n):
+			case n > 0 && !s.covers(s.untold[at].taken.Load(), n):
 				v = s.held(at, key, state, now)
 			}
 			return v
@@ -158,7 +158,7 @@ func (s *Shared) Take(key uint64, n, now int64) Verdict {
 			entered := false
 			if slot, entered = s.table.enter(key, uint64(now-s.keep.Load()), first); entered {
 				at := s.table.index(slot)
-				s.accounts[at].taken.Add(n)
+				s.untold[at].taken.Add(n)
 				s.settle(at, key)
 				return v
 			}
@@ -177,7 +177,7 @@ func (s *Shared) Take(key uint64, n, now int64) Verdict {
 			s.ask(at, key, now)
 			return v
 		}
-		taken := &s.accounts[at].taken
+		taken := &s.untold[at].taken
 		// Counted before it is taken, so that whoever charges it never knows of less than was taken.
 		if !s.covers(taken.Add(n)-n, n) {
 			taken.Add(-n)
@@ -201,9 +201,9 @@ func (s *Shared) held(at int, key, state uint64, now int64) Verdict {
 	return Verdict{Full: max(int64(state)-now, 0), Wait: int64(roundEvery)}
 }
 
-// settle has the account of a slot charged with the next batch, for the key that has it.
+// settle has the store charge the bucket of a slot with the next batch, for the key that has it.
 func (s *Shared) settle(at int, key uint64) {
-	if about := &s.accounts[at].about; about.Load() != key^s.mine {
+	if about := &s.untold[at].about; about.Load() != key^s.mine {
 		about.Store(key ^ s.mine)
 	}
 	if s.wants.set(at) {
@@ -213,7 +213,7 @@ func (s *Shared) settle(at int, key uint64) {
 
 // ask wants to know what has become of a bucket that seems to be empty, once in a while.
 func (s *Shared) ask(at int, key uint64, now int64) {
-	if now >= s.accounts[at].news.Load() {
+	if now >= s.untold[at].news.Load() {
 		s.settle(at, key)
 	}
 }
@@ -225,7 +225,7 @@ func (s *Shared) Charge(key uint64, n, now int64) {
 	}
 	if slot := s.table.find(key); slot != nil {
 		at := s.table.index(slot)
-		s.accounts[at].charged.Add(min(n, s.burst/s.interval))
+		s.untold[at].charged.Add(min(n, s.burst/s.interval))
 		s.settle(at, key)
 	}
 }
@@ -246,12 +246,12 @@ func (s *Shared) entry(at int, now int64) (Entry, bool) {
 	if !ok || key == 0 {
 		return Entry{}, false
 	}
-	a := &s.accounts[at]
-	if a.about.Load()^s.mine != key {
+	u := &s.untold[at]
+	if u.about.Load()^s.mine != key {
 		return Entry{}, false
 	}
-	a.news.Store(now + newsEvery)
-	e := Entry{Policy: s.across.Name, Key: key, Burst: s.burst, shared: s, at: at, taken: a.taken.Load(), charged: a.charged.Load()}
+	u.news.Store(now + newsEvery)
+	e := Entry{Policy: s.across.Name, Key: key, Burst: s.burst, shared: s, at: at, taken: u.taken.Load(), charged: u.charged.Load()}
 	e.Take, e.Charge = e.taken*s.interval, s.debt(e.charged)
 	e.View = max(int64(state)-now-e.Take-max(e.Charge, 0), 0)
 	return e, true
@@ -262,9 +262,9 @@ func (s *Shared) debt(charged int64) int64 { return min(charged, 2*s.burst/s.int
 
 // adopt takes in what the store has answered. What was taken meanwhile is charged with the next batch, and stands in the state.
 func (s *Shared) adopt(e *Entry, now int64) {
-	a := &s.accounts[e.at]
-	a.taken.Add(-e.taken)
-	a.charged.Add(-e.charged)
+	u := &s.untold[e.at]
+	u.taken.Add(-e.taken)
+	u.charged.Add(-e.charged)
 	slot := s.table.slot(e.at)
 	for i := 1; ; i++ {
 		if slot.key.Load()&^gate != e.Key {
@@ -276,7 +276,7 @@ func (s *Shared) adopt(e *Entry, now int64) {
 			continue
 		}
 		// A request that is between counting and taking is in this twice until the next answer: too much rather than too little.
-		since := a.taken.Load()*s.interval + s.debt(a.charged.Load())
+		since := u.taken.Load()*s.interval + s.debt(u.charged.Load())
 		next := uint64(max(now+e.Full+since, longFull))
 		if slot.state.CompareAndSwap(state, next) {
 			return
@@ -286,13 +286,13 @@ func (s *Shared) adopt(e *Entry, now int64) {
 
 // drop forgets what could not be charged: it stands in the state, and the store learns of that when it is back, see Entry.View.
 func (s *Shared) drop(e *Entry) {
-	a := &s.accounts[e.at]
-	a.taken.Add(-e.taken)
-	a.charged.Add(-e.charged)
+	u := &s.untold[e.at]
+	u.taken.Add(-e.taken)
+	u.charged.Add(-e.charged)
 }
 
-// forget fills the bucket of a key in the store. Unlike all the rest it waits for the answer.
-func (s *Shared) forget(key uint64) (bool, error) {
+// resetShared fills the bucket of a key in the store. Unlike all the rest it waits for the answer.
+func (s *Shared) resetShared(key uint64) (bool, error) {
 	return s.across.Fleet.reset(Entry{Policy: s.across.Name, Key: key, Burst: s.burst})
 }
 

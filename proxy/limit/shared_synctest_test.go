@@ -87,8 +87,8 @@ func newSlowStore(slowest int, source rand.Source) *fakeStore {
 func (n *node) wantTold(t *testing.T, host int, key uint64) {
 	t.Helper()
 	if slot := n.table.find(key); slot != nil {
-		if a := &n.accounts[n.table.index(slot)]; a.taken.Load() != 0 || a.charged.Load() != 0 {
-			t.Errorf("host %d has not told of %d and %d", host, a.taken.Load(), a.charged.Load())
+		if u := &n.untold[n.table.index(slot)]; u.taken.Load() != 0 || u.charged.Load() != 0 {
+			t.Errorf("host %d has not told of %d and %d", host, u.taken.Load(), u.charged.Load())
 		}
 	}
 }

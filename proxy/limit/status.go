@@ -134,7 +134,7 @@ var ErrStoreAway = errors.New("the store does not answer, and the other hosts go
 func (r *Rates) reset(window int, key uint64) error {
 	known, err := false, error(nil)
 	if s, shared := r.tokens[window].(*Shared); shared {
-		known, err = s.forget(key)
+		known, err = s.resetShared(key)
 	}
 	if known = r.tokens[window].Reset(key) || known; !known && err == nil {
 		err = ErrUnknownKey

@@ -149,8 +149,8 @@ func (s *slot) load(key uint64) (uint64, bool) {
 // a count of 1. It returns nil if no slot of the key's lines is idle.
 func (t *table) enter(key, idle, first uint64) (*slot, bool) {
 	a, b := t.places(key)
-	door := pass(a)
-	defer door.key.And(^gate)
+	gated := closeGate(a)
+	defer gated.key.And(^gate)
 	if s := t.find(key); s != nil {
 		return s, false
 	}
@@ -179,9 +179,9 @@ func (t *table) enter(key, idle, first uint64) (*slot, bool) {
 	}
 }
 
-// pass closes the gate of a line behind the caller, who opens it with And(^gate). It is closed for some nanoseconds, unless the
-// system stops who holds it: others then let the scheduler run.
-func pass(l *line) *slot {
+// closeGate closes the gate of a line behind the caller, and returns the slot that has it. The caller opens it with And(^gate). It is closed
+// for some nanoseconds, unless the system stops who holds it: others then let the scheduler run.
+func closeGate(l *line) *slot {
 	s := &l[0]
 	for i := 1; s.key.Or(gate)&gate != 0; i++ {
 		pause(i)

@@ -45,7 +45,7 @@ func (b *Body) SetAbsentFlow(flow Flow, size int64) { *b = Body{flow: flow, size
 func (b *Body) ForgetSize() { b.size = -1 }
 
 // SetLimit bounds how many bytes Read and Gather give out before they fail with ErrBodyTooLarge. 0: no bound.
-func (b *Body) SetLimit(max int64) { b.limit = max }
+func (b *Body) SetLimit(limit int64) { b.limit = limit }
 
 // Size is the length that framing announces, -1 if unknown.
 func (b *Body) Size() int64 { return b.size }
@@ -137,20 +137,20 @@ func (b *Body) Close() error {
 	return f.Close()
 }
 
-// Peek reads on until max bytes or the end and returns what is there, leaving prefix and flow: the body is still
+// Peek reads on until limit bytes or the end and returns what is there, leaving prefix and flow: the body is still
 // all there for whoever reads next. Nothing may have been read from the flow before.
-func (x *Exchange) Peek(b *Body, max int) ([]byte, error) {
-	if b.flow == nil || len(b.prefix) >= max {
-		return b.prefix[:min(len(b.prefix), max)], nil
+func (x *Exchange) Peek(b *Body, limit int) ([]byte, error) {
+	if b.flow == nil || len(b.prefix) >= limit {
+		return b.prefix[:min(len(b.prefix), limit)], nil
 	}
 	x.Waited = true
 	buf := append(x.Scratch(), b.prefix...)
 	var err error
-	for len(buf) < max {
+	for len(buf) < limit {
 		if len(buf) == cap(buf) {
 			buf = append(buf, 0)[:len(buf)]
 		}
-		room := buf[len(buf):min(cap(buf), max)]
+		room := buf[len(buf):min(cap(buf), limit)]
 		var n int
 		n, err = b.flow.Read(room)
 		buf = buf[:len(buf)+n]
@@ -170,20 +170,20 @@ func (x *Exchange) Peek(b *Body, max int) ([]byte, error) {
 	return b.prefix, err
 }
 
-// Gather makes the body whole, reading at most max bytes; a longer one is ErrBodyTooLarge. The head of a response may lie in memory of the
+// Gather makes the body whole, reading at most limit bytes; a longer one is ErrBodyTooLarge. The head of a response may lie in memory of the
 // connection that the body comes over, which has it back at the body's end: take what is needed of it before.
-func (x *Exchange) Gather(b *Body, max int) ([]byte, error) {
+func (x *Exchange) Gather(b *Body, limit int) ([]byte, error) {
 	if b.limit > 0 {
-		max = int(min(int64(max), b.limit))
+		limit = int(min(int64(limit), b.limit))
 	}
-	if b.size > int64(max) {
+	if b.size > int64(limit) {
 		return nil, ErrBodyTooLarge
 	}
-	p, err := x.Peek(b, max+1)
+	p, err := x.Peek(b, limit+1)
 	if err != nil {
 		return nil, err
 	}
-	if len(p) > max {
+	if len(p) > limit {
 		return nil, ErrBodyTooLarge
 	}
 	return p, nil

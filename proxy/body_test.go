@@ -169,7 +169,7 @@ func TestBodyClose(t *testing.T) {
 }
 
 func TestPeek(t *testing.T) {
-	f := func(prefix, flow string, max int, want string, whole bool) {
+	f := func(prefix, flow string, limit int, want string, whole bool) {
 		t.Helper()
 		x := Acquire()
 		defer x.Release()
@@ -177,13 +177,13 @@ func TestPeek(t *testing.T) {
 		var b Body
 		b.SetFlow([]byte(prefix), text, -1)
 		for range 2 { // looking twice sees the same
-			got, err := x.Peek(&b, max)
+			got, err := x.Peek(&b, limit)
 			if string(got) != want || err != nil {
-				t.Fatalf("%q %q up to %d: got %q %v, want %q", prefix, flow, max, got, err, want)
+				t.Fatalf("%q %q up to %d: got %q %v, want %q", prefix, flow, limit, got, err, want)
 			}
 		}
 		if b.Flowing() == whole || whole && (b.Size() != int64(len(want)) || text.closed != 1) {
-			t.Fatalf("%q %q up to %d: whole %v, size %d, closed %d", prefix, flow, max, !b.Flowing(), b.Size(), text.closed)
+			t.Fatalf("%q %q up to %d: whole %v, size %d, closed %d", prefix, flow, limit, !b.Flowing(), b.Size(), text.closed)
 		}
 		if !b.Rewind() {
 			t.Fatal("looking consumed something")
@@ -215,7 +215,7 @@ func TestPeek(t *testing.T) {
 }
 
 func TestGather(t *testing.T) {
-	f := func(prefix, flow string, size int64, max int, limit int64, want error) {
+	f := func(prefix, flow string, size int64, most int, limit int64, want error) {
 		t.Helper()
 		x := Acquire()
 		defer x.Release()
@@ -227,7 +227,7 @@ func TestGather(t *testing.T) {
 		} else {
 			b.SetFlow([]byte(prefix), flowing(flow), size)
 		}
-		got, err := x.Gather(&b, max)
+		got, err := x.Gather(&b, most)
 		if !errors.Is(err, want) {
 			t.Fatalf("%q %q: %v, want %v", prefix, flow, err, want)
 		}

@@ -202,7 +202,7 @@ func TestHashKeepsKeys(t *testing.T) {
 		}
 	}
 
-	moved := func(what string, after map[string]string, allowed func(from, to string) bool, max float64) {
+	moved := func(what string, after map[string]string, allowed func(from, to string) bool, limit float64) {
 		t.Helper()
 		n := 0
 		for key, from := range before {
@@ -213,8 +213,8 @@ func TestHashKeepsKeys(t *testing.T) {
 				}
 			}
 		}
-		if share := float64(n) / keys; share == 0 || share > max {
-			t.Fatalf("%s: %.3f of the keys moved, want at most %.3f", what, share, max)
+		if share := float64(n) / keys; share == 0 || share > limit {
+			t.Fatalf("%s: %.3f of the keys moved, want at most %.3f", what, share, limit)
 		}
 	}
 	joined := bareService(Hash, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)

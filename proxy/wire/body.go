@@ -232,17 +232,17 @@ func (b *Body) readChunked(p []byte) (int, error) {
 	}
 }
 
-// line returns the next line without its CRLF; max bounds its length. It is not consumed.
-func (b *Body) line(max int) ([]byte, error) {
+// line returns the next line without its CRLF; limit bounds its length. It is not consumed.
+func (b *Body) line(limit int) ([]byte, error) {
 	for {
 		have := b.src.Bytes()
 		if i := bytes.IndexByte(have, '\n'); i >= 0 {
-			if i == 0 || have[i-1] != '\r' || i-1 > max || !clean(have[:i-1]) {
+			if i == 0 || have[i-1] != '\r' || i-1 > limit || !clean(have[:i-1]) {
 				return nil, ErrBadChunk
 			}
 			return have[:i-1], nil
 		}
-		if len(have) > max+1 {
+		if len(have) > limit+1 {
 			return nil, ErrBadChunk
 		}
 		if err := b.fill(); err != nil {

@@ -149,18 +149,18 @@ func (r *Reader) TryFill() bool {
 // Full reports whether Fill has no room left.
 func (r *Reader) Full() bool { return r.buf != nil && r.w == len(r.buf.B) }
 
-// Grow makes room for a message of up to max bytes that begins at the unconsumed bytes, which may move. It returns
-// false when they already reach max.
-func (r *Reader) Grow(max int) bool {
+// Grow makes room for a message of up to limit bytes that begins at the unconsumed bytes, which may move. It returns
+// false when they already reach limit.
+func (r *Reader) Grow(limit int) bool {
 	n := r.Buffered()
 	switch {
-	case n >= max:
+	case n >= limit:
 		return false
 	case r.r > r.pinned:
 		copy(r.buf.B[r.pinned:], r.buf.B[r.r:r.w])
 		r.r, r.w = r.pinned, r.pinned+n
 	default:
-		bigger := GetBuf(min(2*len(r.buf.B), max))
+		bigger := GetBuf(min(2*len(r.buf.B), limit))
 		copy(bigger.B, r.buf.B[r.r:r.w])
 		if r.pinned > 0 {
 			r.held, r.pinned = r.buf, 0
@@ -172,13 +172,13 @@ func (r *Reader) Grow(max int) bool {
 	return true
 }
 
-// FillMore is Fill after making room for a message of up to max unconsumed bytes. ok is false if there already
+// FillMore is Fill after making room for a message of up to limit unconsumed bytes. ok is false if there already
 // are so many.
-func (r *Reader) FillMore(max int) (ok bool, err error) {
+func (r *Reader) FillMore(limit int) (ok bool, err error) {
 	if r.Buffered() == 0 {
 		r.r, r.w = r.pinned, r.pinned
 	}
-	if r.Full() && !r.Grow(max) {
+	if r.Full() && !r.Grow(limit) {
 		return false, nil
 	}
 	return true, r.Fill()

@@ -68,19 +68,19 @@ func TestPurge(t *testing.T) {
 }
 
 func TestTooManyPurges(t *testing.T) {
-	f := func(purge func(s *Store, i int), max int) {
+	f := func(purge func(s *Store, i int), limit int) {
 		t.Helper()
 		s := newStore(t, MinBytes)
 		must(t, s.Put(itemOf(s, "example.com/a"), []byte("a")))
-		for i := range max {
+		for i := range limit {
 			purge(s, i)
 		}
 		wantFound(t, s, "example.com/a", Usable)
 		must(t, s.Put(itemOf(s, "example.com/b"), []byte("b")))
-		purge(s, max)
+		purge(s, limit)
 		wantFound(t, s, "example.com/a", Missing)
 		wantFound(t, s, "example.com/b", Missing)
-		if st := s.Stats(); st.Overflows != 1 || st.PurgesHeld != 0 || st.Purges != int64(max)+1 {
+		if st := s.Stats(); st.Overflows != 1 || st.PurgesHeld != 0 || st.Purges != int64(limit)+1 {
 			t.Errorf("%+v", st)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
-	"net/netip"
 )
 
 // Certificate is one that a client has shown, and whose chain was verified when its connection was made. It is made once for a
@@ -40,16 +39,4 @@ func NewCertificate(leaf *x509.Certificate) *Certificate {
 	}
 	c.Identity = NewIdentity("client_cert", leaf.Issuer.String(), hex.EncodeToString(c.Fingerprint[:]), nil)
 	return c
-}
-
-// Transport is what is known of a client's connection beside the client. It is made once for a connection; immutable.
-type Transport struct {
-	// Local is our end, or what a PROXY header says in its place; zero for a unix socket.
-	Local netip.AddrPort
-	// TLS is the version that the client speaks, to us or to the balancer: "TLSv1.3"; empty: none, or it is passed through.
-	TLS string
-	// ALPN is the protocol that was agreed upon in the handshake, if any.
-	ALPN string
-	// Resumed says that the connection resumes a session, in which a certificate was shown before.
-	Resumed bool
 }

@@ -87,6 +87,7 @@ const (
 	Off                 // do not ask
 )
 
+// String is the word for a mode, as the configuration has it.
 func (m Mode) String() string { return [...]string{"enforce", "report", "off"}[m] }
 
 // Guarded turns a guard into a policy. refusals, which may be nil, is called with the name for every no.

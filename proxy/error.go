@@ -15,6 +15,7 @@ const (
 	ByGateway              // Sluice itself: a limit, a missing route, a bug
 )
 
+// String is the word for a side, as logs and metrics have it.
 func (s Side) String() string { return [...]string{"client", "upstream", "gateway"}[s] }
 
 // Error is a refusal or a failure as a value. Those that can happen often are built once and returned without
@@ -34,6 +35,7 @@ type Error struct {
 	Cause error // for the log, never for the client
 }
 
+// Error is code, detail and cause: for logs, as the cause is not for clients.
 func (e *Error) Error() string {
 	if e.Cause != nil {
 		return fmt.Sprintf("%s: %s: %v", e.Code, e.Detail, e.Cause)
@@ -41,6 +43,7 @@ func (e *Error) Error() string {
 	return e.Code + ": " + e.Detail
 }
 
+// Unwrap returns the cause, or nil.
 func (e *Error) Unwrap() error { return e.Cause }
 
 // With returns a copy that carries the cause. It allocates: for failures, not for refusals.

@@ -35,6 +35,7 @@ const (
 
 var downWords = [...]string{"local", "allow", "deny"}
 
+// String is the word for it, as the configuration has it.
 func (d IfDown) String() string { return downWords[d] }
 
 // ErrStoreDown refuses a request while the store of its limit does not answer, if the policy wants that.
@@ -115,6 +116,7 @@ func newUntold(t *table) ([]untold, error) {
 // local reports whether the host is on its own.
 func (s *Shared) local() bool { return !s.across.Fleet.Up() }
 
+// Look implements Tokens. It may ask the store for what has become of the bucket, and does not wait for the answer.
 func (s *Shared) Look(key uint64, n, now int64) Verdict {
 	if s.local() {
 		return s.Local.Look(key, n, now)
@@ -144,6 +146,7 @@ func (s *Shared) Look(key uint64, n, now int64) Verdict {
 	}
 }
 
+// Take implements Tokens. It refuses as well if the lease is used up, see Shared.
 func (s *Shared) Take(key uint64, n, now int64) Verdict {
 	if s.local() {
 		return s.Local.Take(key, n, now)
@@ -218,6 +221,7 @@ func (s *Shared) ask(at int, key uint64, now int64) {
 	}
 }
 
+// Charge implements Tokens.
 func (s *Shared) Charge(key uint64, n, now int64) {
 	s.Local.Charge(key, n, now)
 	if s.local() {
@@ -230,6 +234,7 @@ func (s *Shared) Charge(key uint64, n, now int64) {
 	}
 }
 
+// Return implements Tokens.
 func (s *Shared) Return(key uint64, n, now int64, v Verdict) {
 	if v.Spilled {
 		s.Local.Return(key, n, now, v) // the store has not heard of it

@@ -58,6 +58,7 @@ func (l *Local) decide(full uint64, n, now int64) (uint64, Verdict) {
 	return uint64(next), Verdict{OK: true, Full: next - now}
 }
 
+// Look implements Tokens. A key that is not known has a full bucket, or the shared one if there is no room for it.
 func (l *Local) Look(key uint64, n, now int64) Verdict {
 	for i := 1; ; i++ {
 		s := l.table.find(key)
@@ -77,6 +78,7 @@ func (l *Local) Look(key uint64, n, now int64) Verdict {
 	}
 }
 
+// Take implements Tokens.
 func (l *Local) Take(key uint64, n, now int64) Verdict {
 	for i := 1; ; i++ {
 		s := l.table.find(key)
@@ -116,6 +118,7 @@ func (l *Local) takeSpilled(n, now int64) Verdict {
 	}
 }
 
+// Return implements Tokens.
 func (l *Local) Return(key uint64, n, now int64, v Verdict) {
 	if !v.Spilled {
 		l.Charge(key, -n, now)
@@ -125,7 +128,7 @@ func (l *Local) Return(key uint64, n, now int64, v Verdict) {
 	}
 }
 
-// Charge never makes a key wait for longer than two bursts take to come: what a response costs is not known when others are let
+// Charge implements Tokens. It never makes a key wait for longer than two bursts take to come: what a response costs is not known when others are let
 // in.
 func (l *Local) Charge(key uint64, n, now int64) {
 	cost := l.cost(n)
@@ -169,6 +172,7 @@ func charge(state *atomic.Uint64, old uint64, cost, burst, now int64) bool {
 // longFull is the state of a bucket that has been full since before anything was counted.
 const longFull = 1
 
+// Reset implements Tokens.
 func (l *Local) Reset(key uint64) bool {
 	for i := 1; ; i++ {
 		s := l.table.find(key)

@@ -17,6 +17,7 @@ const (
 
 var verdictNames = [...]string{"fresh", "stale", "revalidate", "missing"}
 
+// String is the word for a verdict.
 func (v Verdict) String() string { return verdictNames[v] }
 
 // Judge decides whether a stored response of an age in seconds may be used for a request (RFC 9111 section 4). A response that was purged softly is

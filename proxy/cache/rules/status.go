@@ -30,6 +30,7 @@ const (
 
 var forwardNames = [forwardCount]string{"hit", "", "bypass", "method", "uri-miss", "vary-miss", "request", "stale"}
 
+// String is the word that fwd has in Cache-Status; empty for Nowhere.
 func (f Forward) String() string { return forwardNames[f] }
 
 // AppendStatus appends one member of Cache-Status, to be added after those of the caches behind this one. The key is never told.

@@ -21,6 +21,7 @@ var reasonNames = [reasonCount]string{
 	"", "request-no-store", "partial", "status", "no-store", "private", "authorization", "set-cookie", "vary", "no-lifetime",
 }
 
+// String is the word for a reason, as Cache-Status has it in detail.
 func (r Reason) String() string { return reasonNames[r] }
 
 // Storable decides whether the complete response to a GET may be stored (RFC 9111 section 3). Responses to other methods never are.

@@ -12,6 +12,7 @@ const (
 	Month
 )
 
+// String is the word for a unit, as the configuration has it.
 func (u Unit) String() string { return [...]string{"day", "week", "month"}[u] }
 
 // Calendar divides time into periods, which begin at midnight in a time zone. They have numbers that grow.

@@ -185,8 +185,8 @@ func (x *Exchange) Identify(i *Identity, byAuthorization bool) {
 	x.Identity, x.ByAuthorization = i, x.ByAuthorization || byAuthorization
 }
 
-// IdentifyToo says that a policy has proven something about the client that tells it apart from others, and yet does not say who it is: only
-// of one that nobody knows it is the Identity.
+// IdentifyToo says that a policy has proven something about the client that tells it apart from others, and yet does not say who it is. It
+// becomes x.Identity only if no policy has identified the client before.
 func (x *Exchange) IdentifyToo(i *Identity) {
 	if x.Identity == nil {
 		x.Identity = i

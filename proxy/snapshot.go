@@ -18,7 +18,8 @@ type Snapshot struct {
 	Countries Countries
 }
 
-// Limits are what a request may cost before a route is known. Zero means no limit unless a field says otherwise.
+// Limits are what a request may cost before a route is known. Zero means no limit where nothing else is said; HeadBytes, Fields, TargetBytes,
+// Idle and HeadTimeout must be above zero: at zero every request is too large, or too late.
 type Limits struct {
 	Connections           int // in all
 	PerClient             int // connections of one address

@@ -50,6 +50,7 @@ const (
 
 var resultNames = [resultCount]string{"bypass", "hit", "stale", "revalidated", "collapsed", "miss"}
 
+// String is the word for a result, as logs and metrics have it.
 func (r Result) String() string { return resultNames[r] }
 
 // Results are all of them, in order.
@@ -237,7 +238,8 @@ func (v *visit) serve(next *proxy.Chain) error {
 	}
 }
 
-// authorized reports a request whose Authorization nothing of the key stands for: its answer may be its own, whatever that of others is.
+// authorized reports that the request has Authorization, and the cache key does not contain the identity that it proves: the response may be
+// for this client alone.
 func (v *visit) authorized() bool { return v.req.Authorization && v.p.rules(v.x) == &v.p.Rules }
 
 // flightKey is what requests have in common that wait for each other.

@@ -63,9 +63,9 @@ func (f *flight) more(now int64, while time.Duration) {
 	}
 }
 
-// queue waits for a turn of those who follow f in vain, or until there is something better to do than to ask: the flight is in another state than
-// in; or one who went has brought an answer, which is refreshed. As long as f waits for its head, a few more turns come with each wait, and
-// in is the result when x must be answered; else ownTurn is, after one wait. It fails when x is canceled.
+// queue blocks until f leaves the state in, another request has stored an answer (refreshed), too many have failed (hopeless), or a slot is
+// free (ownTurn). After each wait without any of these: if in is waiting, a few more slots become free and it goes on, until the time of x is
+// over, when it returns waiting; in any other state it returns ownTurn. It returns an error if x is canceled.
 func (f *flight) queue(x *proxy.Exchange, in state, wait time.Duration) (state, error) {
 	t := &f.turns
 	t.init()

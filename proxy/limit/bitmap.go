@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 )
 
-// bitmap is a set of numbers that any number of goroutines put something in and one takes out of. It never grows, and is full of nothing: a
-// number that is in it is not put in again. A second level says where to look, so that an empty set costs little to look through.
+// bitmap is a set of numbers that any number of goroutines put something in and one takes out of. It has a fixed size and cannot overflow;
+// setting a number twice does nothing. A second level says where to look, so that an empty set costs little to look through.
 type bitmap struct{ words, summary []atomic.Uint64 }
 
 func newBitmap(n int) bitmap {

@@ -4,7 +4,7 @@
 // Read rate.go for the way of a request through a policy of rates, concurrency.go for that through one of concurrency, and quota.go for that
 // through one of quotas, which package ledger keeps. door.go is for connections, which come before there are requests.
 // shared.go, fleet.go and link.go are for rates that hosts share; package redis is where they do.
-// bitmap.go is where it stands which buckets the store is to be told of.
+// bitmap.go is the set of buckets that the store is to be told of.
 // window.go is what a rate is, key.go what is counted by, seed.go the secret that it is hashed with, tokens.go the algorithm, table.go where
 // the state of keys is kept, fields.go what clients are told, heavy.go and status.go what operators are.
 //

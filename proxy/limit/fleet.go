@@ -66,8 +66,8 @@ type FleetOptions struct {
 	Idle bool
 }
 
-// Fleet is a host's part in limits that hosts share: it has the store charged with what was taken here, a batch at a time. Nothing but its
-// one goroutine ever waits for the store.
+// Fleet is a host's part in limits that hosts share: it has the store charged with what was taken here, a batch at a time. Only its one
+// goroutine waits for the store, and whoever resets a key.
 type Fleet struct {
 	name string
 	link atomic.Pointer[Link]

@@ -109,8 +109,8 @@ func (q *Quotas) Begin() {
 	}
 }
 
-// Quota is the guard of a route that uses Quotas. It is immutable and safe for concurrent use; a check of a key that was there before
-// allocates nothing.
+// Quota is the guard of a route that uses Quotas. It is immutable and safe for concurrent use. A check of a key that has an account of its own
+// allocates nothing. One for which there was no room is looked for under a lock each time, which allocates.
 type Quota struct {
 	*Quotas
 	cost   int64

@@ -162,8 +162,8 @@ func (p *h2pool) room() *h2conn {
 	return nil
 }
 
-// dialMore opens as many connections as those who wait need and the limit allows for. It is short of some if connections of other
-// pools are in their place: makeRoom is to be called then. The lock is held.
+// dialMore opens as many connections as those who wait need and the limit allows for. short: MaxConns is reached by connections of other
+// pools; the caller must call makeRoom. The lock is held.
 func (p *h2pool) dialMore() (short bool) {
 	if p.expects == 0 {
 		p.expects = h2StreamsMax

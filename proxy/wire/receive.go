@@ -1,19 +1,19 @@
 package wire
 
-// This file is for heads that come decoded, field by field, and not as lines: those of HTTP/2. What it refuses is what a
+// This file is for heads that come decoded, field by field, and not as lines: those of HTTP/2 and HTTP/3. What it refuses is what a
 // scan refuses, so that a request is judged alike whichever protocol carried it.
 
 // The refusals of fields that no line could have carried.
 var (
 	ErrFieldValue      = &Refusal{400, "bad_field_value", "A header value begins or ends with white space."}
-	ErrConnectionField = &Refusal{400, "connection_field", "A header field is about the connection, which HTTP/2 does not have."}
+	ErrConnectionField = &Refusal{400, "connection_field", "A header field is about the connection, which HTTP/2 and HTTP/3 do not allow."}
 )
 
-// connectionFields mean nothing in HTTP/2 and make a message malformed (RFC 9113 section 8.2.2). TE may say "trailers".
+// connectionFields make a message of HTTP/2 or HTTP/3 malformed (RFC 9113 section 8.2.2, RFC 9114 section 4.2). TE may say "trailers".
 const connectionFields = 1<<Connection | 1<<KeepAlive | 1<<ProxyConnection | 1<<TransferEncoding | 1<<Upgrade
 
 // Receive appends a field of a decoded head, and takes down in m what it decides, as a scan of its line would have done. The
-// name must be in lower case (RFC 9113 section 8.2.1). A Refusal leaves the head as it was. The bytes are copied.
+// name must be in lower case (RFC 9113 section 8.2.1, RFC 9114 section 4.2). A Refusal leaves the head as it was. The bytes are copied.
 func (h *Head) Receive(name, value string, m *Message) error {
 	if len(name) > 0xffff || !lowerToken(name) {
 		return ErrFieldName

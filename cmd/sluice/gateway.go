@@ -260,7 +260,7 @@ func (g *gateway) openWanted(w want) (o opened, err error) {
 		if !packets || s != nil && s.packets {
 			return o, nil
 		}
-		if old := g.leaving[w.place]; old != nil && (s != nil || !w.place.anyPort()) && old.Reclaim() {
+		if old := g.leaving[w.place]; old != nil && (s != nil || !w.place.anyPort()) && old.Hold() {
 			o.reclaimed = old
 			return o, nil
 		}

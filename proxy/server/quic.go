@@ -68,7 +68,7 @@ func (l *Listener) ServePackets(socket net.PacketConn, keys PacketKeys) error {
 // connectionIDLength is as long as is usual: nobody guesses one, and no two collide.
 const connectionIDLength = 8
 
-// TakePackets goes on with a socket that another listener, or this one, has retired, and that Reclaim has kept open.
+// TakePackets goes on with a socket that another listener, or this one, has retired, and that Hold has kept open.
 func (l *Listener) TakePackets(p *Packets) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -108,8 +108,9 @@ func (l *Listener) RetirePackets() *Packets {
 	return p
 }
 
-// Reclaim keeps a retired socket open, if it still is, until TakePackets or Drop: a second one could not be opened at its address.
-func (p *Packets) Reclaim() bool {
+// Hold keeps the socket open until Drop, or until TakePackets for one that was retired: a second one could not be opened at its address. It
+// returns false if the socket is closed already.
+func (p *Packets) Hold() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.holds == 0 {
@@ -119,7 +120,7 @@ func (p *Packets) Reclaim() bool {
 	return true
 }
 
-// Drop gives up what Reclaim has kept. The socket closes when nobody holds it any more.
+// Drop gives up what one Hold has kept. The socket closes when nobody holds it any more.
 func (p *Packets) Drop() {
 	p.mu.Lock()
 	p.holds--
@@ -137,7 +138,7 @@ func (p *Packets) accept(accepting *quic.EarlyListener, stopped chan struct{}) {
 		if err != nil {
 			return // it was stopped: no other reason is known
 		}
-		p.Reclaim() // whoever accepts holds it, so that it is open
+		p.Hold() // whoever accepts has one already, so that it is open
 		go func() {
 			defer p.Drop()
 			defer func() {

@@ -74,8 +74,8 @@ func (v *visit) lead(next *proxy.Chain, f *flight) error {
 	return err
 }
 
-// wantsLess reports that a client which has asked for a part, or only for what has changed, would get so much more in r that asking again as the
-// client has asked costs less. Not asking so at first is for what can be kept, and that it cannot is known now.
+// wantsLess reports that it costs less to ask again with the Range or the conditions of the client than to read all of r, which is large or of
+// unknown length. They were left out at first so that the response could be stored, and r turned out not to be storable.
 func (v *visit) wantsLess(r *proxy.Response) bool {
 	size := r.Body.Size()
 	return (v.req.Range || v.req.Conditional) && r.Status == 200 && r.Body.Flowing() && (size < 0 || size > muchMore)

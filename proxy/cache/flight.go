@@ -126,8 +126,8 @@ func (fs *flights) join(key, full []byte, now store.Mark, follow bool, purged fu
 	return f, true
 }
 
-// brings reports whether what is missed is what the flight is for: the key by which its leader has missed it, or, since its head is there, that
-// of the variant that it turned out to be, which those look for who come after that.
+// brings reports whether the flight's response is the one that belongs to the key full. That is the key that its leader has looked up, or, once
+// the head is there, the key of the variant that the response is.
 func (f *flight) brings(full []byte) bool {
 	if f.full == string(full) {
 		return true
@@ -190,7 +190,8 @@ func (fs *flights) leave(f *flight) {
 	}
 }
 
-// board takes somebody in who follows, unless everybody has left already, or somebody else was faster.
+// board adds a follower. It returns false if the flight was canceled because nobody was left, or if another request has stored a response while
+// the leader still waits: then the follower is to look into the store.
 func (f *flight) board() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -201,7 +202,7 @@ func (f *flight) board() bool {
 	return true
 }
 
-// desert takes one out who has not begun to read: a follower, or the leader.
+// desert removes one that has not begun to read: the leader, or else a follower.
 func (f *flight) desert(leader bool) {
 	f.mu.Lock()
 	if !leader || f.leaderIn {
@@ -212,11 +213,11 @@ func (f *flight) desert(leader bool) {
 	windowed := f.windowed
 	f.mu.Unlock()
 	if windowed {
-		f.change(func() {}) // whoever fills may have waited for this one, and nobody else has
+		f.change(func() {}) // awaitReaders may wait for this one alone
 	}
 }
 
-// tidy ends what nobody is waiting for any more. f.mu is held.
+// tidy cancels the request, or limits the time of the body, if nobody wants the response any more. f.mu is held.
 func (f *flight) tidy() {
 	switch {
 	case f.pending > 0:
@@ -243,7 +244,8 @@ func (f *flight) leaveAlone() {
 	f.alone = time.AfterFunc(limit, f.endAlone)
 }
 
-// For how long a body may go on into the store when nobody reads it any more: the client that has asked may have been content with a 304.
+// For how long a body that nobody reads may still be read from the origin into the store. That nobody reads it is common: a client whose copy
+// is still good gets a 304.
 const (
 	aloneFor     = 10 * time.Second
 	aloneUnsized = time.Second // nobody knows how much is to come
@@ -258,7 +260,7 @@ func (f *flight) endAlone() {
 	}
 }
 
-// spares takes the leader out, whose client has gone, and reports whether somebody else wants the answer.
+// spares removes the leader, whose client has gone, and reports whether a follower still wants the response.
 func (f *flight) spares() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -538,7 +540,7 @@ func (f *flight) drop(r *reader) {
 const (
 	// window is how far the body of an answer that is not kept may run ahead of its slowest reader.
 	window = 1 << 20
-	// tooSlow is for how long one reader may hold up others who have read all that there is.
+	// tooSlow is how long one reader may keep the window closed while other readers wait for more.
 	tooSlow = 2 * time.Second
 )
 

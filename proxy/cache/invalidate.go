@@ -63,8 +63,9 @@ func (v *visit) invalidate(host, path, query []byte, hasQuery bool) {
 
 var colon80, colon443 = []byte(":80"), []byte(":443")
 
-// purge purges one form of a URL. What this policy keeps of it is looked for first: clients must not fill the list of purges with URLs of
-// their own. What lies under keys that are not known here, as those of another route or another client, is purged blindly, so often.
+// purge purges one form of a URL, if this policy has stored something for it or is about to: clients must not fill the list of purges with URLs
+// that they make up. If responses may also be stored under keys that are not known here, as those of another route or another client, it purges
+// without looking, at most blindMax times a second.
 func (v *visit) purge(host, path, query []byte, hasQuery bool) {
 	c, p, x := v.p.cache, v.p, v.x
 	v.buildKeyOf(host, path, query, hasQuery)

@@ -11,8 +11,8 @@ import (
 // leadersMax is how many may fail, one after the other, until all who wait for them are told what the last one was.
 const leadersMax = 3
 
-// turns lets those go by themselves whom a leader has left without an answer: a few at first, and two more for each whose answer has
-// come, so that an origin is not asked by thousands in the same moment, and nobody waits for long where it answers fast.
+// turns bounds how many followers ask the origin by themselves after their leader has left them without a response: a few at first, and two
+// more for each response that has come. So thousands of them do not ask at the same moment, and they wait briefly if the origin is fast.
 type turns struct {
 	once sync.Once
 	free chan struct{}
@@ -47,10 +47,10 @@ func (t *turns) give(n int) {
 // What queue returns beside the states in which a flight can be.
 const (
 	ownTurn  = failed + 1 + iota // it is the caller's turn
-	hopeless                     // of those who had a turn so many have failed, one after the other, that nobody else need try: f.spent says how
+	hopeless                     // leadersMax requests that had a turn have failed in a row, so that the others do not try: f.spent is the error
 )
 
-// more lets a few more go, once in a while however many ask for it: those who went may hang, too.
+// more frees a few more slots, at most once in each while, however many call it: the requests that have a slot may hang, too.
 func (f *flight) more(now int64, while time.Duration) {
 	f.mu.Lock()
 	due := now >= f.moreAt

@@ -166,7 +166,7 @@ func (e *endpoint) serve(x *proxy.Exchange) error {
 	}
 }
 
-// try is roundTrip, after which a panic, which the edge catches, has not kept the connection.
+// try is roundTrip. If that panics, try discards the connection before the panic goes on to the edge, which catches it.
 func (e *endpoint) try(c *conn, x *proxy.Exchange, now int64) error {
 	returned := false
 	defer func() {

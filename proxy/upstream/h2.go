@@ -93,7 +93,7 @@ func (e *endpoint) serveH2(x *proxy.Exchange, header string) error {
 		e.inFlight.Add(-1)
 		if again && st.unprocessed {
 			unsent := *proxy.AsError(err)
-			unsent.Unsent = true // as good as
+			unsent.Unsent = true // the origin has processed nothing: another endpoint may be tried
 			return &unsent
 		}
 		return err
@@ -216,7 +216,7 @@ func (p *h2pool) handOut() {
 	}
 }
 
-// dial opens a connection for whoever waits. It belongs to no exchange: one that gives up does not take the others' with it.
+// dial opens a connection for the requests that wait. It belongs to none of them: when one is canceled, the others still get the connection.
 func (p *h2pool) dial() {
 	c, err := p.endpoint.dialH2(p)
 	p.mu.Lock()
@@ -240,7 +240,7 @@ func (p *h2pool) dial() {
 	case short:
 		p.pools.makeRoom(p)
 	case p.pools != nil:
-		p.pools.trim() // whoever it was opened for may be gone
+		p.pools.trim() // the request that it was opened for may be canceled
 	}
 	go c.read()
 }

@@ -9,10 +9,10 @@ import (
 )
 
 // h2pools are the pools of an endpoint of HTTP/2: one, or one for each PROXY header, since streams of one client do not go over
-// another's connection. What the options say of connections is about all of them together.
+// another's connection. MaxConns and MaxIdle bound the connections of all pools together.
 //
-// The lock of a pool may be taken under this one's, and never the other way round. So that a pool knows under its own what there is
-// in all, each tells the sums what it adds to them.
+// Lock order: h2pools before h2pool. A pool that holds its own lock must not ask the others, so each pool adds its counts to the sums
+// here, which are atomic.
 type h2pools struct {
 	endpoint *endpoint
 	one      h2pool // of connections without a header, for which there are no sums

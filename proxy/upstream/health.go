@@ -41,8 +41,8 @@ const (
 // StatusRange is a range of statuses of HTTP, ends included.
 type StatusRange struct{ From, To int }
 
-// checks are the checks of one endpoint, and what is known from them. An endpoint is healthy until it was checked, so that neither a start
-// nor a new address costs a request; the first check is an opinion by itself, and later ones count in rows.
+// checks are the checks of one endpoint, and what is known from them. An endpoint is healthy until its first check has ended, so that no
+// request is refused after a start or for a new address. The first check decides alone; after it, HealthyAfter and UnhealthyAfter hold.
 type checks struct {
 	probe  *endpoint // the same address, with connections of its own; nil: it is not checked
 	cancel context.CancelFunc
@@ -57,8 +57,8 @@ type checks struct {
 	reason  atomic.Pointer[string] // why the last check failed; nil: it did not
 }
 
-// Checks must neither wait for connections that requests hold, nor bind any: an endpoint that is busy is not ill, and one that has an old
-// connection may take no new ones. So each has one of its own, as HAProxy's have.
+// Each check opens a connection of its own, as HAProxy's do. Checks must not wait for connections that requests hold, since a busy endpoint
+// is not unhealthy, and must not hold any that requests could use. An open connection does not show that the endpoint accepts new ones.
 func probeOptions(o Options) Options {
 	h := o.Health
 	o.Try, o.Connect, o.Idle, o.Tunnel, o.Wait = h.Timeout, h.Timeout, h.Timeout, h.Timeout, h.Timeout
@@ -115,7 +115,7 @@ func (s *Service) keepChecking(life context.Context, e *endpoint) {
 		err := s.ask(life, e)
 		<-s.checking
 		if life.Err() != nil {
-			return // what it says is that it was stopped
+			return // it failed because it was stopped, which says nothing about the endpoint
 		}
 		if s.judge(e, err) {
 			s.republish(life)
@@ -188,7 +188,7 @@ func (s *Service) republish(life context.Context) {
 		return
 	}
 	sleep(life, republishEvery)
-	s.changing.Store(false) // whoever comes from now on may be too late for this set
+	s.changing.Store(false) // a change from now on may come too late for this set, and needs another one
 	s.update.Lock()
 	defer s.update.Unlock()
 	if !s.retired.Load() {
@@ -196,8 +196,8 @@ func (s *Service) republish(life context.Context) {
 	}
 }
 
-// publish makes these the endpoints, and chooses among those of them that are healthy. If there are none, all are chosen among: that
-// all are ill at once is less likely than that their checks are, and if it is so, nothing is lost. The lock is held.
+// publish makes these the endpoints. Requests go to the healthy ones, or to all of them if none is healthy: it is more likely that the checks
+// are wrong than that all endpoints fail at once, and if all do, nothing is lost by trying. The lock is held.
 func (s *Service) publish(all []*endpoint) {
 	s.all.Store(&all)
 	healthy := slices.DeleteFunc(slices.Clone(all), func(e *endpoint) bool { return e.checks.sick.Load() })

@@ -16,7 +16,7 @@ import (
 // check asks an endpoint once whether it is well: nil if it is. It is a request like any other, but over a connection of its own, and
 // nothing of the answer is read beyond what says how the endpoint is. Whatever the endpoint does, it ends within the timeout.
 func (e *endpoint) check(life context.Context, h *Health) (err error) {
-	// The exchange is left to the garbage collector: what ends it in time may come late.
+	// The exchange is not pooled: the cancellation below may still run after it has ended.
 	x := &proxy.Exchange{Edge: proxy.Nobody{}, Started: wire.Now(), UpstreamAt: wire.Now()}
 	x.Deadline = x.Started + int64(h.Timeout)
 	ctx, cancel := context.WithTimeout(life, h.Timeout)
@@ -95,8 +95,8 @@ var (
 	errHealthMessage = errors.New("the answer is no message of grpc.health.v1")
 )
 
-// judgeGRPC wants SERVING and a call that has ended well. A server that does not know the protocol is not healthy: somebody has asked for
-// the check, and what it does not find out it must not claim.
+// judgeGRPC wants SERVING and a call that has ended with status OK. A server that does not implement the protocol counts as unhealthy: the
+// operator has asked for this check, and a server that cannot answer it has not passed.
 func judgeGRPC(x *proxy.Exchange) error {
 	r := &x.Response
 	if form, _ := proxy.ParseGRPC(r.Head.GetKnown(wire.ContentType)); r.Status != 200 || form != proxy.PlainGRPC {

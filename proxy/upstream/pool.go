@@ -13,8 +13,8 @@ import (
 // out. When the limit is reached, requests wait in a queue, first come first served.
 //
 // A connection that began with a PROXY header is used again only for requests whose header would be the same, byte for byte: it
-// never carries what another client sends. Nobody knows whether such a request will come, so that idle connections make room for new
-// ones.
+// never carries what another client sends. Such a request may never come. So when the limit is reached, an idle connection of another
+// client is closed to make room for a new one.
 type pool struct {
 	endpoint *endpoint
 
@@ -103,8 +103,8 @@ func (p *pool) get(x *proxy.Exchange, header string, fresh bool) (*conn, error) 
 	}
 }
 
-// wantsLook reports whether a pooled connection is looked at here. Converse looks as well, right before it writes, but only
-// where it can, and a body that flows is not sent by it.
+// wantsLook reports whether a pooled connection has to be checked here for a close, or bytes that nobody asked for. Converse checks as well,
+// right before it writes, but not on every kind of connection, and it does not send a body that flows.
 func (c *conn) wantsLook(x *proxy.Exchange) bool {
 	return x.UpstreamAt-c.idleSince > int64(probeAfter) || x.Request.Body.Flowing() || !c.Probes()
 }
@@ -113,8 +113,8 @@ func (c *conn) wantsLook(x *proxy.Exchange) bool {
 // a system call per request. If the origin has closed it in this time the request is sent again; bytes that nobody asked for
 // may arrive unnoticed for that much longer. They may as well a moment after a look.
 //
-// Only after a response that came whole, its length and no more: after one without a body an origin that breaks the rules is
-// likely to send one.
+// It holds only after a response with a body of known length, after which no more bytes came. After a response that must not have a body,
+// an origin that breaks the rules may still send one.
 const trustFor = time.Millisecond
 
 func (c *conn) trusted(x *proxy.Exchange) bool {

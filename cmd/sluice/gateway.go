@@ -330,7 +330,7 @@ func (g *gateway) settle(wanted []want, opened map[place]opened, plan *compile.P
 // forgetClosed lets go of the UDP sockets whose last connection has ended.
 func (g *gateway) forgetClosed() {
 	maps.DeleteFunc(g.leaving, func(_ place, p *server.Packets) bool {
-		if !p.Reclaim() {
+		if !p.Hold() {
 			return true
 		}
 		p.Drop()

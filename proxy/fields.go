@@ -12,6 +12,16 @@ func (x *Exchange) StripFields(names []string) {
 	x.Request.Decided = append(x.Request.Decided, names...)
 }
 
+// StripLookalikes takes the fields away that an origin may take for one of this name, and leaves those that are spelled like it. Only a
+// name with a dash or an underscore has such.
+func StripLookalikes(head *wire.Head, name string) {
+	for other := range head.All() {
+		if sameField(other, name) && !wire.EqualFold(other, name) {
+			head.DelFold(other)
+		}
+	}
+}
+
 // FinalTrailers returns trailers without the fields that a policy has decided about in the head, however they are written: what
 // StripFields says of names holds for these, too. It is called when all of them have been received.
 func FinalTrailers(trailers *wire.Head, decided []string) *wire.Head {

@@ -3,6 +3,7 @@ package transform
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"sluice/proxy"
 	"sluice/proxy/wire"
@@ -47,6 +48,10 @@ func NewHeaders(request, response Ops) (*Headers, error) {
 	if h.request, err = compile(request); err != nil {
 		return nil, fmt.Errorf("request headers: %w", err)
 	}
+	for i := range h.request {
+		e := &h.request[i]
+		e.alike = e.verb != Add && strings.ContainsAny(e.name, "-_")
+	}
 	if h.response, err = compile(response); err != nil {
 		return nil, fmt.Errorf("response headers: %w", err)
 	}
@@ -74,6 +79,7 @@ type edit struct {
 	name  string
 	fixed []byte
 	value *proxy.Template
+	alike bool // origins may take fields of other names for this one: what is decided about it holds for them
 }
 
 func apply(edits []edit, head *wire.Head, decided *[]string, x *proxy.Exchange) {
@@ -93,6 +99,9 @@ func apply(edits []edit, head *wire.Head, decided *[]string, x *proxy.Exchange) 
 			buf := wire.GetBuf(wire.Small)
 			e.put(head, e.value.Append(buf.B[:0], x, proxy.Raw))
 			buf.Free()
+		}
+		if e.alike {
+			proxy.StripLookalikes(head, e.name) // after a value that may be made of one
 		}
 	}
 }

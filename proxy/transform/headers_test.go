@@ -68,6 +68,12 @@ func TestHeadersOfRequest(t *testing.T) {
 	f("remove X-None", "/a/b", "Accept: */*; X-Old: 1; x-old: 2")
 	f("set Accept ", "/a/b", "Accept: ; X-Old: 1; x-old: 2")
 
+	// Origins may take fields that are spelled otherwise for it.
+	f("set x_old a", "/a/b", "Accept: */*; x_old: a")
+	f("remove X_OLD", "/a/b", "Accept: */*")
+	f("add x_old a", "/a/b", "Accept: */*; X-Old: 1; x-old: 2; x_old: a")
+	f("set x_old $header.X-Old", "/a/b", "Accept: */*; x_old: 1")
+
 	// In order.
 	f("remove X-Old; add X-Old a; add X-Old b", "/a/b", "Accept: */*; X-Old: a; X-Old: b")
 	f("add X-Old a; remove X-Old", "/a/b", "Accept: */*")

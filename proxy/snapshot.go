@@ -30,8 +30,8 @@ type Limits struct {
 	RequestsPerConnection int
 	Streams               int           // requests at a time on one connection of HTTP/2 or HTTP/3; 0: 128
 	Idle                  time.Duration // keep-alive silence between requests
-	Handshakes            int           // of TLS, under way at the same time
-	HandshakeTimeout      time.Duration
+	Handshakes            int           // of TLS, under way at the same time; without a limit addresses of QUIC are asked for proof as with 2,000
+	HandshakeTimeout      time.Duration // 0: 10 s
 	HeadTimeout           time.Duration // from the first byte of a head to its last
 	MinRate               int64         // bytes per second of a body, either way, while the client is waited for
 }

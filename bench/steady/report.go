@@ -64,6 +64,7 @@ var signs = []struct{ text, why string }{
 	{"panic: ", "a panic"},
 	{"fatal error: ", "a crash of Go's runtime"},
 	{"SIGSEGV", "a crash"},
+	{"BUG: ", "a bug that was caught"},
 }
 
 // event takes a line of go test -json.

@@ -53,6 +53,11 @@ func TestSaysPanic(t *testing.T) {
 		t.Error("the gateway said: panic: seen once")
 	}
 }
+func TestBug(t *testing.T) {
+	if first(t) {
+		t.Error("500: ERROR BUG: panic while serving a request")
+	}
+}
 func TestExit(t *testing.T) {
 	if first(t) {
 		os.Exit(3)
@@ -103,6 +108,7 @@ func TestRun(t *testing.T) {
 		{"one wrong, one late", "TestOnce|TestAlways", "./p", 1, "TestAlways of m/p fails", "UNSTEADY"},
 		{"a panic", "TestPanic", "./p", 1, "steady: ", "UNSTEADY"},
 		{"a panic of something else", "TestSaysPanic", "./p", 1, "steady: a panic", "UNSTEADY"},
+		{"a bug that the gateway caught", "TestBug", "./p", 1, "steady: a bug", "UNSTEADY"},
 		{"a process that ends", "TestExit", "./p", 1, "failed outside of its tests", "UNSTEADY"},
 		{"stuck", "TestStuck", "./p", 1, "steady: ", "UNSTEADY"},
 		{"skipped when it is looked at", "TestSkipped", "./p", 1, "passed 0 times, not 3", "UNSTEADY"},

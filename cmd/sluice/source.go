@@ -112,14 +112,16 @@ func (p print) again(known *sums) print {
 // sums are those of files that were looked at, by name: a list of networks has many megabytes, and a log that is written into the same
 // folder has it looked at every second. One at a time uses it.
 type sums struct {
-	settled time.Duration // how old a change is at least whose stamp stands for what is in the file
+	settled time.Duration // how long a stamp has to be known before it stands for what is in the file
 	files   map[string]stampedSum
 	read    int // how many were read
 }
 
 type stampedSum struct {
 	stamp stamp
+	since time.Time // when it was seen first, by our own clock: that of a file server may be another
 	sum   [sha256.Size]byte
+	final bool // sum was taken when the stamp was settled
 }
 
 // stamp is what changes with a file, through links: ctime does, too, where somebody writes in place and sets mtime back.
@@ -148,18 +150,24 @@ func (s *sums) of(name string) [sha256.Size]byte {
 		delete(s.files, name)
 		return [sha256.Size]byte{}
 	}
-	if last, ok := s.files[name]; ok && last.stamp == before {
+	now, last := time.Now(), s.files[name]
+	if last.stamp != before {
+		last = stampedSum{stamp: before, since: now}
+	}
+	if last.final {
 		return last.sum
 	}
 	s.read++
-	delete(s.files, name)
 	sum, ok := sumOf(name)
-	if after, err := stampOf(name); ok && err == nil && after == before && time.Since(time.Unix(after.ctime.Unix())) >= s.settled {
-		if s.files == nil {
-			s.files = map[string]stampedSum{}
-		}
-		s.files[name] = stampedSum{after, sum}
+	if after, err := stampOf(name); !ok || err != nil || after != before {
+		delete(s.files, name)
+		return sum
 	}
+	last.sum, last.final = sum, now.Sub(last.since) >= s.settled
+	if s.files == nil {
+		s.files = map[string]stampedSum{}
+	}
+	s.files[name] = last
 	return sum
 }
 

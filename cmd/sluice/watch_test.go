@@ -175,4 +175,9 @@ func TestSums(t *testing.T) {
 	write("one")
 	f(&later, "one", 1)
 	f(&later, "one", 1)
+	known := later.files[name]
+	known.since = known.since.Add(-2 * time.Hour)
+	later.files[name] = known
+	f(&later, "one", 1)
+	f(&later, "one", 0)
 }

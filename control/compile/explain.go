@@ -223,6 +223,10 @@ var unasked = map[*proxy.Error]string{
 // explainRefusal tells which policy refuses a request, and why.
 func (p *Plan) explainRefusal(e *Explanation, x *proxy.Exchange, refusal *proxy.Error) {
 	e.Status, e.Code, e.RefusedBy = refusal.Status, refusal.Code, x.FailedAt
+	if x.FailedAt == "" { // before the first policy
+		e.Outcome = fmt.Sprintf("Route %s is taken; the gateway refuses with %d %s.", e.Route, refusal.Status, refusal.Code)
+		return
+	}
 	does, isUnasked := unasked[refusal]
 	switch {
 	case isUnasked:

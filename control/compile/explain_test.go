@@ -156,6 +156,10 @@ routes:
 	f("OPTIONS", "/c", twice, " 400 bad_body")
 	f("POST", "/d", "four", "small 206 ")
 	f("POST", "/d", "fives", "small 413 body_too_large")
+	e, err := p.Explain("POST", "/d", nil, []byte("fives"), netip.MustParseAddr("127.0.0.1"))
+	if want := "Route small is taken; the gateway refuses with 413 body_too_large."; err != nil || e.Outcome != want {
+		t.Errorf("got %q, %v, want %q", e.Outcome, err, want)
+	}
 }
 
 func summary(e *Explanation) string {

@@ -66,8 +66,8 @@ type FleetOptions struct {
 	Idle bool
 }
 
-// Fleet is a host's part in limits that hosts share: it has the store charged with what was taken here, a batch at a time. Only its one
-// goroutine waits for the store, and whoever resets a key.
+// Fleet is a host's part in limits that hosts share: it has the store charged with what was taken here, a batch at a time. Its one
+// goroutine waits for the store, and so do whoever resets a key and a reload; no request does.
 type Fleet struct {
 	name string
 	link atomic.Pointer[Link]

@@ -50,7 +50,7 @@ func (l *Link) Try(ctx context.Context) error {
 	}
 }
 
-// wait waits for the end of a try, which may take longer than its answer was waited for: a connection is made step by step.
+// wait waits for the end of a try: who has waited for its answer may have given up before.
 func (l *Link) wait() { <-l.tried }
 
 func (l *Link) reset(e Entry) (bool, error) {

@@ -301,7 +301,7 @@ func (m *Members) edit(group, name string, w Wanted, now time.Time, change func(
 		if after != nil {
 			fresh = consumerOfMember(after)
 		}
-		live.Replace(old, fresh)
+		m.replace(group, live, old, fresh)
 		m.edits.Add(1)
 		result = after
 	}))

@@ -40,6 +40,7 @@ type Members struct {
 	file    *roster.File
 	groups  map[string]*liveGroup      // those that are served
 	beside  map[string]*consumer.Group // what is served of the configuration
+	missed  map[string]bool            // groups that were not served when an edit of them was done, which had begun when they were
 	why     atomic.Pointer[string]     // the groups are closed; nil: they are not
 	edits   atomic.Uint64
 	stop    chan struct{} // not nil while times of use are written
@@ -221,17 +222,42 @@ func (m *Members) start(groups map[string]*liveGroup, beside map[string]*consume
 	defer m.opening.Unlock()
 	m.mu.Lock()
 	m.groups, m.beside = groups, beside
+	missed := m.missed
+	m.missed = nil
 	file, closed := m.file, m.why.Load() != nil
 	if m.stop == nil {
 		m.stop, m.stopped = make(chan struct{}), make(chan struct{})
 		go m.keep(m.stop, m.stopped)
 	}
 	m.mu.Unlock()
+	for name := range missed {
+		if g := groups[name]; g != nil {
+			g.from = nil // the plan may have read it before the edit
+		}
+	}
 	// The file may not be the one any more that the plan has read, or was found broken since.
 	if closed {
 		closeGroups(groups)
 	} else if err := read(file, groups); err != nil {
 		slog.Error("the stored consumers cannot be read: the routes that ask for them are closed", "error", m.closes(file, err))
+	}
+}
+
+// replace puts a consumer in the place of what it was before, for requests of every configuration: live is where it was when the edit began, and
+// the group may have been dropped and have come back since, or be about to.
+func (m *Members) replace(group string, live *consumer.Live, before, after *consumer.Consumer) {
+	live.Replace(before, after)
+	m.mu.Lock()
+	served := m.groups[group]
+	if served == nil {
+		if m.missed == nil {
+			m.missed = make(map[string]bool)
+		}
+		m.missed[group] = true
+	}
+	m.mu.Unlock()
+	if served != nil && served.Live != live {
+		served.Replace(before, after)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sluice/control/config"
+	"sluice/control/roster"
 )
 
 func stored(state, more string) string {
@@ -307,4 +308,46 @@ routes:
 	f("/a", "X-Other", "sk_1", "Route a is taken; its policy key refuses with 401 key_required.")
 	f("/b", "Authorization", "Basic YTpi", "Route b is taken; its policy basic_auth refuses with 401 password_invalid."+unless)
 	f("/c", "X-Api-Key", "sk_1", "Route c is taken; its policy ours refuses with 401 key_invalid.")
+}
+
+// TestMemberEditOverReloads: an edit that waits for the disk while its group is dropped and comes back is done for the group that came back, too.
+func TestMemberEditOverReloads(t *testing.T) {
+	t.Parallel()
+	f := func(name string, during, after func(drop, back func())) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			state := t.TempDir()
+			both := stored(state, " }, more: { stored: true")
+			other := "state: " + state + "\nconsumers: { more: { stored: true } }\nroutes: { a: { match: /a, respond: { status: 204 } } }\n"
+			r, now := newRuntime(t), time.Now().UTC()
+			r.Commit(mustCompile(t, r, both))
+			m := r.Members()
+			if _, _, err := m.Put("partners", "acme", Wanted{}, MemberFields{}, now); err != nil {
+				t.Fatal(err)
+			}
+			_, _, key, err := m.AddKey("partners", "acme", Wanted{}, NewCredential{}, now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var plan *Plan
+			drop := func() {
+				r.Commit(mustCompile(t, r, other))
+				plan = mustCompile(t, r, both) // which reads the group
+			}
+			back := func() { r.Commit(plan) }
+			if _, err := m.edit("partners", "acme", Wanted{}, now, func(*roster.Member) (*roster.Member, error) {
+				during(drop, back)
+				return nil, nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			after(drop, back)
+			e, err := plan.Explain("GET", "/a", [][2]string{{"X-Api-Key", key}}, nil, netip.MustParseAddr("192.0.2.1"))
+			if err != nil || e.Status != 401 {
+				t.Errorf("the key of a consumer that was deleted gets %d, %v", e.Status, err)
+			}
+		})
+	}
+	f("back before it is done", func(drop, back func()) { drop(); back() }, func(_, _ func()) {})
+	f("read before it is done", func(drop, _ func()) { drop() }, func(_, back func()) { back() })
 }

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -23,6 +24,26 @@ func (idle) Stop()  {}
 // prepared is a lasting thing that has to stand before requests meet it. Prepare begins as Start does, unless it runs, and waits for that: for
 // some seconds at the most.
 type prepared interface{ Prepare() }
+
+// closer is a lasting thing that writes something when it is stopped. Close does what Stop does, and says what became of it.
+type closer interface{ Close() error }
+
+// ended stops one thing for good.
+func ended(t lasting) error {
+	if c, ok := t.(closer); ok {
+		return c.Close()
+	}
+	t.Stop()
+	return nil
+}
+
+// nameOf is what messages call a lasting thing: its name if it has one, or what it is. Its definition may hold secrets.
+func nameOf(t lasting) string {
+	if named, ok := t.(fmt.Stringer); ok {
+		return named.String()
+	}
+	return fmt.Sprintf("what policies keep (%T)", t)
+}
 
 // unready is a lasting thing that may have to say why what depends on it is closed.
 type unready interface{ Unready() string }

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"sluice/proxy/limit/ledger"
 )
 
 // TestUnreadyModes: what an enforcing policy misses keeps traffic away, as it has closed its routes. What one misses that is tried out, or
@@ -58,6 +60,36 @@ type endsBy func()
 
 func (endsBy) Start()  {}
 func (f endsBy) Stop() { f() }
+
+// writesBy is a lasting thing with a name, whose Close is what it holds.
+type writesBy func() error
+
+func (writesBy) Start()         {}
+func (writesBy) Stop()          { panic("Close is what says whether it worked") }
+func (f writesBy) Close() error { return f() }
+func (writesBy) String() string { return "the quotas in a file" }
+
+var _ closer = (*ledger.Ledger)(nil)
+
+// TestCloseNames: an error at the end says of what, and no definition is told: it may hold secrets.
+func TestCloseNames(t *testing.T) {
+	f := func(want string, lasts lasting) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			r := New(Options{})
+			r.lasting = map[string]lasting{"hunter2": lasts}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if err := r.Close(ctx); err == nil || err.Error() != want {
+				t.Errorf("got %v", err)
+			}
+			time.Sleep(time.Minute)
+		})
+	}
+	f("the quotas in a file did not end in time: context deadline exceeded", writesBy(func() error { time.Sleep(time.Minute); return nil }))
+	f("the disk is full", writesBy(func() error { return errors.New("the disk is full") }))
+	f("what policies keep (compile.endsBy) did not end in time: context deadline exceeded", endsBy(func() { time.Sleep(time.Minute) }))
+}
 
 // TestClose: what lasts is stopped side by side, and waited for, but no longer than there is time.
 func TestClose(t *testing.T) {

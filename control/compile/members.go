@@ -261,8 +261,15 @@ func (m *Members) replace(group string, live *consumer.Live, before, after *cons
 	}
 }
 
+// retire is end for those who have nobody to tell: an error is in the log.
+func (m *Members) retire() {
+	if err := m.end(); err != nil {
+		slog.Error("stored consumers did not end as they should", "error", err)
+	}
+}
+
 // end writes what is to be written, and closes the file.
-func (m *Members) end() {
+func (m *Members) end() error {
 	m.mu.Lock()
 	stop, stopped := m.stop, m.stopped
 	m.stop = nil
@@ -281,12 +288,13 @@ func (m *Members) end() {
 	m.why.Store(&text)
 	m.mu.Unlock()
 	if file == nil {
-		return
+		return nil
 	}
 	if err := file.Close(); err != nil {
-		slog.Error("the file of consumers was not closed as it should be", "error", err)
+		return fmt.Errorf("cannot close the file of consumers: %w", err)
 	}
 	// Exchanges of the old configuration are judged by what was known last.
+	return nil
 }
 
 // endedText is why those are closed that no configuration needs.

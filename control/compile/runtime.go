@@ -253,7 +253,7 @@ func (r *Runtime) Commit(p *Plan) {
 		t.start()
 	}
 	if oldMembers != nil {
-		oldMembers.end()
+		oldMembers.retire()
 	}
 	if p.members != nil {
 		p.members.start(p.stored, p.consumers)
@@ -298,7 +298,7 @@ func (r *Runtime) Discard(p *Plan) {
 	members := r.members
 	r.mu.Unlock()
 	if p.members != nil && p.members != members {
-		p.members.end()
+		p.members.retire()
 	}
 	for name, s := range p.services {
 		if running[name] != s {
@@ -367,7 +367,7 @@ func (r *Runtime) ReopenLogs() error {
 }
 
 // Close retires everything, and writes out what quotas, stored consumers and access logs hold: side by side, so that one that is stuck keeps no
-// other from it. It gives up when ctx ends: the error says what was late, which goes on until the process is gone.
+// other from it. It gives up when ctx ends: the error says what was late, which goes on until the process is gone, and what could not be written.
 func (r *Runtime) Close(ctx context.Context) error {
 	r.mu.Lock()
 	services, used, logs := r.services, r.cache, []*accessLog{r.log}
@@ -385,10 +385,10 @@ func (r *Runtime) Close(ctx context.Context) error {
 		all = append(all, begin("the access log", func() error { return log.close(ctx) }))
 	}
 	for _, t := range stopped {
-		all = append(all, begin("what policies keep", ends(t.Stop)))
+		all = append(all, begin(nameOf(t), func() error { return ended(t) }))
 	}
 	if members != nil {
-		all = append(all, begin(members.String(), ends(members.end)))
+		all = append(all, begin(members.String(), members.end))
 	}
 	for name, s := range services {
 		all = append(all, begin("the service "+name, ends(s.retire)))

@@ -45,6 +45,7 @@ type Ledger struct {
 	written, failed atomic.Uint64
 
 	broken brokenFile // only for the goroutine that writes
+	lost   error      // what finish could not write; it is read when done is closed
 
 	offset atomic.Int64 // of the wall clock to wire.Now
 }
@@ -141,8 +142,16 @@ func (l *Ledger) Prepare() {
 // prepareMax is as long as requests wait for the file.
 const prepareMax = 2 * time.Second
 
-// Stop writes what was really used, and closes the file. Nothing can be used afterwards.
+// Stop is Close for those who have nobody to tell: an error is in the log.
 func (l *Ledger) Stop() {
+	if err := l.Close(); err != nil {
+		slog.Error("the file of quotas did not end as it should", "error", err)
+	}
+}
+
+// Close writes what was really used, and closes the file, for stopPatience at the most. Nothing can be used afterwards. After an error what was
+// reserved counts as used in the next run.
+func (l *Ledger) Close() error {
 	l.mu.Lock()
 	begun := l.begun
 	l.begun = true
@@ -150,7 +159,7 @@ func (l *Ledger) Stop() {
 	if !begun {
 		close(l.quit)
 		close(l.done)
-		return
+		return nil
 	}
 	select {
 	case <-l.quit:
@@ -159,13 +168,18 @@ func (l *Ledger) Stop() {
 	}
 	select {
 	case <-l.done:
+		return l.lost
 	case <-time.After(stopPatience):
-		slog.Error("the file of quotas was not closed in time: what was reserved counts as used", "file", l.file)
+		return fmt.Errorf("%s was not closed in time: what was reserved counts as used", l.file)
 	}
 }
 
-// stopPatience bounds how long a slow disk can keep the gateway from ending.
-const stopPatience = 10 * time.Second
+// stopPatience bounds how long a slow disk can keep the gateway from ending. It is less than the gateway takes for its end in all, which begins
+// somewhat earlier: what is wrong here has to be said before the process is gone.
+const stopPatience = 8 * time.Second
+
+// String names the file in messages.
+func (l *Ledger) String() string { return "the quotas in " + l.file }
 
 // Unready says why nothing, or not much, can be used, or is empty.
 func (l *Ledger) Unready() string {
@@ -771,7 +785,7 @@ func (w *writing) done() {
 	}
 }
 
-// finish ends the run in good order: the file says what was really used, and that nothing runs.
+// finish ends the run in good order: the file says what was really used, and that nothing runs. If it cannot, lost says why.
 func (l *Ledger) finish(b *book) {
 	final := l.end()
 	err := guarded(func() error {
@@ -794,7 +808,7 @@ func (l *Ledger) finish(b *book) {
 		})
 	})
 	if err != nil {
-		slog.Error("the file of quotas was not written at the end: what was reserved counts as used", "error", l.explain("write", err))
+		l.lost = fmt.Errorf("what was reserved counts as used: %w", l.explain("write", err))
 	}
 	b.close()
 }

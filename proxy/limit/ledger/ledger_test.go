@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -521,5 +522,39 @@ func TestLoadHoldsNothing(t *testing.T) {
 	}
 	if _, used := unpack(m.byKey[key(1)].state.Load()); used != 7 {
 		t.Errorf("%d were used of what is 7", used)
+	}
+}
+
+// TestCloseGivesUp: a disk that is stuck is reported before the gateway has ended, which takes 10 seconds at the most.
+func TestCloseGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(filepath.Join(t.TempDir(), "quotas.db"))
+		stuck := make(chan struct{})
+		l.finishes = func(b *book) {
+			<-stuck
+			b.close()
+		}
+		m := l.Meter("m", perDay, 10)
+		l.Start()
+		<-m.Ready()
+		began := time.Now()
+		err := l.Close()
+		if took := time.Since(began); err == nil || !strings.Contains(err.Error(), "quotas.db was not closed in time: what was reserved counts as used") || took > 9*time.Second {
+			t.Errorf("after %v: %v", took, err)
+		}
+		close(stuck)
+		<-l.done
+	})
+}
+
+// TestCloseFails: what cannot be written at the end is said.
+func TestCloseFails(t *testing.T) {
+	l, _ := started(t, t.TempDir(), nil, perDay)
+	l.finishes = func(b *book) {
+		b.close()
+		l.finish(b)
+	}
+	if err := l.Close(); err == nil || !strings.Contains(err.Error(), "what was reserved counts as used") {
+		t.Errorf("got %v", err)
 	}
 }

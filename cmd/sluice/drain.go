@@ -20,7 +20,7 @@ const closeMax = 10 * time.Second
 
 // drain ends the gateway: /readyz fails, a balancer gets a moment to notice, then nothing is accepted any more and
 // what is under way may end within limits.drain. A signal on the way ends the waiting for clients, and one after that the waiting for the
-// rest. The error says that something was cut.
+// rest. The error says that something was cut or lost.
 func (g *gateway) drain(signals <-chan os.Signal, first os.Signal) error {
 	g.reloading.Lock()
 	g.over = true
@@ -53,13 +53,20 @@ func (g *gateway) drain(signals <-chan os.Signal, first os.Signal) error {
 	closing, stop := context.WithTimeout(context.Background(), closeMax)
 	defer stop()
 	go awaitSecond(closing, stop, signals)
-	g.close(closing)
-	if cut != nil {
-		slog.Error("ended, but requests were cut", "took", time.Since(begin).String())
-		return errFailed
+	lost := g.close(closing)
+	if lost != nil {
+		slog.Error("not everything was written to its end", "error", lost)
 	}
-	slog.Info("ended", "took", time.Since(begin).String())
-	return nil
+	switch took := time.Since(begin).String(); {
+	case cut != nil:
+		slog.Error("ended, but requests were cut", "took", took)
+	case lost != nil:
+		slog.Error("ended, but something was lost", "took", took)
+	default:
+		slog.Info("ended", "took", took)
+		return nil
+	}
+	return errFailed
 }
 
 // awaitSecond calls cancel when another signal to end comes.

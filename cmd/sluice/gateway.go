@@ -511,20 +511,16 @@ func (g *gateway) WriteMetrics(w io.Writer) error { return g.metrics.WritePromet
 func (g *gateway) abandon() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	g.close(ctx)
+	if err := g.close(ctx); err != nil {
+		slog.Error("not everything was written to its end", "error", err)
+	}
 }
 
-// close ends what is left when no connection of a client is, until ctx ends: profiling, the admin API, services, what policies keep, logs.
-func (g *gateway) close(ctx context.Context) {
+// close ends what is left when no connection of a client is, until ctx ends: profiling, the admin API, services, what policies keep, logs. The
+// error says what was not written to its end.
+func (g *gateway) close(ctx context.Context) error {
 	g.profiler.Set(nil)
-	if err := g.admin.Close(ctx); err != nil {
-		slog.Warn("the admin API did not close", "error", err)
-	}
-	if err := g.runtime.Close(ctx); err != nil {
-		slog.Warn("not everything was written to its end", "error", err)
-	}
-	if err := g.profiler.Close(ctx); err != nil {
-		slog.Warn("a profile was not written to its end", "error", err)
-	}
+	err := errors.Join(g.admin.Close(ctx), g.runtime.Close(ctx), g.profiler.Close(ctx))
 	g.sweeper.Stop()
+	return err
 }

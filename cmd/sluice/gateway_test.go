@@ -29,7 +29,9 @@ func startGateway(t *testing.T, file string) *gateway {
 		if err := g.server.Shutdown(ctx); err != nil {
 			t.Error(err)
 		}
-		g.close(ctx)
+		if err := g.close(ctx); err != nil {
+			t.Error(err)
+		}
 	})
 	return g
 }
@@ -214,7 +216,9 @@ func TestUnixSockets(t *testing.T) {
 	if err := g.server.Shutdown(ctx); err != nil {
 		t.Error(err)
 	}
-	g.close(ctx)
+	if err := g.close(ctx); err != nil {
+		t.Error(err)
+	}
 	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the socket was left behind: %v", err)
 	}

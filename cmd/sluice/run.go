@@ -20,7 +20,7 @@ type runCommand struct {
 func (runCommand) Help() string {
 	return example("SIGHUP or POST /v1/reload on the admin address load the configuration again; a broken file changes nothing. "+
 		"SIGTERM lets requests end within limits.drain; a second one ends at once. "+
-		"The exit code is 0 if everything ended by itself, 1 if something was cut or could not start.",
+		"The exit code is 0 if everything ended by itself, 1 if something was cut, was not written or could not start.",
 		"sluice run -c sluice.yaml --watch")
 }
 

@@ -295,8 +295,10 @@ func TestSignalWhileClosing(t *testing.T) {
 			t.Fatal(err)
 		}
 		select {
-		case <-p.done:
-			ended = true
+		case code := <-p.done:
+			if ended = true; code != 1 {
+				t.Errorf("exit code %d, want 1: lines of the access log were lost", code)
+			}
 		case <-time.After(20 * time.Millisecond):
 			if time.Since(begin) > patience {
 				t.Fatal("the process does not end")

@@ -123,3 +123,19 @@ func TestClose(t *testing.T) {
 		close(never)
 	})
 }
+
+// TestDiscardAfterClose: what a plan shares with what ran ends once, even if the plan is dropped after the end.
+func TestDiscardAfterClose(t *testing.T) {
+	r, stops := newRuntime(t), 0
+	r.Commit(mustCompile(t, r, "routes: { a: { match: /a, respond: { status: 204 } } }\n"))
+	plan := mustCompile(t, r, "routes: { b: { match: /b, respond: { status: 204 } } }\n")
+	plan.prepared, plan.lasting = true, map[string]lasting{"one": endsBy(func() { stops++ })}
+	r.lasting = plan.lasting
+	if err := r.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	r.Discard(plan)
+	if stops != 1 {
+		t.Errorf("it was stopped %d times", stops)
+	}
+}

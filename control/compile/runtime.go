@@ -59,6 +59,7 @@ type Runtime struct {
 	asksMembers bool
 	unenforced  []string
 	sets        map[[sha256.Size]byte]*address.Set
+	closed      bool
 }
 
 // New returns an empty runtime.
@@ -284,9 +285,14 @@ func stopUnused(old, kept map[string]*terminator) {
 	}
 }
 
-// Discard drops a plan that was not published, as if it had never been compiled.
+// Discard drops a plan that was not published, as if it had never been compiled. After Close it does nothing: what the plan shares with what ran
+// has been ended, and what is its own has nothing to write.
 func (r *Runtime) Discard(p *Plan) {
 	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return
+	}
 	running, log, lasting := r.services, r.log, r.lasting
 	stopUnused(p.terminators, r.tls)
 	for _, route := range p.Routes {
@@ -370,6 +376,7 @@ func (r *Runtime) ReopenLogs() error {
 // other from it. It gives up when ctx ends: the error says what was late, which goes on until the process is gone, and what could not be written.
 func (r *Runtime) Close(ctx context.Context) error {
 	r.mu.Lock()
+	r.closed = true
 	services, used, logs := r.services, r.cache, []*accessLog{r.log}
 	for old, timer := range r.retiring {
 		timer.Stop()

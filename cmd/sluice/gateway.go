@@ -41,10 +41,12 @@ type gateway struct {
 	admin    *admin.Server
 	server   *server.Server // nil until a configuration was compiled
 
-	reloading sync.Mutex // serialises changes of the configuration; guards the three below
+	reloading turn // serialises changes of the configuration, which may wait for a disk for ever; guards the two below
 	sockets   map[place]*socket
 	leaving   map[place]*server.Packets // UDP sockets that were retired, and may have connections still
-	over      bool                      // the end has begun: no more changes
+
+	publishing sync.Mutex // of the moment of a change in which it is published; it waits for no file, and is taken after reloading
+	over       bool       // under publishing: the end has begun, nothing is published any more
 
 	serving  atomic.Pointer[serving] // nil until requests are served
 	draining atomic.Bool
@@ -73,8 +75,34 @@ type reloadCounts struct {
 	lastFailed        atomic.Bool
 }
 
+// turn is a mutex that can be waited for until a context ends.
+type turn chan struct{}
+
+func newTurn() turn { return make(turn, 1) }
+
+func (t turn) Lock()   { t <- struct{}{} }
+func (t turn) Unlock() { <-t }
+
+// lockBefore locks, or reports false when ctx ends before.
+func (t turn) lockBefore(ctx context.Context) bool {
+	select {
+	case t <- struct{}{}: // it is free, so that it does not matter whether ctx has ended
+		return true
+	default:
+	}
+	select {
+	case t <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 func newGateway(s source) *gateway {
-	g := &gateway{source: s, began: time.Now(), sweeper: wire.NewSweeper(), metrics: observe.New(), sockets: map[place]*socket{}, leaving: map[place]*server.Packets{}}
+	g := &gateway{
+		source: s, began: time.Now(), sweeper: wire.NewSweeper(), metrics: observe.New(),
+		reloading: newTurn(), sockets: map[place]*socket{}, leaving: map[place]*server.Packets{},
+	}
 	g.runtime = compile.New(compile.Options{Sweeper: g.sweeper, Metrics: g.metrics})
 	g.admin = admin.New(g, admin.Options{})
 	g.profiler = profiling.New(g.metrics.Durations)
@@ -114,13 +142,19 @@ func (g *gateway) start() error {
 	return nil
 }
 
+// errOver is returned for a configuration that comes too late.
+var errOver = errors.New("the gateway is going down")
+
 // Reload reads the configuration again and serves it. An error changes nothing; it is a config.Problems if the
 // configuration is broken.
 func (g *gateway) Reload() (admin.Reloaded, error) {
+	if g.draining.Load() {
+		return admin.Reloaded{}, errOver // without waiting for a reload that may be stuck
+	}
 	g.reloading.Lock()
 	defer g.reloading.Unlock()
-	if g.over {
-		return admin.Reloaded{}, errors.New("the gateway is going down")
+	if g.draining.Load() {
+		return admin.Reloaded{}, errOver
 	}
 	begin := time.Now()
 	done, err := g.load()
@@ -166,6 +200,10 @@ func (g *gateway) load() (admin.Reloaded, error) {
 
 // apply publishes a plan. Everything that can fail comes first, and leaves things as they were.
 func (g *gateway) apply(plan *compile.Plan, lastGood bool) error {
+	if g.draining.Load() {
+		g.runtime.Discard(plan)
+		return errOver
+	}
 	wanted := wantedSockets(plan)
 	opened, err := g.openMissing(wanted)
 	if err != nil {
@@ -174,18 +212,36 @@ func (g *gateway) apply(plan *compile.Plan, lastGood bool) error {
 	}
 	logLevel.Set(logLevels[plan.Config.Log.Level])
 	g.runtime.Prepare(plan)
-	if g.server == nil {
-		g.server = server.New(g.sweeper, plan.Snapshot)
-	} else {
-		g.server.Publish(plan.Snapshot)
+	if !g.publish(plan, wanted, opened) {
+		for _, o := range opened {
+			o.close()
+		}
+		g.runtime.Discard(plan)
+		return errOver
 	}
-	g.settle(wanted, opened, plan)
 	g.runtime.Commit(plan)
 	// Compiling takes several times the memory that is kept; an edge host has better uses for it.
 	go debug.FreeOSMemory()
 	g.serving.Store(&serving{plan: plan, listen: g.listening(wanted), files: plan.Config.Files(), lastGood: lastGood})
 	g.profiler.Set(profilingOptions(plan.Config.Admin))
 	return nil
+}
+
+// publish lets requests meet a plan, and begins to listen where it says. It reports false, and does nothing, if the end has begun: what ends
+// then is what it finds.
+func (g *gateway) publish(plan *compile.Plan, wanted []want, opened map[place]opened) bool {
+	g.publishing.Lock()
+	defer g.publishing.Unlock()
+	if g.over {
+		return false
+	}
+	if g.server == nil {
+		g.server = server.New(g.sweeper, plan.Snapshot)
+	} else {
+		g.server.Publish(plan.Snapshot)
+	}
+	g.settle(wanted, opened, plan)
+	return true
 }
 
 // want is a socket that a plan asks for.

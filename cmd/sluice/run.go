@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"sluice/control/config"
 )
@@ -35,15 +36,18 @@ func (c *runCommand) Run(t *terminal) error {
 // are served.
 func serve(g *gateway, watch bool, started func()) error {
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
+	hangups := make(chan os.Signal, 1) // those that come while one waits are the same wish
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	// Whoever reads our output may go away; that costs log lines, which are counted, and not the gateway.
 	signal.Ignore(syscall.SIGPIPE)
 
 	w := new(watcher) // that never reports
 	if watch {
 		w = newWatcher(lookAnyway)
-		defer w.close()
+		defer func() { go w.close() }() // it may wait for a disk that is stuck
 		g.follow = w.follow
 	}
 	if err := g.start(); err != nil {
@@ -54,6 +58,18 @@ func serve(g *gateway, watch bool, started func()) error {
 	if started != nil {
 		started()
 	}
+	ended := make(chan struct{})
+	defer close(ended)
+	go g.change(hangups, w, ended)
+	first := <-signals
+	at := time.Now()
+	slog.Info("signal received", "signal", first.String())
+	return g.drain(signals, first, at)
+}
+
+// change makes the changes that signals and files ask for, one after the other, until ended is closed. It may be stuck for ever, as a disk may,
+// or a pipe that nobody reads: then signals to end are heeded all the same.
+func (g *gateway) change(hangups <-chan os.Signal, w *watcher, ended <-chan struct{}) {
 	for {
 		select {
 		case <-w.changed:
@@ -61,13 +77,12 @@ func serve(g *gateway, watch bool, started func()) error {
 				slog.Info("the configuration changed on disk")
 				g.reload()
 			}
-		case s := <-signals:
+		case s := <-hangups:
 			slog.Info("signal received", "signal", s.String())
-			if s != syscall.SIGHUP {
-				return g.drain(signals, s)
-			}
 			g.reopenLogs()
 			g.reload()
+		case <-ended:
+			return
 		}
 	}
 }

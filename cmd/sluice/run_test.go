@@ -324,3 +324,32 @@ func TestProxyCommand(t *testing.T) {
 		t.Errorf("exit code %d, want 0", code)
 	}
 }
+
+// TestSignalWhileReopening: a log that cannot be opened, because nobody reads the pipe any more, does not keep a signal from ending the process.
+func TestSignalWhileReopening(t *testing.T) {
+	t.Parallel()
+	o := newTestOrigin(t)
+	pipe := filepath.Join(t.TempDir(), "access.log")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := os.OpenFile(pipe, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := launch(t, "run", "-c", o.configured(t, "log: { access: { to: "+pipe+" } }\nlimits: { drain: 1s }\n"))
+	p.address("web")
+	adm := "http://" + p.address("admin")
+	if err := reader.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p.signal(syscall.SIGHUP)
+	eventually(t, "the signal", func() bool { return strings.Contains(p.log(), `"signal":"hangup"`) })
+	if status, body := get(adm + "/readyz"); status != 200 {
+		t.Errorf("%d %s", status, body)
+	}
+	p.signal(syscall.SIGTERM)
+	if code := p.exit(); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+}

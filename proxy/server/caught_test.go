@@ -22,6 +22,7 @@ type bugs struct {
 	enters atomic.Int64
 	once   bool // Enter is broken the first time alone
 	leave  bool
+	doubts bool
 }
 
 func (b *bugs) Enter(netip.Addr) (leave func(), ok bool) {
@@ -34,7 +35,12 @@ func (b *bugs) Enter(netip.Addr) (leave func(), ok bool) {
 	return func() { panic("a bug of the test at the end of a connection") }, true
 }
 func (*bugs) Handshake(netip.Addr) bool { return true }
-func (*bugs) Doubts(netip.Addr) bool    { return false }
+func (b *bugs) Doubts(netip.Addr) bool {
+	if b.doubts {
+		panic("a bug of the test in a door that doubts")
+	}
+	return false
+}
 
 func (*bugs) Begin(*proxy.Passage)               { panic("a bug of the test in an observer") }
 func (*bugs) Moved(*proxy.Passage, int64, int64) {}
@@ -134,27 +140,33 @@ func TestCaught(t *testing.T) {
 	})
 }
 
-// TestCaught3 is TestCaught for the end of a connection of QUIC.
+// TestCaught3 is TestCaught for the beginning and the end of a connection of QUIC.
 func TestCaught3(t *testing.T) {
-	s := newStage(t, all3)
-	nl, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	f := func(name string, door *bugs) {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, all3)
+			nl, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			listening := s.Listening()
+			listening.Door = door
+			if err := s.Server.Listen("bug", nl, listening).ServePackets(udp(t, nl), server.PacketKeys{}); err != nil {
+				t.Fatal(err)
+			}
+			s.Addr = nl.Addr().String()
+			before := proxy.Panics.Load()
+			c := s.h3()
+			c.request("GET", "/", true).want("200", "hello")
+			c.CloseWithError(h3NoError, "")
+			s.open(0)
+			for end := time.Now().Add(patience); proxy.Panics.Load() == before; time.Sleep(time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatal("the bug was not counted")
+				}
+			}
+		})
 	}
-	listening := s.Listening()
-	listening.Door = &bugs{leave: true}
-	if err := s.Server.Listen("bug", nl, listening).ServePackets(udp(t, nl), server.PacketKeys{}); err != nil {
-		t.Fatal(err)
-	}
-	s.Addr = nl.Addr().String()
-	before := proxy.Panics.Load()
-	c := s.h3()
-	c.request("GET", "/", true).want("200", "hello")
-	c.CloseWithError(h3NoError, "")
-	s.open(0)
-	for end := time.Now().Add(patience); proxy.Panics.Load() == before; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the bug was not counted")
-		}
-	}
+	f("doubts", &bugs{doubts: true})
+	f("leave", &bugs{leave: true})
 }

@@ -221,9 +221,11 @@ const (
 func (p *Packets) doubts(a net.Addr) (doubts bool) {
 	var err error
 	defer func() {
-		recoverAs(&err)
-		doubts = doubts || err != nil
+		if err != nil {
+			doubts = true
+		}
 	}()
+	defer recoverAs(&err) // by itself: recover works in a deferred function alone, and not in what that calls
 	s, l := p.server, p.owner.Load()
 	if l == nil {
 		return false // it is refused, see begin

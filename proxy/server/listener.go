@@ -224,13 +224,17 @@ func (o *origin) client(s *settings) proxy.Client {
 
 // handle lets a connection in, or not. A bug costs this one, and not those that come after it.
 func (l *Listener) handle(c net.Conn) {
+	var from origin
 	defer func() {
 		if p := recover(); p != nil {
 			proxy.Caught(p)
 			_ = c.Close()
+			if from.leave != nil {
+				from.leave()
+			}
 		}
 	}()
-	from := origin{peer: peerOf(c), transport: &proxy.Transport{Local: addrPort(c.LocalAddr())}, epoch: l.epoch.Load()}
+	from = origin{peer: peerOf(c), transport: &proxy.Transport{Local: addrPort(c.LocalAddr())}, epoch: l.epoch.Load()}
 	settings := l.settings.Load()
 	proxied := settings.proxied(from.peer.Addr())
 	if !proxied {
@@ -243,8 +247,10 @@ func (l *Listener) handle(c net.Conn) {
 		}
 	}
 	if err := l.server.admit(from.counted); err != nil {
-		if from.leave != nil {
-			from.leave()
+		leave := from.leave
+		from.leave = nil
+		if leave != nil {
+			leave()
 		}
 		l.refuse(c)
 		return

@@ -101,8 +101,8 @@ func (p *Packets) begin(ctx context.Context, info *quic.ClientInfo) (_ context.C
 	}
 	context.AfterFunc(ctx, func() {
 		defer caught()
+		defer gone()
 		h.fail(context.Cause(ctx))
-		gone()
 	})
 	return context.WithValue(ctx, handshakeKey{}, h), nil
 }

@@ -86,3 +86,24 @@ func TestBegin_leave(t *testing.T) {
 		}
 	}
 }
+
+// TestServeCounted: a connection of QUIC that a bug ends before anybody serves it counts no more.
+func TestServeCounted(t *testing.T) {
+	s := &Server{clients: make(map[netip.Addr]int)}
+	s.Publish(&proxy.Snapshot{})
+	client := netip.MustParseAddr("192.0.2.1")
+	if err := s.admit(client); err != nil {
+		t.Fatal(err)
+	}
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("there was no bug")
+			}
+		}()
+		(&Packets{server: s}).serveCounted(nil, nil, origin{counted: client}, false)
+	}()
+	if s.open != 0 || len(s.clients) != 0 {
+		t.Errorf("%d connections are open, of %d clients", s.open, len(s.clients))
+	}
+}

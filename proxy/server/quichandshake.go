@@ -287,6 +287,17 @@ func (p *Packets) serve(conn *quic.Conn) {
 		_ = conn.CloseWithError(codeExcessiveLoad, err.Error()) // it is closed afterwards in any case
 		return
 	}
+	p.serveCounted(conn, h, from, early)
+}
+
+// serveCounted serves a connection that was counted in, and which counts until it returns or panics.
+func (p *Packets) serveCounted(conn *quic.Conn, h *quicHandshake, from origin, early bool) {
+	running := false
+	defer func() {
+		if !running { // else the connection sees to it itself, see close
+			p.server.dismiss(from.counted)
+		}
+	}()
 	c := newH3(p, h.listener, conn, from)
 	if early {
 		go func() {
@@ -294,5 +305,6 @@ func (p *Packets) serve(conn *quic.Conn) {
 			h.await(conn)
 		}()
 	}
+	running = true
 	c.run()
 }

@@ -52,6 +52,7 @@ type Exchange struct {
 	Service     string
 	Endpoint    string
 	Attempts    int   // tries to get an answer from an endpoint
+	Asked       bool  // one of them has begun to send, or to open a connection for this request alone
 	UpstreamAt  int64 // wire.Now when the last try began; 0: no upstream was asked
 	HeadAt      int64 // wire.Now when the response head was ready
 	EndedAt     int64 // wire.Now when all was sent, or given up; set before the finishers run
@@ -372,7 +373,7 @@ func (x *Exchange) Release() {
 	x.Started, x.Deadline, x.CallBy = 0, 0, 0
 	x.Lookup = router.Request{}
 	x.Service, x.Endpoint, x.Attempts, x.UpstreamAt, x.HeadAt, x.EndedAt, x.BytesIn, x.BytesOut = "", "", 0, 0, 0, 0, 0, 0
-	x.Err, x.ErrCause, x.FailedAt, x.Aborted, x.WouldRefuse, x.Bucket = nil, nil, "", false, "", 0
+	x.Err, x.ErrCause, x.FailedAt, x.Asked, x.Aborted, x.WouldRefuse, x.Bucket = nil, nil, "", false, false, "", 0
 	x.GRPCWeb, x.Cache, x.ByAuthorization, x.Proof = NotGRPC, "", false, 0
 	x.finishers, x.editors, x.others = x.finishers[:0], x.editors[:0], x.others[:0]
 	x.heldCount, x.scratch = 0, x.scratch[:0]

@@ -116,7 +116,7 @@ func (x *Exchange) RunEditors() {
 
 // Learn takes over what a fork has learned about where the answer came from, for the log and the metrics.
 func (x *Exchange) Learn(c *Exchange) {
-	x.Service, x.Endpoint, x.Attempts = c.Service, c.Endpoint, c.Attempts
+	x.Service, x.Endpoint, x.Attempts, x.Asked = c.Service, c.Endpoint, c.Attempts, c.Asked
 	x.UpstreamAt, x.HeadAt, x.Waited = c.UpstreamAt, c.HeadAt, true
 }
 

@@ -92,7 +92,7 @@ func TestAdopt(t *testing.T) {
 	finished, closed := 0, false
 	c.OnFinish(finishes{&finished})
 	c.OnHead(edits{"X-Edited"})
-	c.Service, c.Endpoint, c.Attempts = "s", "e", 2
+	c.Service, c.Endpoint, c.Attempts, c.Asked = "s", "e", 2, true
 	c.Response.Status, c.Response.Via = 200, "1.1 sluice"
 	c.Response.Head.AddString("X-From", "origin")
 	c.Response.Body.SetFlow(nil, trailed{strings.NewReader("hello"), c, &closed}, -1)
@@ -105,7 +105,7 @@ func TestAdopt(t *testing.T) {
 	if err != nil || string(body) != "hello" || string(x.Response.Trailers.Get("X-Sum")) != "1" {
 		t.Errorf("%q, %v, %q", body, err, x.Response.Trailers.AppendTo(nil))
 	}
-	if x.Service != "s" || x.Endpoint != "e" || x.Attempts != 2 || x.Response.Status != 200 || x.Response.Via != "1.1 sluice" {
+	if x.Service != "s" || x.Endpoint != "e" || x.Attempts != 2 || !x.Asked || x.Response.Status != 200 || x.Response.Via != "1.1 sluice" {
 		t.Errorf("%+v", x.Response)
 	}
 	x.Cancel(ErrClientGone)

@@ -53,9 +53,10 @@ func waitedOut(began, callBy int64) bool {
 }
 
 // wasted reports whether a service was asked and left alone at once, because the client had given its call no time: to the service it is
-// as if the client had reset it, and it counts as much (see flood).
+// as if the client had reset it, and it counts as much (see flood). A call that has only waited for one of the service's connections has
+// cost the service nothing.
 func wasted(x *proxy.Exchange) bool {
-	return x.CallBy != 0 && x.Attempts > 0 && (x.Err != nil && isCallTimeout(x.Err) || isCallTimeout(x.ErrCause)) && !waitedOut(x.Started, x.CallBy)
+	return x.CallBy != 0 && x.Asked && (x.Err != nil && isCallTimeout(x.Err) || isCallTimeout(x.ErrCause)) && !waitedOut(x.Started, x.CallBy)
 }
 
 func isCallTimeout(err error) bool {

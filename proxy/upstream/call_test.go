@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/net/http2"
+
 	"sluice/proxy"
 	"sluice/proxy/wire"
 )
@@ -145,8 +147,8 @@ func TestCallWaits(t *testing.T) {
 	}
 	x := newCall("50m")
 	defer end(x)
-	if err := s.Serve(x, nil); err != proxy.ErrCallTimeout {
-		t.Errorf("got %v", err)
+	if err := s.Serve(x, nil); err != proxy.ErrCallTimeout || x.Asked || x.Attempts != 1 {
+		t.Errorf("got %v, asked: %v, %d attempts", err, x.Asked, x.Attempts)
 	}
 	_, err := io.Copy(io.Discard, &first.Response.Body)
 	if err = errors.Join(err, first.Response.Body.Close()); err != nil {
@@ -154,6 +156,30 @@ func TestCallWaits(t *testing.T) {
 	}
 	if e := s.endpointAt(0); e.inFlight.Load() != 0 || !e.usable(wire.Now()) {
 		t.Errorf("%d are in flight, usable: %v", e.inFlight.Load(), e.usable(wire.Now()))
+	}
+}
+
+// TestCallWaits2 is TestCallWaits over HTTP/2. A call that the origin was sent has asked it.
+func TestCallWaits2(t *testing.T) {
+	began, hold := make(chan string, 9), make(chan struct{})
+	s := testService(t, func(o *Options) { o.MaxConns = 1 }, h2Origin(t, each(func(o *h2origin, id uint32) {
+		began <- "one"
+		<-hold
+	}), http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 1}))
+	defer close(hold)
+	first := newCall("1H")
+	defer end(first)
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(first, nil) }()
+	receive(t, "the origin is asked", began)
+	x := newCall("50m")
+	defer end(x)
+	if err := s.Serve(x, nil); err != proxy.ErrCallTimeout || x.Asked || x.Attempts != 1 || len(began) > 0 {
+		t.Errorf("got %v, asked: %v, %d attempts", err, x.Asked, x.Attempts)
+	}
+	first.Cancel(proxy.ErrClientGone)
+	if err := receive(t, "the first call ends", served); err != proxy.ErrClientGone || !first.Asked {
+		t.Errorf("the first call: %v, asked: %v", err, first.Asked)
 	}
 }
 
@@ -181,8 +207,8 @@ func TestCallNotTriedAgain(t *testing.T) {
 			if err := s.Serve(x, nil); err != proxy.ErrCallTimeout {
 				t.Errorf("HTTP/2 %v: got %v", h2, err)
 			}
-			if n := dialled.Load(); n != 1 || x.Attempts != 1 {
-				t.Errorf("HTTP/2 %v: %d endpoints were dialled in %d attempts", h2, n, x.Attempts)
+			if n := dialled.Load(); n != 1 || x.Attempts != 1 || x.Asked == h2 {
+				t.Errorf("HTTP/2 %v: %d endpoints were dialled in %d attempts, asked: %v", h2, n, x.Attempts, x.Asked)
 			}
 			for i := range 2 {
 				if e := s.endpointAt(i); !e.usable(wire.Now()) || e.inFlight.Load() != 0 {

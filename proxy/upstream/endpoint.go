@@ -143,6 +143,7 @@ func (e *endpoint) serve(x *proxy.Exchange) error {
 			e.inFlight.Add(-1)
 			return err
 		}
+		x.Asked = true
 		now := x.UpstreamAt
 		if c.waitedFor {
 			now = wire.Now()
@@ -202,6 +203,7 @@ func (e *endpoint) dial(x *proxy.Exchange, header string) (*conn, error) {
 	if limit <= 0 {
 		return nil, timeout(x)
 	}
+	x.Asked = true // a connection that is given up costs the endpoint as much as a request
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	gone := x.Done()

@@ -80,6 +80,7 @@ func (e *endpoint) serveH2(x *proxy.Exchange, header string) error {
 			e.inFlight.Add(-1)
 			return err
 		}
+		x.Asked = true
 		st := newH2Stream(c, x)
 		if err = st.roundTrip(); err == nil {
 			return nil // in flight until the response is closed

@@ -198,10 +198,10 @@ func (p *h2pool) refuse(err error) {
 
 // unlock gives the lock back, after the pools were told what has changed.
 func (p *h2pool) unlock() {
+	defer p.mu.Unlock()
 	if p.pools != nil {
 		p.pools.hear(p)
 	}
-	p.mu.Unlock()
 }
 
 // handOut gives those who wait the places that there are. The lock is held.
@@ -212,30 +212,23 @@ func (p *h2pool) handOut() {
 			return
 		}
 		c.taken++
-		p.waiting[0] <- h2turn{conn: c}
+		turn := p.waiting[0]
 		p.waiting = slices.Delete(p.waiting, 0, 1)
+		turn <- h2turn{conn: c}
 	}
 }
 
 // dial opens a connection for the requests that wait. It belongs to none of them: when one is canceled, the others still get the connection.
 func (p *h2pool) dial() {
+	defer caught()
 	c, err := p.endpoint.dialH2(p)
-	p.mu.Lock()
-	p.dialing--
 	if err != nil {
-		if p.dialing == 0 && len(p.conns) == 0 {
-			p.refuse(err)
-		}
-		p.unlock()
+		p.dialFailed(err)
 		return
 	}
-	p.expects = c.most
-	p.conns = append(p.conns, c)
-	p.handOut()
-	short := p.dialMore()
-	unwanted := p.retired && c.taken == 0
-	p.unlock()
-	switch {
+	defer func() { go c.read() }() // last: what it finds closed is in the pool by then
+	defer c.caught()
+	switch short, unwanted := p.add(c); {
 	case unwanted:
 		p.leave(c)
 	case short:
@@ -243,7 +236,27 @@ func (p *h2pool) dial() {
 	case p.pools != nil:
 		p.pools.trim() // the request that it was opened for may be canceled
 	}
-	go c.read()
+}
+
+func (p *h2pool) dialFailed(err error) {
+	p.mu.Lock()
+	defer p.unlock()
+	p.dialing--
+	if p.dialing == 0 && len(p.conns) == 0 {
+		p.refuse(err)
+	}
+}
+
+// add takes a new connection into the pool. short: the caller must call makeRoom; unwanted: nobody needs it.
+func (p *h2pool) add(c *h2conn) (short, unwanted bool) {
+	p.mu.Lock()
+	defer p.unlock()
+	p.dialing--
+	p.expects = c.most
+	p.conns = append(p.conns, c)
+	p.handOut()
+	short = p.dialMore()
+	return short, p.retired && c.taken == 0
 }
 
 // dialH2 opens a connection and waits until the origin has said how many streams it takes, which also shows that it speaks HTTP/2
@@ -315,21 +328,25 @@ func (p *h2pool) idle() int {
 
 // leave takes c out of the pool: it takes no more streams, and is closed when those that it has are over.
 func (p *h2pool) leave(c *h2conn) {
-	p.mu.Lock()
-	c.away = true
-	p.conns = slices.DeleteFunc(p.conns, func(o *h2conn) bool { return o == c })
-	if p.pools != nil {
-		p.pools.hear(p) // its place is free
-	}
-	short := p.dialMore()
-	unused := c.taken == 0
-	p.unlock()
+	short, unused := p.drop(c)
 	if unused {
 		c.fail(errUnused)
 	}
 	if short {
 		p.pools.makeRoom(p)
 	}
+}
+
+// drop is what of leave needs the lock. short: the caller must call makeRoom; unused: c has no stream.
+func (p *h2pool) drop(c *h2conn) (short, unused bool) {
+	p.mu.Lock()
+	defer p.unlock()
+	c.away = true
+	p.conns = slices.DeleteFunc(p.conns, func(o *h2conn) bool { return o == c })
+	if p.pools != nil {
+		p.pools.hear(p) // its place is free
+	}
+	return p.dialMore(), c.taken == 0
 }
 
 var errUnused = errors.New("the connection is not needed any more")

@@ -170,6 +170,7 @@ func (c *h2conn) caught() {
 	if p := recover(); p != nil {
 		proxy.Caught(p)
 		_ = c.nc.Close()
+		defer caught() // what is broken may be the same
 		c.pool.leave(c)
 	}
 }
@@ -218,9 +219,7 @@ func (c *h2conn) write() {
 			if len(out) == 0 {
 				break
 			}
-			c.mu.Lock()
-			c.wakeSenders()
-			c.mu.Unlock()
+			c.wakeAll()
 		}
 	}
 }
@@ -237,7 +236,13 @@ func (c *h2conn) writeOut(p []byte, last bool) error {
 	return err
 }
 
-// wakeSenders wakes the streams that wait for what they share: room in out, the connection's window.
+func (c *h2conn) wakeAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wakeSenders()
+}
+
+// wakeSenders wakes the streams that wait for what they share: room in out, the connection's window. The lock is held.
 func (c *h2conn) wakeSenders() {
 	for _, st := range c.streams {
 		if st.waiting {
@@ -248,11 +253,22 @@ func (c *h2conn) wakeSenders() {
 
 // fail ends the connection and every stream on it.
 func (c *h2conn) fail(err error) {
-	c.mu.Lock()
-	if c.err != nil {
-		c.mu.Unlock()
+	if !c.end(err) {
 		return
 	}
+	// A writer that waits for an origin that takes nothing is not waited for.
+	_ = c.nc.SetWriteDeadline(time.Now().Add(h2LastWords)) // fails on a connection that is closed
+	c.pool.leave(c)
+}
+
+// end is what of fail needs the lock. It returns false if the connection has ended before.
+func (c *h2conn) end(err error) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return false
+	}
+	defer signal(c.wake) // the writer says the last words, and closes
 	if e, ok := err.(http2.ConnectionError); ok {
 		_ = c.framer.WriteGoAway(0, http2.ErrCode(e), nil)
 	} else if err == errUnused {
@@ -268,11 +284,7 @@ func (c *h2conn) fail(err error) {
 	if c.check != nil {
 		c.check.Stop()
 	}
-	signal(c.wake) // the writer says the last words, and closes
-	c.mu.Unlock()
-	// A writer that waits for an origin that takes nothing is not waited for.
-	_ = c.nc.SetWriteDeadline(time.Now().Add(h2LastWords)) // fails on a connection that is closed
-	c.pool.leave(c)
+	return true
 }
 
 // closedBy says what has ended a connection in the words of the gateway.
@@ -293,6 +305,7 @@ func closedBy(err error) error {
 // read is the goroutine that reads, to the connection's end.
 func (c *h2conn) read() {
 	var err error = proxy.ErrInternal
+	defer c.caught() // of fail, for one
 	defer func() {
 		if p := recover(); p != nil {
 			proxy.Caught(p)
@@ -331,30 +344,33 @@ func (c *h2conn) take(f http2.Frame) error {
 	case *http2.PushPromiseFrame:
 		return frames.ErrProtocol // section 8.4: it was told not to
 	}
+	most, err := c.takeOther(f)
+	if err == nil && most >= 0 {
+		c.pool.setMost(c, most)
+	}
+	return err
+}
+
+// takeOther is take for what is no part of an answer. It returns how many streams the connection takes, or -1 if the frame does not say.
+func (c *h2conn) takeOther(f http2.Frame) (most int, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.talk(); err != nil {
-		return err
+		return -1, err
 	}
 	switch f := f.(type) {
 	case *http2.RSTStreamFrame:
-		return c.takeReset(f)
+		return -1, c.takeReset(f)
 	case *http2.WindowUpdateFrame:
-		return c.takeWindow(f)
+		return -1, c.takeWindow(f)
 	case *http2.PingFrame:
 		if !f.IsAck() {
-			return c.framer.WritePing(true, f.Data)
+			return -1, c.framer.WritePing(true, f.Data)
 		}
 	case *http2.SettingsFrame:
-		most, err := c.takeSettings(f)
-		if err == nil && most >= 0 {
-			c.mu.Unlock()
-			c.pool.setMost(c, most)
-			c.mu.Lock()
-		}
-		return err
+		return c.takeSettings(f)
 	}
-	return nil // priorities are advice, and unknown frames are to be passed over (section 4.1)
+	return -1, nil // priorities are advice, and unknown frames are to be passed over (section 4.1)
 }
 
 // How much an origin may say that is no response: PING, SETTINGS, WINDOW_UPDATE, empty DATA, resets, frames of streams that have
@@ -478,7 +494,15 @@ func grpcOfReset(code http2.ErrCode) uint8 {
 
 // takeGoAway ends the connection for new streams. Those above the last one that the origin names were not processed.
 func (c *h2conn) takeGoAway(f *http2.GoAwayFrame) error {
+	err := c.endAfter(f)
+	c.pool.leave(c)
+	return err
+}
+
+// endAfter is what of takeGoAway needs the lock.
+func (c *h2conn) endAfter(f *http2.GoAwayFrame) error {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	err := c.talk()
 	c.leaving = true
 	for id, st := range c.streams {
@@ -487,8 +511,6 @@ func (c *h2conn) takeGoAway(f *http2.GoAwayFrame) error {
 			st.fail(errNotTaken.With(http2.GoAwayError{LastStreamID: f.LastStreamID, ErrCode: f.ErrCode}), !st.answered)
 		}
 	}
-	c.mu.Unlock()
-	c.pool.leave(c)
 	return err
 }
 
@@ -496,6 +518,11 @@ func (c *h2conn) takeGoAway(f *http2.GoAwayFrame) error {
 func (c *h2conn) refuse(id uint32, code http2.ErrCode, why *proxy.Error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.reset(id, code, why)
+}
+
+// reset is refuse with the lock held.
+func (c *h2conn) reset(id uint32, code http2.ErrCode, why *proxy.Error) {
 	if st := c.streams[id]; st != nil {
 		_ = c.framer.WriteRSTStream(id, code)
 		delete(c.streams, id)

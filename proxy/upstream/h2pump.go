@@ -110,26 +110,31 @@ func (st *h2stream) send(p []byte, end bool) error {
 	c := st.c
 	until := wire.Now() + int64(c.endpoint.options.Idle)
 	for {
-		c.mu.Lock()
-		if st.stopped {
-			c.mu.Unlock()
-			return errStopped
+		n, done, err := st.sendSome(p, end)
+		if done || err != nil {
+			return err
 		}
-		if n := st.sendNow(p, end); n > 0 {
+		if n > 0 {
 			p = p[n:]
 			until = wire.Now() + int64(c.endpoint.options.Idle)
 		}
-		if len(p) == 0 && (st.sent || !end) {
-			c.mu.Unlock()
-			return nil
-		}
-		st.waiting = true
-		c.mu.Unlock()
-		err := st.wait(st.room, until)
-		if err != nil {
+		if err := st.wait(st.room, until); err != nil {
 			return err
 		}
 	}
+}
+
+// sendSome sends as much as may be sent now, and returns how much that was and whether it was all. If not, room is to be waited for.
+func (st *h2stream) sendSome(p []byte, end bool) (n int, done bool, err error) {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	if st.stopped {
+		return 0, false, errStopped
+	}
+	n = st.sendNow(p, end)
+	done = n == len(p) && (st.sent || !end)
+	st.waiting = !done
+	return n, done, nil
 }
 
 // sendNow sends as much as may be sent now, and returns how much that was. c.mu is held.

@@ -122,22 +122,34 @@ func (st *h2stream) late(err error) error {
 
 // open sends the head, and the body if it lies in memory and the windows have room for it.
 func (st *h2stream) open() error {
+	pump, last, err := st.openNow()
+	if last {
+		st.c.pool.leave(st.c)
+	}
+	if pump {
+		if st.held = st.x.Request.ExpectContinue && st.x.Request.Body.Flowing(); !st.held {
+			st.startPump()
+		}
+	}
+	return err
+}
+
+// openNow is what of open needs the lock. pump: there is more to send; last: the connection takes no more streams.
+func (st *h2stream) openNow() (pump, last bool, err error) {
 	c, body := st.c, &st.x.Request.Body
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	// Requests that are given up make room for others, so that their heads would pile up before an origin that reads nothing.
 	if c.leaving || c.nextID > frames.LastID-2 || len(c.out) > h2OutOver {
 		why := errNotTaken.With(errH2Leaving)
 		st.fail(why, true)
-		c.mu.Unlock()
-		c.pool.leave(c)
-		return why
+		return false, true, why
 	}
 	if len(c.streams) == 0 {
 		c.heard = wire.Now()
 	}
 	st.id, st.reused = c.nextID, c.nextID > 1
 	c.nextID += 2
-	last := c.nextID > frames.LastID-2
 	st.sendWindow = frames.SendWindow(c.peerWindow)
 	c.streams[st.id] = st
 	empty := !body.Flowing() && len(body.Prefix()) == 0 && st.x.Request.Trailers.Len() == 0
@@ -149,17 +161,7 @@ func (st *h2stream) open() error {
 		len(p) <= h2OutMax-len(c.out) {
 		st.sendNow(p, true)
 	}
-	pump := !st.sent
-	c.mu.Unlock()
-	if last {
-		c.pool.leave(c)
-	}
-	if pump {
-		if st.held = st.x.Request.ExpectContinue && body.Flowing(); !st.held {
-			st.startPump()
-		}
-	}
-	return nil
+	return !st.sent, c.nextID > frames.LastID-2, nil
 }
 
 var errH2Leaving = errors.New("the connection takes no more requests")
@@ -320,48 +322,51 @@ func (st *h2stream) endResponse() error {
 func (st *h2stream) Read(p []byte) (int, error) {
 	until := int64(0)
 	for {
-		c := st.c
-		c.mu.Lock()
-		switch {
-		case !st.ended && st.err == nil && st.x.CallOver(): // what has come whole is the answer, however late it is read
-			c.mu.Unlock()
-			c.refuse(st.id, http2.ErrCodeCancel, proxy.ErrCallTimeout)
-			return 0, proxy.ErrCallTimeout
-		case st.body.Len() > 0:
-			n := st.body.Take(p)
-			wider := min(int64(n), h2StreamWindow-st.window)
-			st.window += wider
-			st.giveBack(int64(n) + wider)
-			c.mu.Unlock()
-			return n, nil
-		case st.ended:
-			trailers := st.trailers
-			st.trailers = nil
-			c.mu.Unlock()
-			if st.eof = true; trailers != nil {
-				for name, value := range trailers.fields.All() {
-					st.x.Response.Trailers.Add(string(name), value)
-				}
-			}
-			return 0, io.EOF
-		case st.err != nil:
-			err := st.late(st.err)
-			c.mu.Unlock()
-			return 0, err
+		n, sending, err := st.readNow(p)
+		if n > 0 || err != nil {
+			return n, err
 		}
-		sending := st.sending
-		c.mu.Unlock()
 		if sending {
 			until = 0
 		} else if until == 0 {
-			until = wire.Now() + int64(c.endpoint.options.Idle)
+			until = wire.Now() + int64(st.c.endpoint.options.Idle)
 		}
 		if err := st.wait(st.heard, within(st.x, until)); err != nil {
 			err = st.late(err)
-			c.refuse(st.id, http2.ErrCodeCancel, proxy.AsError(err))
+			st.c.refuse(st.id, http2.ErrCodeCancel, proxy.AsError(err))
 			return 0, err
 		}
 	}
+}
+
+// readNow reads what is there. Nothing, and no error: it is to be waited for. sending: the request is still being sent.
+func (st *h2stream) readNow(p []byte) (n int, sending bool, err error) {
+	c := st.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case !st.ended && st.err == nil && st.x.CallOver(): // what has come whole is the answer, however late it is read
+		c.reset(st.id, http2.ErrCodeCancel, proxy.ErrCallTimeout)
+		return 0, false, proxy.ErrCallTimeout
+	case st.body.Len() > 0:
+		n = st.body.Take(p)
+		wider := min(int64(n), h2StreamWindow-st.window)
+		st.window += wider
+		st.giveBack(int64(n) + wider)
+		return n, false, nil
+	case st.ended:
+		st.eof = true
+		if trailers := st.trailers; trailers != nil {
+			st.trailers = nil
+			for name, value := range trailers.fields.All() {
+				st.x.Response.Trailers.Add(string(name), value)
+			}
+		}
+		return 0, false, io.EOF
+	case st.err != nil:
+		return 0, false, st.late(st.err)
+	}
+	return 0, st.sending, nil
 }
 
 // giveBack lets the origin send n bytes more. Not each read is worth a frame. c.mu is held.
@@ -409,8 +414,18 @@ var errUnread = &proxy.Error{Status: 502, Code: "upstream_closed", Detail: "The 
 
 // end takes the stream off its connection, at once, joins the pump and gives the place back.
 func (st *h2stream) end(why error) {
+	st.takeOff(why)
+	if st.pumped != nil {
+		<-st.pumped
+	}
+	st.c.pool.release(st.c)
+}
+
+// takeOff is what of end needs the lock.
+func (st *h2stream) takeOff(why error) {
 	c := st.c
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.streams[st.id] == st {
 		if !st.ended || !st.sent {
 			_ = c.framer.WriteRSTStream(st.id, http2.ErrCodeCancel)
@@ -419,11 +434,6 @@ func (st *h2stream) end(why error) {
 	}
 	st.fail(why, false)
 	st.body.Clear()
-	c.mu.Unlock()
-	if st.pumped != nil {
-		<-st.pumped
-	}
-	c.pool.release(c)
 }
 
 // abort ends a failed round trip and returns the error that counts.

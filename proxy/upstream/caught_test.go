@@ -138,3 +138,15 @@ func TestH2HandOutCaught(t *testing.T) {
 	served(t, s, "200 fine")
 	wantBugs(t, before, 1)
 }
+
+// TestExpireCaught: a bug over the idle connections of one endpoint keeps nobody from looking at the others.
+func TestExpireCaught(t *testing.T) {
+	s := bareService(RoundRobin, 1, 1)
+	all := s.set.Load().endpoints
+	all[0].pool.idle = []idleConn{{}} // without a connection
+	before := proxy.Panics.Load()
+	for _, e := range all {
+		e.expire(0)
+	}
+	wantBugs(t, before, 1)
+}

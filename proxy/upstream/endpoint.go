@@ -259,8 +259,9 @@ func (e *endpoint) retire() {
 	e.pool.retire()
 }
 
-// expire closes connections that idled too long or that the origin has closed.
+// expire closes connections that idled too long or that the origin has closed. A bug in it concerns this endpoint alone.
 func (e *endpoint) expire(now int64) {
+	defer caught()
 	e.h2.expire(now)
 	e.pool.expire(now)
 }

@@ -101,6 +101,7 @@ func (s *Service) startChecks(e *endpoint) {
 // keep step.
 func (s *Service) keepChecking(life context.Context, e *endpoint) {
 	defer s.running.Done()
+	defer caught()
 	defer e.checks.probe.retire()
 	h := &s.options.Health
 	wait := rand.N(min(h.Every, firstCheck))
@@ -112,16 +113,26 @@ func (s *Service) keepChecking(life context.Context, e *endpoint) {
 			return
 		}
 		began := wire.Now()
-		err := s.ask(life, e)
-		<-s.checking
-		if life.Err() != nil {
-			return // it failed because it was stopped, which says nothing about the endpoint
-		}
-		if s.judge(e, err) {
-			s.republish(life)
-		}
+		s.checkOnce(life, e)
 		wait = h.Every - h.Every/10 + rand.N(h.Every/5) - time.Duration(wire.Now()-began)
 	}
+}
+
+// checkOnce makes a check, whose place it gives back. After a bug in it the next one comes in its time.
+func (s *Service) checkOnce(life context.Context, e *endpoint) {
+	defer caught()
+	err := s.askFor(life, e)
+	if life.Err() != nil {
+		return // it failed because it was stopped, which says nothing about the endpoint
+	}
+	if s.judge(e, err) {
+		s.republish(life)
+	}
+}
+
+func (s *Service) askFor(life context.Context, e *endpoint) error {
+	defer func() { <-s.checking }()
+	return s.ask(life, e)
 }
 
 // sleep returns false if life ends meanwhile.

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"sluice/proxy"
 	"sluice/proxy/wire"
 )
 
@@ -19,13 +21,19 @@ type ward struct {
 	ill   map[string]bool
 	asked map[string][]time.Time
 	takes time.Duration
+	bug   func(name string) error // is asked first, if there is one
 }
 
 func (w *ward) ask(life context.Context, e *endpoint) error {
 	w.mu.Lock()
 	w.asked[e.name] = append(w.asked[e.name], time.Now())
-	ill, takes := w.ill[e.name], w.takes
+	ill, takes, bug := w.ill[e.name], w.takes, w.bug
 	w.mu.Unlock()
+	if bug != nil {
+		if err := bug(e.name); err != nil {
+			return err
+		}
+	}
 	if takes > 0 && !sleep(life, takes) {
 		return errors.New("stopped")
 	}
@@ -145,6 +153,45 @@ func TestHealthRows(t *testing.T) {
 			t.Errorf("%+v", st)
 		}
 	})
+}
+
+// brokenError is an error that nobody can read, for a bug.
+type brokenError struct{ error }
+
+// TestHealthCaught: after a bug in a check, or in what is made of its result, the next check comes in its time.
+func TestHealthCaught(t *testing.T) {
+	f := func(bug func() error) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			var w ward
+			s := healthService(&w, nil, "192.0.2.1:80", "192.0.2.2:80")
+			defer s.Retire()
+			before := proxy.Panics.Load()
+			var bugs atomic.Uint64
+			w.mu.Lock()
+			w.bug = func(name string) error {
+				if name != "192.0.2.1:80" || bugs.Load() == 3 {
+					return nil
+				}
+				bugs.Add(1)
+				return bug()
+			}
+			w.mu.Unlock()
+			time.Sleep(firstCheck + 2*healthPeriod)
+			synctest.Wait()
+			if n := proxy.Panics.Load() - before; n != 3 || bugs.Load() != 3 || len(s.checking) != 0 {
+				t.Errorf("%d bugs were counted, of %d, and %d checks are under way", n, bugs.Load(), len(s.checking))
+			}
+			w.set("192.0.2.1:80", true)
+			time.Sleep(4 * healthPeriod)
+			synctest.Wait()
+			if got := chosen(s); got != "192.0.2.2" {
+				t.Errorf("requests go to %q", got)
+			}
+		})
+	}
+	f(func() error { panic("a bug of the test in a check") })
+	f(func() error { return brokenError{} })
 }
 
 // TestHealthFirst: a new endpoint gets requests at once, and its first check decides.

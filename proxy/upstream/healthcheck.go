@@ -21,7 +21,10 @@ func (e *endpoint) check(life context.Context, h *Health) (err error) {
 	x.Deadline = x.Started + int64(h.Timeout)
 	ctx, cancel := context.WithTimeout(life, h.Timeout)
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { x.Cancel(errTimeout) })
+	stop := context.AfterFunc(ctx, func() {
+		defer caught()
+		x.Cancel(errTimeout)
+	})
 	defer stop()
 	defer func() {
 		if p := recover(); p != nil {

@@ -72,28 +72,8 @@ func (s *Service) resolveAll() {
 func (s *Service) watch(resolver Resolver, i int, found [][]string, looked func()) {
 	defer s.running.Done()
 	defer looked()
-	t := &s.options.Targets[i]
 	for {
-		ctx, cancel := context.WithTimeout(s.life, lookupMax)
-		addresses, ttl, err := resolver.Lookup(ctx, t.Host)
-		cancel()
-		wait := retryAfter
-		switch {
-		case s.life.Err() != nil:
-			return
-		case err != nil:
-			slog.Warn("cannot look up an origin; its last known addresses are kept", "service", s.options.Name, "host", t.Host, "known", s.known(found, i), "error", err)
-		case len(addresses) == 0:
-			slog.Warn("an origin's name has no address; its last known ones are kept", "service", s.options.Name, "host", t.Host, "known", s.known(found, i))
-		default:
-			wait = min(max(ttl, ttlMin), ttlMax)
-			s.update.Lock()
-			if now := joinPort(addresses, t.Port); !slices.Equal(now, found[i]) {
-				found[i] = now
-				s.rebuild(found)
-			}
-			s.update.Unlock()
-		}
+		wait := s.look(resolver, i, found)
 		looked()
 		timer := time.NewTimer(wait)
 		select {
@@ -103,6 +83,32 @@ func (s *Service) watch(resolver Resolver, i int, found [][]string, looked func(
 		case <-timer.C:
 		}
 	}
+}
+
+// look looks a name up, and returns how long to wait before the next time. A bug in it is a failure like any other.
+func (s *Service) look(resolver Resolver, i int, found [][]string) (wait time.Duration) {
+	wait = retryAfter
+	defer caught()
+	t := &s.options.Targets[i]
+	ctx, cancel := context.WithTimeout(s.life, lookupMax)
+	defer cancel()
+	addresses, ttl, err := resolver.Lookup(ctx, t.Host)
+	switch {
+	case s.life.Err() != nil:
+	case err != nil:
+		slog.Warn("cannot look up an origin; its last known addresses are kept", "service", s.options.Name, "host", t.Host, "known", s.known(found, i), "error", err)
+	case len(addresses) == 0:
+		slog.Warn("an origin's name has no address; its last known ones are kept", "service", s.options.Name, "host", t.Host, "known", s.known(found, i))
+	default:
+		s.update.Lock()
+		defer s.update.Unlock()
+		if now := joinPort(addresses, t.Port); !slices.Equal(now, found[i]) {
+			found[i] = now
+			s.rebuild(found)
+		}
+		wait = min(max(ttl, ttlMin), ttlMax)
+	}
+	return wait
 }
 
 // known is how many addresses of a target are known.

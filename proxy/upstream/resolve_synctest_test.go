@@ -21,7 +21,7 @@ type scriptedResolver struct {
 }
 
 type answer struct {
-	addresses string // separated by spaces; "!" is a failure
+	addresses string // separated by spaces; "!" is a failure, and "?" a bug
 	ttl       time.Duration
 	takes     time.Duration
 }
@@ -41,8 +41,11 @@ func (r *scriptedResolver) Lookup(ctx context.Context, _ string) ([]netip.Addr, 
 			return nil, 0, ctx.Err()
 		}
 	}
-	if a.addresses == "!" {
+	switch a.addresses {
+	case "!":
 		return nil, 0, errors.New("SERVFAIL")
+	case "?":
+		panic("a bug of the test in a resolver")
 	}
 	return parseAddrs(strings.Fields(a.addresses)...), a.ttl, nil
 }
@@ -80,6 +83,10 @@ func TestResolveAgain(t *testing.T) {
 	// Failures and empty answers keep the last good addresses, and are tried again soon.
 	f([]answer{a, failed, failed, b}, step{10 * time.Second, "192.0.2.1"}, step{2*retryAfter - tick, "192.0.2.1"}, step{tick, "192.0.2.2"})
 	f([]answer{a, {}, b}, step{10 * time.Second, "192.0.2.1"}, step{retryAfter, "192.0.2.2"})
+	// A bug is a failure, too, and the next lookup comes.
+	bug := answer{addresses: "?"}
+	f([]answer{a, bug, b}, step{10 * time.Second, "192.0.2.1"}, step{retryAfter - tick, "192.0.2.1"}, step{tick, "192.0.2.2"})
+	f([]answer{bug, a}, step{0, ""}, step{retryAfter, "192.0.2.1"})
 	// A name that cannot be resolved yet is no error, and New does not wait for it for ever.
 	f([]answer{failed, a}, step{0, ""}, step{retryAfter, "192.0.2.1"})
 	f([]answer{{addresses: "192.0.2.1", takes: 3 * time.Second, ttl: time.Hour}}, step{0, ""}, step{2*time.Second - tick, ""}, step{tick, "192.0.2.1"})

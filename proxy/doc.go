@@ -27,8 +27,9 @@
 //  5. Retry only while no response head was accepted, the request body can be sent again, and the method is
 //     idempotent, no byte was written, or the peer says that it has processed nothing.
 //  6. A panic is a bug, and never takes another request with it. It is caught and counted (Caught) at the top of the
-//     goroutines of the edges, their accept loops included, of connections to origins, and of Go. A request that has no
-//     answer yet is answered 500; a connection that cannot go on is closed; what serves many goes on.
+//     goroutines and timers of the edges, for each connection that is accepted, of connections to origins, of what the cache fetches, and of Go,
+//     and in each turn of what keeps services up to date. A request that has no answer yet is answered 500; a connection that
+//     cannot go on is closed; what serves many goes on. So a lock that a recover may need is given back by defer.
 //
 // Heads are wire.Head, an index over the received bytes, and not fasthttp's header types: package wire says why
 // and what the difference costs.

@@ -252,6 +252,11 @@ const (
 )
 
 func (f *flight) endAlone() {
+	defer func() {
+		if bug := recover(); bug != nil {
+			proxy.Caught(bug)
+		}
+	}()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.alone = nil

@@ -363,3 +363,18 @@ func TestFlightOfVariant(t *testing.T) {
 	fs.leave(f)
 	want("url gzip", false)
 }
+
+// TestEndAloneCaught: a bug at the end of a body that nobody reads ends nobody else.
+func TestEndAloneCaught(t *testing.T) {
+	fork := proxy.Acquire()
+	fork.CancelFork(new(proxy.Exchange), func() bool { panic("a bug of the test in a flight") })
+	f := &flight{fork: fork}
+	before := proxy.Panics.Load()
+	f.endAlone()
+	if n := proxy.Panics.Load() - before; n != 1 {
+		t.Errorf("%d bugs were counted", n)
+	}
+	if !f.mu.TryLock() {
+		t.Error("the lock is held")
+	}
+}

@@ -42,6 +42,7 @@ func (s *Server) Ask(ctx context.Context, q Question) (a Answer, err error) {
 	canceled := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(canceled)
+		defer caught()
 		x.Cancel(proxy.ErrClientGone)
 	})
 	defer func() {

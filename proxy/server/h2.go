@@ -618,11 +618,14 @@ func (c *h2) retire() {
 	c.noticed = true
 	_ = c.framer.WriteGoAway(frames.LastID, http2.ErrCodeNo, nil)
 	_ = c.framer.WritePing(false, noticePing)
-	c.notice = time.AfterFunc(noticeFor, func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.finish()
-	})
+	c.notice = time.AfterFunc(noticeFor, c.endNotice)
+}
+
+func (c *h2) endNotice() {
+	defer caught()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.finish()
 }
 
 // finish says which stream was the last that is served. One whose head is still under way is not: by the time it is there the connection

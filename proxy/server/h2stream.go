@@ -68,6 +68,7 @@ func (st *h2stream) wait(credit *int64) {
 		return
 	}
 	timer := time.AfterFunc(time.Duration(limit), func() {
+		defer caught()
 		st.c.mu.Lock()
 		defer st.c.mu.Unlock()
 		st.changed.Broadcast()
@@ -79,6 +80,7 @@ func (st *h2stream) wait(credit *int64) {
 
 // run serves the request.
 func (st *h2stream) run() {
+	defer caught()
 	defer st.c.streamDone()
 	x := st.x
 	defer st.recover(x)
@@ -178,7 +180,12 @@ func (st *h2stream) complete() {
 		return
 	}
 	st.closeBody()
-	st.unheard = time.AfterFunc(unheardFor, func() { st.reset(http2.ErrCodeNo) })
+	st.unheard = time.AfterFunc(unheardFor, st.endUnheard)
+}
+
+func (st *h2stream) endUnheard() {
+	defer caught()
+	st.reset(http2.ErrCodeNo)
 }
 
 // unheardFor is how long a client may go on with a request that was answered already.

@@ -197,6 +197,7 @@ func (c *h3) fail(e h3Error) {
 // watchIdle ends the connection when it has waited for its next request for too long. The timer is looked at when it fires, and not
 // set with each request.
 func (c *h3) watchIdle() {
+	defer caught()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.over {
@@ -245,6 +246,7 @@ func (c *h3) noticeFor() time.Duration {
 
 // finish says which streams are served still.
 func (c *h3) finish() {
+	defer caught()
 	c.mu.Lock()
 	if c.final || c.over {
 		c.mu.Unlock()
@@ -259,6 +261,7 @@ func (c *h3) finish() {
 
 // goAway sends GOAWAY, whose id never grows.
 func (c *h3) goAway(id int64) {
+	defer caught() // a client that is not told is one that has not read it
 	c.controlMu.Lock()
 	defer c.controlMu.Unlock()
 	if c.goneAway >= 0 && c.goneAway <= id {
@@ -282,7 +285,12 @@ func (c *h3) endIfDone() {
 	// Three times lost, and each time missed for twice as long as before.
 	linger := min(16*c.conn.ConnectionStats().SmoothedRTT+lingerFor/10, lingerFor)
 	wait := c.idleFrom + int64(linger) - wire.Now()
-	time.AfterFunc(time.Duration(max(wait, 0)), func() { _ = c.conn.CloseWithError(codeNoError, "") })
+	time.AfterFunc(time.Duration(max(wait, 0)), c.closeDone)
+}
+
+func (c *h3) closeDone() {
+	defer caught()
+	_ = c.conn.CloseWithError(codeNoError, "") // never fails
 }
 
 // cancel ends the connection, and all streams early.

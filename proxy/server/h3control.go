@@ -52,6 +52,7 @@ func appendGoAway(b []byte, id int64) []byte {
 
 // takeUniStreams reads the streams in which the client alone speaks.
 func (c *h3) takeUniStreams() {
+	defer caught()
 	for {
 		str, err := c.conn.AcceptUniStream(c.conn.Context())
 		if err != nil {

@@ -139,6 +139,7 @@ func (st *h3stream) done() {
 
 // lost is called when nothing can be sent to the client any more, also because all has been.
 func (st *h3stream) lost() {
+	defer caught()
 	st.mu.Lock()
 	over := st.over
 	st.mu.Unlock()

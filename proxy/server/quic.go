@@ -76,7 +76,10 @@ func (l *Listener) TakePackets(p *Packets) error {
 	var err error
 	if p.accepting, err = p.transport.ListenEarly(p.tls(), &quic.Config{Versions: versions, GetConfigForClient: p.config}); err != nil {
 		p.owner.Store(nil)
-		go p.Drop()
+		go func() {
+			defer caught()
+			p.Drop()
+		}()
 		return fmt.Errorf("cannot speak QUIC on %s: %w", p.socket.LocalAddr(), err)
 	}
 	p.stopped = make(chan struct{})
@@ -140,6 +143,7 @@ func (p *Packets) accept(accepting *quic.EarlyListener, stopped chan struct{}) {
 		}
 		p.Hold() // whoever accepts has one already, so that it is open
 		go func() {
+			defer caught()
 			defer p.Drop()
 			defer func() {
 				if v := recover(); v != nil {

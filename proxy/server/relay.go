@@ -39,12 +39,8 @@ func (r *relay) copy(first []byte, silence time.Duration) {
 // pour copies one way until the source ends, then tells the sink so. If the source breaks, that ends both ways. If the sink takes
 // nothing any more, what it has said before is still to be passed on: the other way goes on, and finds its end by itself.
 func (r *relay) pour(to, from net.Conn, first []byte, count *atomic.Int64, ends, breaks proxy.Ending) {
-	defer func() {
-		if p := recover(); p != nil {
-			proxy.Caught(p)
-			r.cut(proxy.EndedByBug)
-		}
-	}()
+	defer caught() // of cut, for one
+	defer r.recover()
 	p := pipe{relay: r, to: to, from: from, count: count}
 	err := p.write(first)
 	if err == nil {
@@ -61,6 +57,14 @@ func (r *relay) pour(to, from net.Conn, first []byte, count *atomic.Int64, ends,
 	case errors.As(err, &broken) && !r.isOver():
 		r.end(breaks, broken.err)
 		r.cut(breaks)
+	}
+}
+
+// recover ends the passage after a panic.
+func (r *relay) recover() {
+	if p := recover(); p != nil {
+		proxy.Caught(p)
+		r.cut(proxy.EndedByBug)
 	}
 }
 
@@ -264,23 +268,29 @@ func lookEvery(silence time.Duration) time.Duration { return max(silence/8, 10*t
 
 // look ends a relay in which nothing has moved for too long.
 func (r *relay) look() {
-	moved, now := r.activity(), wire.Now()
+	defer caught() // of cut, for one
+	defer r.recover()
+	if r.isSilent(r.activity()) {
+		r.cut(proxy.EndedIdle)
+	}
+}
+
+// isSilent reports whether it has been for too long, and sets the time for the next look if not.
+func (r *relay) isSilent(moved uint64) bool {
+	now := wire.Now()
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.over {
-		r.mu.Unlock()
-		return
+		return false
 	}
 	if moved != r.moved {
 		r.moved, r.movedAt = moved, now
 	}
-	silent := now-r.movedAt >= int64(r.silence)
-	if !silent {
-		r.clock.Reset(lookEvery(r.silence))
+	if now-r.movedAt >= int64(r.silence) {
+		return true
 	}
-	r.mu.Unlock()
-	if silent {
-		r.cut(proxy.EndedIdle)
-	}
+	r.clock.Reset(lookEvery(r.silence))
+	return false
 }
 
 // activity changes whenever a byte moves, also within the kernel: a slow reader takes what was moved for it long ago.

@@ -27,6 +27,7 @@ func (c *h1) tunnel(x *proxy.Exchange) {
 	down.Add(1)
 	go func() {
 		defer down.Done()
+		defer caught()
 		if err := c.pour(t.Read, c.Conn.Write, c.endSending, &c.out, silence); err != nil {
 			x.Aborted = true
 			if err != errSinkGone {

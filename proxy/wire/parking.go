@@ -122,17 +122,29 @@ func (p *Parking) add(fd int, c *Conn) bool {
 }
 
 func (p *Parking) giveBack() {
+	defer func() {
+		if bug := recover(); bug != nil {
+			OnPanic(bug)
+		}
+	}()
+	if !p.mayGiveBack() {
+		return
+	}
+	runtime.GC() // pools hold what was put back until the second collection
+	debug.FreeOSMemory()
+}
+
+// mayGiveBack returns false as long as many connections still come, and is asked again then.
+func (p *Parking) mayGiveBack() bool {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.n-p.seen > releaseFew {
 		p.seen = p.n
 		p.release.Reset(releaseSoon)
-		p.mu.Unlock()
-		return
+		return false
 	}
 	p.least, p.released, p.release = p.n, time.Now(), nil
-	p.mu.Unlock()
-	runtime.GC() // pools hold what was put back until the second collection
-	debug.FreeOSMemory()
+	return true
 }
 
 // remove takes out the connection that has this descriptor, if it is c or c is nil. Whoever gets it, and nobody else, has it.

@@ -206,3 +206,16 @@ func TestParkingPanic(t *testing.T) {
 		t.Error("the connection is not closed")
 	}
 }
+
+// TestGiveBackPanic: a bug while memory is given back ends nobody, and keeps nobody from parking.
+func TestGiveBackPanic(t *testing.T) {
+	bugs := caught(t)
+	p := &Parking{n: releaseFew + 1} // without its timer
+	p.giveBack()
+	if len(bugs) != 1 {
+		t.Errorf("%d bugs were told of", len(bugs))
+	}
+	if !p.mu.TryLock() {
+		t.Error("the lock is held")
+	}
+}

@@ -10,6 +10,8 @@
 // endpoints, and split.go among services. resolve.go looks host names up, and follows what becomes of them. health.go says when endpoints
 // are asked whether they are well and what follows from that, healthcheck.go how.
 //
+// caught.go is what becomes of a bug in a goroutine that works for no request.
+//
 // Connections to a service may begin with a PROXY header (proxied.go). One that does is never used for what another client sends: see
 // pool.go and h2pools.go.
 //

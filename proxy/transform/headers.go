@@ -101,7 +101,7 @@ func apply(edits []edit, head *wire.Head, decided *[]string, x *proxy.Exchange) 
 			buf.Free()
 		}
 		if e.alike {
-			proxy.StripLookalikes(head, e.name) // after a value that may be made of one
+			head.DelAlike(e.name) // after a value that may be made of one
 		}
 	}
 }

@@ -242,15 +242,14 @@ func (s *endpointSet) next(from int, now int64, tried []*endpoint) *endpoint {
 // Bounded Loads, 2017).
 func (s *endpointSet) byHash(key uint64, now int64, tried []*endpoint) *endpoint {
 	// The share is one of what can be used: else the first neighbour of those that are left out would get all of theirs.
-	total, weights, left := int64(1), int64(0), false
+	total, weights := int64(1), int64(0)
 	for _, e := range s.endpoints {
 		if e.usable(now) {
 			total += e.inFlight.Load()
 			weights += int64(e.target.Weight)
-			left = left || !contains(tried, e)
 		}
 	}
-	if !left {
+	if weights == 0 || len(tried) > 0 && s.next(0, now, tried) == nil {
 		return nil // without a walk through all of the ring, of which there may be a million points
 	}
 	at := sort.Search(len(s.ring), func(i int) bool { return s.ring[i].hash >= key })

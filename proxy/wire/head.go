@@ -246,6 +246,32 @@ func (h *Head) DelFold(name []byte) {
 	}
 }
 
+// DelAlike removes every field that an origin may take for one called name, though it is spelled otherwise: CGI and WSGI make the same variable of
+// a dash and of an underscore. Fields called name stay.
+func (h *Head) DelAlike(name string) {
+	for i := range h.fields {
+		f := &h.fields[i]
+		if int(f.nameLen) == len(name) && f.flags&flagDropped == 0 && alike(h.name(f), name) {
+			f.flags |= flagDropped
+		}
+	}
+}
+
+// alike compares names of the same length, of which one has a dash where the other has an underscore, at least once.
+func alike(a []byte, b string) (found bool) {
+	for i, c := range a {
+		x, y := lower[c], lower[b[i]]
+		if x == y {
+			continue
+		}
+		if x != '-' && x != '_' || y != '-' && y != '_' {
+			return false
+		}
+		found = true
+	}
+	return found
+}
+
 // DelKnown removes every field of the recognised names in mask (a union of Known.Bit).
 func (h *Head) DelKnown(mask uint64) {
 	if h.seen&mask == 0 {

@@ -294,9 +294,11 @@ func TestCall_ends(t *testing.T) {
 		if web := c.form != "application/grpc"; o.messages != 0 || !o.half || (o.status == "4") == web {
 			t.Errorf("in a message: %s", o)
 		}
-		// A service that is never silent has its end as well. Where it comes in a message there is no frame of trailers, but a cut.
+		// A service that is never silent has its end as well. Where it comes in a message gRPC-Web has no frame of trailers, but a cut. What a reset
+		// of QUIC leaves of the message may be nothing: what was on its way is dropped (RFC 9000 section 3.2).
 		o = c.reach(t, s, "/flood", c.request, aMessage)
-		if o.status != "4" && !o.half || o.messages == 0 {
+		cut := o.half || c.form != "application/grpc" && o.err != nil
+		if o.status != "4" && !cut || o.messages == 0 {
 			t.Errorf("in a flood: %s", o)
 		}
 

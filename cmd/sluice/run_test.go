@@ -258,18 +258,25 @@ func TestLastGood(t *testing.T) {
 	f(strings.Replace(good, "routes:", "rotues:", 1)) // another file's
 }
 
+// newPipe returns a named pipe and its end to read from, without which nobody can open it to write.
+func newPipe(t *testing.T) (name string, reader *os.File) {
+	t.Helper()
+	name = filepath.Join(t.TempDir(), "access.log")
+	if err := syscall.Mkfifo(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name, reader
+}
+
 // TestSignalWhileClosing: who has lost patience with what is left, an access log that nobody reads here, does not wait for it.
 func TestSignalWhileClosing(t *testing.T) {
 	t.Parallel()
 	o := newTestOrigin(t)
-	pipe := filepath.Join(t.TempDir(), "access.log")
-	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	reader, err := os.OpenFile(pipe, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	pipe, reader := newPipe(t)
 	defer reader.Close()
 	raw, err := reader.SyscallConn()
 	if err != nil {
@@ -329,14 +336,7 @@ func TestProxyCommand(t *testing.T) {
 func TestSignalWhileReopening(t *testing.T) {
 	t.Parallel()
 	o := newTestOrigin(t)
-	pipe := filepath.Join(t.TempDir(), "access.log")
-	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	reader, err := os.OpenFile(pipe, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	pipe, reader := newPipe(t)
 	p := launch(t, "run", "-c", o.configured(t, "log: { access: { to: "+pipe+" } }\nlimits: { drain: 1s }\n"))
 	p.address("web")
 	adm := "http://" + p.address("admin")

@@ -923,27 +923,33 @@ type brokenConn struct{ net.Conn }
 
 func (brokenConn) Read([]byte) (int, error) { panic("a bug of the test in a connection") }
 
-// TestH2DialPanic: a bug while a connection is opened is counted, told to whoever waits for it, and gone with the next one.
-func TestH2DialPanic(t *testing.T) {
-	to := h2Origin(t, each(func(o *h2origin, id uint32) { o.answer(id, "fine") }))
-	var dialled []net.Conn // by one after the other
-	s := testService(t, func(o *Options) {
+// firstBroken returns a service with one connection at a time, the first of which breaks. first is what is in it.
+func firstBroken(t *testing.T, breaks func(net.Conn) net.Conn) (s *Service, first *net.Conn) {
+	t.Helper()
+	first = new(net.Conn)
+	s = testService(t, func(o *Options) {
 		o.MaxConns = 1
-		o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) { // one after the other
 			c, err := new(net.Dialer).DialContext(ctx, network, address)
-			dialled = append(dialled, c)
-			if err != nil || len(dialled) > 1 {
+			if err != nil || *first != nil {
 				return c, err
 			}
-			return brokenConn{c}, nil
+			*first = c
+			return breaks(c), nil
 		}
-	}, to)
+	}, h2Origin(t, each(func(o *h2origin, id uint32) { o.answer(id, "fine") })))
+	return s, first
+}
+
+// TestH2DialPanic: a bug while a connection is opened is counted, told to whoever waits for it, and gone with the next one.
+func TestH2DialPanic(t *testing.T) {
+	s, first := firstBroken(t, func(c net.Conn) net.Conn { return brokenConn{c} })
 	before := proxy.Panics.Load()
 	expect(t, s, "GET", "/", "", "internal")
 	if n := proxy.Panics.Load() - before; n != 1 {
 		t.Errorf("%d bugs were counted, want 1", n)
 	}
-	if err := dialled[0].SetDeadline(time.Time{}); !errors.Is(err, net.ErrClosed) {
+	if err := (*first).SetDeadline(time.Time{}); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("the connection is not closed: %v", err)
 	}
 	expect(t, s, "GET", "/", "", "200 fine")
@@ -965,19 +971,7 @@ func (c *muteConn) Write(p []byte) (int, error) {
 
 // TestH2WritePanic: a bug while something is written is counted, ends the connection, and is gone with the next one.
 func TestH2WritePanic(t *testing.T) {
-	to := h2Origin(t, each(func(o *h2origin, id uint32) { o.answer(id, "fine") }))
-	var dialled []net.Conn // by one after the other
-	s := testService(t, func(o *Options) {
-		o.MaxConns = 1
-		o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-			c, err := new(net.Dialer).DialContext(ctx, network, address)
-			dialled = append(dialled, c)
-			if err != nil || len(dialled) > 1 {
-				return c, err
-			}
-			return &muteConn{Conn: c}, nil
-		}
-	}, to)
+	s, _ := firstBroken(t, func(c net.Conn) net.Conn { return &muteConn{Conn: c} })
 	before := proxy.Panics.Load()
 	// The settings are acknowledged before the request is written or after: it comes over the next connection, or has failed.
 	x := newExchange("GET", "/", "")
